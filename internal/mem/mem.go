@@ -1,0 +1,56 @@
+// Package mem names the sizes and the address arithmetic that every layer
+// shares, and is the one place where a number becomes a pointer.
+//
+// It sits below everything else: it owns no memory, takes no lock and imports
+// nothing of the module. Addresses here are off-heap (mmap'd) or belong to
+// memory that the caller keeps alive; passing the address of a movable or
+// collectable Go object is not allowed.
+package mem
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+const (
+	// PageShift is the binary logarithm of PageSize.
+	PageShift = 12
+	// PageSize is the unit of arenas and slabs in bytes. Kernels with larger
+	// pages are refused by arena.New, since a run must be discardable.
+	PageSize = 1 << PageShift
+	// CacheLine is the unit of false sharing in bytes. Adjacent-line
+	// prefetchers pair lines, so hot words of different CPUs stay two apart.
+	CacheLine = 64
+)
+
+// AlignUp rounds n up to a multiple of a, a power of two. It wraps to 0 when
+// the multiple does not fit.
+func AlignUp(n, a uintptr) uintptr { return (n + a - 1) &^ (a - 1) }
+
+// AlignDown rounds n down to a multiple of a, a power of two.
+func AlignDown(n, a uintptr) uintptr { return n &^ (a - 1) }
+
+// IsPow2 reports whether n is a power of two; 0 is not.
+func IsPow2(n uintptr) bool { return n != 0 && n&(n-1) == 0 }
+
+// Order returns the smallest k with PageSize<<k >= n bytes.
+func Order(n uintptr) int {
+	if n <= PageSize {
+		return 0
+	}
+	return bits.Len64(uint64(n-1)) - PageShift
+}
+
+// Ptr makes a pointer of an off-heap address. Going through memory keeps the
+// conversion out of checkptr's sight, which only knows Go objects.
+func Ptr(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
+
+// At views the off-heap memory at addr as a T. The caller vouches for size,
+// alignment and lifetime.
+func At[T any](addr uintptr) *T { return (*T)(Ptr(addr)) }
+
+// Bytes views n bytes at addr.
+func Bytes(addr, n uintptr) []byte { return unsafe.Slice((*byte)(Ptr(addr)), n) }
+
+// Zero clears n bytes at addr.
+func Zero(addr, n uintptr) { clear(Bytes(addr, n)) }
