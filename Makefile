@@ -1,0 +1,44 @@
+# `make` alone lists the targets. Each is one row of .ci/run and one command;
+# the module needs no build system, this is a memory aid.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help test race nocgo invariants asan vet staticcheck lint bench numa ci
+
+help:           ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+test:           ## all tests
+	go test ./...
+
+race:           ## all tests with the race detector; arenas lie on the Go heap
+	go test -race ./...
+
+nocgo:          ## all tests without cgo, that is on the trylock engine
+	CGO_ENABLED=0 go test ./...
+
+invariants:     ## all tests with the types' equations checked
+	go test -tags invariants ./...
+
+asan:           ## tests of what handles raw memory, with the address sanitizer
+	go test -asan ./slub ./sheaves ./arena ./internal/percpu
+
+vet:            ## go vet for this machine, for linux/arm64 and for darwin
+	go vet ./...
+	GOOS=linux GOARCH=arm64 go vet ./...
+	GOOS=darwin go vet ./...
+
+staticcheck:    ## staticcheck, at the version CI uses
+	go run $(STATICCHECK) ./...
+
+lint:           ## the module's own rules: import graph, placement of danger, form
+	go test ./internal/lint
+
+bench:          ## the benchmark suite, about a minute
+	go run ./cmd/slubd-bench
+
+numa:           ## placement on a virtual machine with four NUMA nodes
+	.ci/numa
+
+ci:             ## everything CI runs, below 25 minutes on two cores
+	.ci/run

@@ -1,0 +1,117 @@
+package arena
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// fail reports a broken invariant. Checks of single pages call it only then:
+// the arguments of invariants.Check cost more than the comparison.
+func fail(format string, args ...any) { invariants.Check(false, format, args...) }
+
+// checkSums checks the zone's equation, and all else whenever the zone falls
+// empty. Preconditions: mu is held.
+func (z *zone) checkSums() {
+	clean, dirty, carved := z.free[clean.area()].pages, z.free[dirty.area()].pages, z.bump-z.first
+	if z.used+clean+dirty+z.leaving != carved || z.bump > z.end || carved%(1<<MaxOrder) != 0 {
+		fail("node %d: used %d + clean %d + dirty %d + leaving %d pages, carved %d of %d",
+			z.node, z.used, clean, dirty, z.leaving, carved, z.end-z.first)
+	}
+	if z.used == 0 {
+		z.check()
+	}
+}
+
+// check walks every page that was carved and every list, and compares them
+// with each other and with the sums. Preconditions: mu is held.
+func (z *zone) check() {
+	sums := zone{node: z.node} // as the pages have them
+	for page := z.first; page < z.bump; {
+		s := z.checkBlock(page)
+		size := uint32(1) << s.order()
+		switch s.kind() {
+		case used:
+			sums.used += size
+			sums.runs++
+		case leaving:
+			sums.leaving += size
+		default:
+			sums.free[s.area()].pages += size
+		}
+		page += size
+	}
+	if sums.used != z.used || sums.runs != z.runs || sums.leaving != z.leaving {
+		fail("node %d: pages say %d used in %d runs, %d leaving; sums say %d, %d, %d",
+			z.node, sums.used, sums.runs, sums.leaving, z.used, z.runs, z.leaving)
+	}
+	for _, kind := range []pageState{clean, dirty} {
+		listed, walked, sum := z.checkLists(kind), sums.free[kind.area()].pages, z.free[kind.area()].pages
+		if listed != sum || walked != sum {
+			fail("node %d: lists of kind %#x hold %d pages, the pages say %d, the sum %d", z.node, uint8(kind), listed, walked, sum)
+		}
+	}
+}
+
+// checkBlock checks the pages of the run or free block that begins at page and
+// returns its state.
+func (z *zone) checkBlock(page uint32) pageState {
+	s := z.pages.state(page)
+	order := s.order()
+	size := uint32(1) << order
+	if s.kind() < clean || s.kind() > used || order > MaxOrder || page%size != 0 {
+		fail("page %d: state %#x at the head of a block", page, uint8(s))
+	}
+	inside := inner
+	if s.kind() == used {
+		inside = s
+	}
+	for p := page + 1; p < page+size; p++ {
+		if got := z.pages.state(p); got != inside {
+			fail("page %d: state %#x inside the block at %d, state %#x", p, uint8(got), page, uint8(s))
+		}
+	}
+	if s.kind() == used {
+		return s
+	}
+	for p := page; p < page+size; p++ {
+		if owner := z.pages.owners[p].Load(); owner != 0 {
+			fail("page %d is free and has owner %#x", p, owner)
+		}
+	}
+	if buddy := page ^ size; s.kind() != leaving && order < MaxOrder && z.pages.state(buddy) == s {
+		fail("pages %d and %d, state %#x, should have been merged", page, buddy, uint8(s))
+	}
+	return s
+}
+
+// checkLists walks one kind's lists and returns the pages found there.
+func (z *zone) checkLists(kind pageState) (pages uint32) {
+	area := &z.free[kind.area()]
+	for order := range area.lists {
+		at, prev := area.lists[order].top, uint32(0)
+		if (at != 0) != (area.orders>>order&1 != 0) {
+			fail("node %d: list of order %d begins with %d, the bit map of orders is %#x", z.node, order, at, area.orders)
+		}
+		for at != 0 {
+			l := z.pages.link(at - 1)
+			if s := z.pages.state(at - 1); s != kind|pageState(order) || l.prev != prev {
+				fail("page %d: state %#x in the list of order %d, comes after %d, not %d", at-1, uint8(s), order, prev, l.prev)
+			}
+			pages += 1 << order
+			at, prev = l.next, at
+		}
+	}
+	return pages
+}
+
+// checkZero finds whoever wrote to a run after it was discarded.
+func (a *Arena) checkZero(run Run) {
+	words := unsafe.Slice(mem.At[uint64](a.Addr(run.Page)), mem.PageSize/8<<run.Order)
+	for i, word := range words {
+		if word != 0 {
+			fail("arena %s: page %d: %#x at byte %d after discard", a.cfg.Name, run.Page, word, i*8)
+		}
+	}
+}

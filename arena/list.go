@@ -1,0 +1,51 @@
+package arena
+
+import "github.com/slubd/slubd/internal/mem"
+
+// list is a doubly linked list of free blocks, by their head pages' numbers.
+// The links lie in those pages' Meta records: a free block has no other use
+// for it, and its pages stay untouched. Guarded by the zone's mu.
+type list struct {
+	top uint32 // page number + 1 of the first block, 0 when empty
+}
+
+// link is what a free block's Meta record holds. Both count from 1, as top.
+type link struct {
+	next, prev uint32
+}
+
+// head is the block at the front. Preconditions: the list isn't empty.
+func (l *list) head() uint32 { return l.top - 1 }
+
+func (m *pagemap) link(page uint32) *link { return mem.At[link](m.meta(page)) }
+
+// link puts a block at the front of its list, where it is taken from next:
+// what was freed last is most likely still in a cache.
+func (z *zone) link(page uint32, s pageState) {
+	area, order := &z.free[s.area()], s.order()
+	l := &area.lists[order]
+	if l.top != 0 {
+		z.pages.link(l.head()).prev = page + 1
+	}
+	*z.pages.link(page) = link{next: l.top}
+	l.top = page + 1
+	area.orders |= 1 << order
+	area.pages += 1 << order
+	z.pages.mark(page, 0, s)
+}
+
+// unlink takes a block out of its list. Its head page becomes an inner one.
+func (z *zone) unlink(page uint32, s pageState) {
+	area, order := &z.free[s.area()], s.order()
+	l, at := &area.lists[order], z.pages.link(page)
+	if at.prev != 0 {
+		z.pages.link(at.prev - 1).next = at.next
+	} else if l.top = at.next; l.top == 0 {
+		area.orders &^= 1 << order
+	}
+	if at.next != 0 {
+		z.pages.link(at.next - 1).prev = at.prev
+	}
+	area.pages -= 1 << order
+	z.pages.mark(page, 0, inner)
+}

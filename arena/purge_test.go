@@ -1,0 +1,156 @@
+package arena
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
+)
+
+func TestPurge(t *testing.T) {
+	a := open(t, Config{MaxDirty: 1 << 40})
+	var kept []Run
+	for _, order := range []int{0, 4, 8} {
+		run := alloc(t, a, order, 0)
+		for i := range words(a, run) {
+			words(a, run)[i] = 1
+		}
+		kept = append(kept, alloc(t, a, order, 0)) // the buddy: freed runs can't merge
+		a.Free(run.Page)
+	}
+	if n := a.Purge(1); n != mem.PageSize<<8 {
+		t.Errorf("Purge(1) released %d bytes, the largest run has %d", n, mem.PageSize<<8)
+	}
+	if n := a.Purge(0); n != mem.PageSize*(1+16) {
+		t.Errorf("Purge(0) released %d bytes of 17 pages", n)
+	}
+	if n := a.Purge(0); n != 0 {
+		t.Errorf("a second Purge(0) released %d bytes", n)
+	}
+	for _, order := range []int{0, 4, 8} {
+		run := alloc(t, a, order, 0)
+		if !run.Zero || !allZero(words(a, run)) {
+			t.Errorf("order %d: after Purge %+v", order, run)
+		}
+		kept = append(kept, run)
+	}
+	for _, run := range kept {
+		a.Free(run.Page)
+	}
+}
+
+func TestPurgeReturnsMemory(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: the kernel gets nothing back")
+	}
+	const size = 64 * mib
+	rss := func() uint64 {
+		n, err := sys.ReadRSS()
+		if err != nil {
+			t.Skip(err)
+		}
+		return n
+	}
+	a := open(t, Config{Span: size, MaxDirty: size})
+	before := rss()
+	var runs []Run
+	for range size / maxRun {
+		run := alloc(t, a, MaxOrder, 0)
+		for i := 0; i < len(words(a, run)); i += mem.PageSize / 8 {
+			words(a, run)[i] = 1
+		}
+		runs = append(runs, run)
+	}
+	if n := rss(); n < before+size*9/10 {
+		t.Errorf("%d bytes resident, %d before %d bytes were touched", n, before, uint64(size))
+	}
+	for _, run := range runs {
+		a.Free(run.Page)
+	}
+	if n := rss(); n < before+size*9/10 {
+		t.Errorf("%d bytes resident, %d before: Free has discarded below MaxDirty", n, before)
+	}
+	if n := a.Purge(0); n != size {
+		t.Errorf("Purge released %d bytes", n)
+	}
+	if n := rss(); n > before+size/10 {
+		t.Errorf("%d bytes resident after Purge, %d before", n, before)
+	}
+}
+
+func TestFreeDiscardsTheExcess(t *testing.T) {
+	a := open(t, Config{MaxDirty: 16 * mem.PageSize})
+	var runs []Run
+	for range 64 {
+		runs = append(runs, alloc(t, a, 0, 0))
+	}
+	for i, run := range runs {
+		a.Free(run.Page)
+		n := a.Stats().Nodes[0]
+		if n.Free > 16*mem.PageSize {
+			t.Fatalf("%d bytes free and resident", n.Free)
+		}
+		if i < 16 && n.Free != uint64(i+1)*mem.PageSize {
+			t.Fatalf("%d runs freed, %d bytes kept", i+1, n.Free)
+		}
+	}
+}
+
+func TestDefaultExcess(t *testing.T) {
+	var a Arena
+	for _, c := range []struct{ charged, dirty, want uint64 }{ // pages
+		{minDirty() / mem.PageSize, minDirty() / mem.PageSize, 0},
+		{minDirty()/mem.PageSize + 3, minDirty()/mem.PageSize + 3, 3},
+		{900000, 100000, 0}, // 1/8 of 800000
+		{910000, 110000, 10000},
+	} {
+		a.ledger.word.Store(c.charged<<32 | c.dirty)
+		if got := a.excess(); got != c.want*mem.PageSize {
+			t.Errorf("%d pages, %d of them dirty: excess of %d bytes, want %d pages", c.charged, c.dirty, got, c.want)
+		}
+	}
+}
+
+// A run that the kernel doesn't take back stays dirty and charged, is used
+// again, and is discarded by the next Purge.
+func TestRefusedDiscard(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: nothing is discarded")
+	}
+	a := open(t, Config{Topology: nodes(t, 0, 1), Limit: 16 * mem.PageSize, MaxDirty: mem.PageSize})
+	restore := sys.FailNth(sys.CallDiscard, 0, syscall.EINVAL)
+	run := alloc(t, a, 2, 0)
+	words(a, run)[7] = 1
+	a.Free(run.Page) // above MaxDirty
+	if n := a.Purge(0); n != 0 {
+		t.Errorf("Purge released %d bytes", n)
+	}
+	if s := a.Stats(); s.Nodes[0].Free != 4*mem.PageSize || s.DiscardFailures != 2 {
+		t.Errorf("after refused discards: %+v", s)
+	}
+	if _, err := a.Alloc(4, 1); !errors.Is(err, ErrLimit) {
+		t.Errorf("Alloc with the limit's pages in the way: %v", err)
+	}
+	if again := alloc(t, a, 2, 0); again.Page != run.Page || again.Zero {
+		t.Errorf("after refused discards of %+v: %+v", run, again)
+	}
+	a.Free(run.Page)
+	restore()
+	if n := a.Purge(0); n != 4*mem.PageSize {
+		t.Errorf("Purge released %d bytes once the kernel agreed", n)
+	}
+}
+
+func TestRefusedDiscardOnFullNode(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: nothing is discarded")
+	}
+	a := open(t, Config{Span: 4 * mib})
+	a.Free(alloc(t, a, 0, 0).Page)
+	defer sys.FailNth(sys.CallDiscard, 0, syscall.EINVAL)()
+	if _, err := a.Alloc(MaxOrder, 0); !errors.Is(err, ErrExhausted) {
+		t.Errorf("Alloc that needs a discard: %v", err)
+	}
+}

@@ -1,0 +1,62 @@
+package arena
+
+import (
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/numa"
+)
+
+// Stats is a snapshot: each node's figures belong together, the nodes follow
+// one another. All sizes are bytes.
+type Stats struct {
+	Name     string
+	Nodes    []NodeStats // in the topology's order
+	Limit    uint64      // on Used + Free of all nodes, 0: none
+	Metadata uint64      // page map of all that was ever carved
+	// DiscardFailures counts the runs that the kernel would not discard; they
+	// stayed in Free, and the next Purge tries again.
+	DiscardFailures uint64
+}
+
+// NodeStats is one node's part. Used + Free + Purged is what was ever carved
+// of Reserved; the rest was never touched.
+type NodeStats struct {
+	Node      numa.Node
+	Reserved  uint64 // address space
+	Used      uint64 // allocated runs
+	Free      uint64 // freed, may be resident; includes what is being discarded
+	Purged    uint64 // free and not resident: discarded or never used
+	Runs      uint64 // allocated, a number
+	Placement string // what the kernel made of the wish for this node
+}
+
+// Stats returns the figures. It takes each node's lock for a few loads, makes
+// no system call, and may be called at any time, after Close as well.
+func (a *Arena) Stats() Stats {
+	s := Stats{
+		Name:            a.cfg.Name,
+		Nodes:           make([]NodeStats, len(a.zones)),
+		Limit:           a.limit.Load(),
+		DiscardFailures: a.failures.Load(),
+	}
+	for i := range a.zones {
+		n := &s.Nodes[i]
+		*n = a.zones[i].stats()
+		s.Metadata += (n.Used + n.Free + n.Purged) / mem.PageSize * pageMapBytes
+	}
+	return s
+}
+
+func (z *zone) stats() NodeStats {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	bytes := func(pages uint32) uint64 { return uint64(pages) * mem.PageSize }
+	return NodeStats{
+		Node:      z.node,
+		Reserved:  bytes(z.end - z.first),
+		Used:      bytes(z.used),
+		Free:      bytes(z.free[dirty.area()].pages) + bytes(z.leaving),
+		Purged:    bytes(z.free[clean.area()].pages),
+		Runs:      uint64(z.runs),
+		Placement: z.placement,
+	}
+}

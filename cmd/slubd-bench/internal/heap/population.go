@@ -1,0 +1,133 @@
+package heap
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+	"github.com/slubd/slubd/slub"
+)
+
+// object is what gc and resident keep: workload.HeapSize bytes without pointers.
+type object struct {
+	value [workload.HeapSize / 8]uint64
+}
+
+// node is object with a link for the Go heap.
+type node struct {
+	next  *node
+	value [workload.HeapSize/8 - 1]uint64
+}
+
+// refNode is node off-heap: its link is a handle that the collector ignores.
+type refNode struct {
+	next  slub.Ref[refNode]
+	value [workload.HeapSize/8 - 1]uint64
+}
+
+// Population keeps objects alive for collections to find.
+type Population struct {
+	// root is a []*object, *node, []slub.Ref[object] or slub.Ref[refNode].
+	root any
+}
+
+// Build allocates live objects. Automatic collections stay off from here on:
+// they would slow the building, and Collect forces its own.
+func Build(alloc string, kind workload.Kind, live int) (*Population, error) {
+	debug.SetGCPercent(-1)
+	build, ok := map[string]func(int) (any, error){
+		workload.Go + " " + string(workload.GC):          goSlice,
+		workload.Go + " " + string(workload.GCLinked):    goList,
+		workload.Slubd + " " + string(workload.GC):       slubdSlice,
+		workload.Slubd + " " + string(workload.GCLinked): slubdList,
+	}[alloc+" "+string(kind)]
+	if !ok {
+		return nil, fmt.Errorf("no population for allocator %s and workload %s", alloc, kind)
+	}
+	root, err := build(live)
+	return &Population{root}, err
+}
+
+func goSlice(live int) (any, error) {
+	list := make([]*object, live)
+	for i := range list {
+		list[i] = &object{}
+		list[i].value[0] = uint64(i)
+	}
+	return list, nil
+}
+
+func goList(live int) (any, error) {
+	var head *node
+	for i := range live {
+		head = &node{next: head}
+		head.value[0] = uint64(i)
+	}
+	return head, nil
+}
+
+func slubdSlice(live int) (any, error) {
+	cache, err := slub.NewTyped[object](nil, slub.Config{Name: "bench-gc"})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]slub.Ref[object], live)
+	for i := range list {
+		p, err := cache.Alloc()
+		if err != nil {
+			return nil, err
+		}
+		p.value[0] = uint64(i)
+		list[i] = cache.Ref(p)
+	}
+	return list, nil
+}
+
+func slubdList(live int) (any, error) {
+	cache, err := slub.NewTyped[refNode](nil, slub.Config{Name: "bench-gc-linked"})
+	if err != nil {
+		return nil, err
+	}
+	var head slub.Ref[refNode]
+	for i := range live {
+		p, err := cache.Alloc()
+		if err != nil {
+			return nil, err
+		}
+		p.next = head
+		p.value[0] = uint64(i)
+		head = cache.Ref(p)
+	}
+	return head, nil
+}
+
+// errLost reports a population whose objects don't hold what was stored.
+var errLost = errors.New("live objects lost their contents")
+
+// Check reads the population back: live objects with their numbers in them.
+func (p *Population) Check(live int) error {
+	sum, want := 0, live*(live-1)/2
+	switch root := p.root.(type) {
+	case []*object:
+		for _, o := range root {
+			sum += int(o.value[0])
+		}
+	case *node:
+		for n := root; n != nil; n = n.next {
+			sum += int(n.value[0])
+		}
+	case []slub.Ref[object]:
+		for _, r := range root {
+			sum += int(r.Ptr().value[0])
+		}
+	case slub.Ref[refNode]:
+		for r := root; !r.IsNil(); r = r.Ptr().next {
+			sum += int(r.Ptr().value[0])
+		}
+	}
+	if sum != want {
+		return fmt.Errorf("%w: sum of numbers %d, stored %d", errLost, sum, want)
+	}
+	return nil
+}

@@ -1,0 +1,16 @@
+// Package loops runs the workloads in Go: slubd, the Go heap and sync.Pool.
+// Threads are goroutines locked to OS threads, and each times its own loop.
+//
+// The loops of the three allocators are written out one by one instead of
+// being generic over an allocator: a call through an interface or a
+// dictionary costs as much as a fast allocation. They mirror
+// ../native/loops.c line by line: same order of operations, same random
+// sequence, one 8-byte store into every object.
+//
+//	heap.go   new: freeing means to drop the pointer; a ring keeps pairs alive
+//	pool.go   sync.Pool: Get and Put
+//	slubd.go  slub.Cache: Alloc and Free, bulk, prefill, FreeRCU
+//
+// Open makes what an allocator needs for a case (caches, pools), Run measures
+// once, Close gives it back. A Session is used by one goroutine at a time.
+package loops

@@ -1,0 +1,138 @@
+package loops
+
+import (
+	"context"
+	"errors"
+	"unsafe"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub"
+)
+
+// caches is slubd: one slub.Cache, or for mix one per size class, and the
+// domain whose grace periods FreeRCU waits for.
+type caches struct {
+	spec   workload.Spec
+	domain rcu.Domain
+	list   []*slub.Cache
+}
+
+func openSlubd(s workload.Spec) (arm, error) {
+	a := &caches{spec: s}
+	for _, size := range cacheSizes(s) {
+		c, err := slub.New(nil, slub.Config{
+			Name: "bench-" + string(s.Kind), Size: uintptr(size), Domain: &a.domain,
+		})
+		if err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+		a.list = append(a.list, c)
+	}
+	return a, nil
+}
+
+func (a *caches) close() error {
+	var errs []error
+	for _, c := range a.list {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *caches) backdrop() func() (map[string]float64, error) {
+	if a.spec.Kind != workload.RCU {
+		return quiet()
+	}
+	return startReaders(&a.domain)
+}
+
+func (a *caches) worker(thread int, q *queue) (worker, error) {
+	s, c := a.spec, a.list[0]
+	random := workload.NewRandom(s.Seed, thread)
+	switch s.Kind {
+	case workload.Pair:
+		return worker{loop: func(n int) error { return slubdPair(c, n) }}, nil
+	case workload.Batch:
+		order := s.Order.Indices(s.Batch, s.Seed)
+		live := make([]unsafe.Pointer, s.Batch)
+		return worker{loop: func(n int) error { return slubdBatch(c, live, order, n) }}, nil
+	case workload.Bulk:
+		live := make([]unsafe.Pointer, s.Batch)
+		return worker{loop: func(n int) error { return slubdBulk(c, live, n) }}, nil
+	case workload.Churn:
+		return a.churn(&random)
+	case workload.Mix:
+		return a.mix(&random)
+	case workload.Xfer:
+		if thread%2 == 0 {
+			return worker{loop: func(n int) error { return slubdProduce(c, q, n) }}, nil
+		}
+		return worker{loop: func(n int) error { return slubdConsume(c, q, n) }}, nil
+	case workload.Prefill:
+		return prefilled(c)
+	case workload.RCU:
+		return worker{loop: func(n int) error { return slubdRCU(c, n) }}, nil
+	}
+	return worker{}, noLoop(workload.Slubd, s.Kind)
+}
+
+// churn fills the live set with one object after the other.
+func (a *caches) churn(random *workload.Random) (worker, error) {
+	c := a.list[0]
+	live := make([]unsafe.Pointer, 0, a.spec.Live)
+	w := worker{
+		loop: func(n int) error { return slubdChurn(c, live, random, n) },
+		stop: func() {
+			for _, p := range live {
+				if p != nil {
+					c.Free(p)
+				}
+			}
+		},
+	}
+	for range a.spec.Live {
+		p, err := c.Alloc()
+		if err != nil {
+			return w, err
+		}
+		live = append(live, p)
+	}
+	return w, nil
+}
+
+// mix fills the window with objects of random classes.
+func (a *caches) mix(random *workload.Random) (worker, error) {
+	live := make([]classed, 0, a.spec.Live)
+	w := worker{
+		loop: func(n int) error { return slubdMix(a.list, live, random, n) },
+		stop: func() {
+			for _, o := range live {
+				if o.object != nil {
+					a.list[o.class].Free(o.object)
+				}
+			}
+		},
+	}
+	for range a.spec.Live {
+		class := random.Draw(uint32(len(a.list)))
+		p, err := a.list[class].Alloc()
+		if err != nil {
+			return w, err
+		}
+		live = append(live, classed{p, class})
+	}
+	return w, nil
+}
+
+// prefilled borrows one sheaf for the thread.
+func prefilled(c *slub.Cache) (worker, error) {
+	p, err := c.Prefill(prefillObjects)
+	if err != nil {
+		return worker{}, err
+	}
+	return worker{loop: func(n int) error { return slubdPrefill(p, n) }, stop: p.Return}, nil
+}
+
+// settle waits until everything that the run handed to FreeRCU is free again.
+func settle(d *rcu.Domain) error { return d.Barrier(context.Background()) }

@@ -1,0 +1,147 @@
+package loops
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+	"github.com/slubd/slubd/slub"
+)
+
+// prefillObjects is what prefill borrows: a part of any sheaf, so that the
+// oversize path stays out of it.
+const prefillObjects = 4
+
+var errPrefillEmpty = errors.New("the prefilled sheaf is empty")
+
+func slubdPair(c *slub.Cache, n int) error {
+	for i := range n {
+		p, err := c.Alloc()
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+		c.Free(p)
+	}
+	return nil
+}
+
+func slubdBatch(c *slub.Cache, live []unsafe.Pointer, order []uint32, n int) error {
+	for done := 0; done < n; done += len(live) {
+		for i := range live {
+			p, err := c.Alloc()
+			if err != nil {
+				return err
+			}
+			touch(p, i)
+			live[i] = p
+		}
+		for _, k := range order {
+			c.Free(live[k])
+		}
+	}
+	return nil
+}
+
+func slubdBulk(c *slub.Cache, live []unsafe.Pointer, n int) error {
+	for done := 0; done < n; done += len(live) {
+		if err := c.AllocBulk(live); err != nil {
+			return err
+		}
+		for i, p := range live {
+			touch(p, i)
+		}
+		c.FreeBulk(live)
+	}
+	return nil
+}
+
+func slubdPrefill(p *slub.Prefilled, n int) error {
+	for i := range n {
+		object := p.Alloc()
+		if object == nil {
+			return errPrefillEmpty
+		}
+		touch(object, i)
+		p.Free(object)
+	}
+	return nil
+}
+
+func slubdChurn(c *slub.Cache, live []unsafe.Pointer, r *workload.Random, n int) error {
+	random := *r
+	for i := range n {
+		slot := random.Draw(uint32(len(live)))
+		c.Free(live[slot])
+		p, err := c.Alloc()
+		live[slot] = p // nil on an error, so that stop won't free the old one again
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+	}
+	*r = random
+	return nil
+}
+
+func slubdMix(list []*slub.Cache, live []classed, r *workload.Random, n int) error {
+	random := *r
+	for i := range n {
+		slot := random.Draw(uint32(len(live)))
+		class := random.Draw(uint32(len(list)))
+		list[live[slot].class].Free(live[slot].object)
+		p, err := list[class].Alloc()
+		live[slot] = classed{p, class} // nil on an error, as in churn
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+	}
+	*r = random
+	return nil
+}
+
+func slubdProduce(c *slub.Cache, q *queue, n int) error {
+	for done := 0; done < n; done += workload.XferBatch {
+		batch, err := q.claim()
+		if err != nil {
+			return err
+		}
+		for i := range batch {
+			p, err := c.Alloc()
+			if err != nil {
+				return err
+			}
+			touch(p, i)
+			batch[i] = p
+		}
+		q.publish()
+	}
+	return nil
+}
+
+func slubdConsume(c *slub.Cache, q *queue, n int) error {
+	for done := 0; done < n; done += workload.XferBatch {
+		batch, err := q.take()
+		if err != nil {
+			return err
+		}
+		for _, p := range batch {
+			c.Free(p)
+		}
+		q.release()
+	}
+	return nil
+}
+
+func slubdRCU(c *slub.Cache, n int) error {
+	for i := range n {
+		p, err := c.Alloc()
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+		c.FreeRCU(p)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package loops
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+// Run measures one run of ops operations per thread, as native's team.c does:
+// every thread prepares and warms up, all start together, each reads the
+// clock around its own loop, and nobody cleans up while another measures.
+func (s *Session) Run(spec workload.Spec) (workload.Sample, error) {
+	stop := s.arm.backdrop()
+	t := newTeam(spec)
+	for i := range t.members {
+		go t.member(s.arm, i)
+	}
+	t.warm.Wait()
+	runtime.GC() // the garbage of other allocators' runs is not this one's to collect
+	before := readCounters()
+	close(t.start)
+	t.timed.Wait()
+	after := readCounters()
+	close(t.end)
+	t.gone.Wait()
+	extra, err := stop()
+	if err := errors.Join(append(t.errs, err)...); err != nil {
+		return workload.Sample{}, err
+	}
+	sample := workload.PerThread(t.ns, spec.Ops)
+	sample.Extra = after.perOp(before, spec.Pairs())
+	for k, v := range extra {
+		sample.Extra[k] = v
+	}
+	return sample, nil
+}
+
+// team is the state of one run. Member i alone writes members[i], ns[i] and
+// errs[i]; Run reads them after the WaitGroups.
+type team struct {
+	spec    workload.Spec
+	members []worker
+	queues  []*queue // one per two members in xfer
+	ns      []int64
+	errs    []error
+
+	warm, timed, gone sync.WaitGroup
+	start, end        chan struct{}
+}
+
+func newTeam(spec workload.Spec) *team {
+	n := spec.Threads
+	t := &team{
+		spec: spec, members: make([]worker, n), queues: make([]*queue, (n+1)/2),
+		ns: make([]int64, n), errs: make([]error, n),
+		start: make(chan struct{}), end: make(chan struct{}),
+	}
+	for i := range t.queues {
+		if spec.Kind == workload.Xfer {
+			t.queues[i] = new(queue)
+		}
+	}
+	t.warm.Add(n)
+	t.timed.Add(n)
+	t.gone.Add(n)
+	return t
+}
+
+// member is one thread. It passes all stations even after an error, so that
+// the others don't wait for it.
+func (t *team) member(a arm, i int) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer t.gone.Done()
+	q := t.queues[i/2]
+	w, err := a.worker(i, q)
+	if err == nil {
+		err = w.loop(t.spec.Warm)
+	}
+	if err != nil && q != nil {
+		q.abandon()
+	}
+	t.warm.Done()
+	<-t.start
+	if err == nil {
+		begin := time.Now()
+		err = w.loop(t.spec.Ops)
+		t.ns[i] = time.Since(begin).Nanoseconds()
+	}
+	if err != nil && q != nil {
+		q.abandon()
+	}
+	t.timed.Done()
+	<-t.end
+	if w.stop != nil {
+		w.stop()
+	}
+	t.errs[i] = err
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package loops
+
+import "runtime"
+
+func yield() { runtime.Gosched() }

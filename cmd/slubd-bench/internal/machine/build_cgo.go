@@ -1,0 +1,5 @@
+//go:build cgo
+
+package machine
+
+const cgo = true

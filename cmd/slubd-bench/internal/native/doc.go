@@ -1,0 +1,20 @@
+// Package native runs the workloads in C, timed in C: threads are pthreads,
+// clocks are read beside the loop, and one cgo call covers a whole run. Which
+// malloc the loops reach is the dynamic linker's choice, so package child
+// starts one process per allocator with LD_PRELOAD set, and Verify proves
+// there that the preload took effect.
+//
+// The loops in loops.c mirror those in package loops line by line: same order
+// of operations, same random sequence, one 8-byte store into every object.
+//
+// A failing malloc or pthread_create ends the process with a line on stderr:
+// it is a child made for measuring, and its parent reports the death.
+//
+// This is the only package of the bench that uses cgo. Without cgo Run and
+// Verify return ErrUnavailable.
+package native
+
+import "errors"
+
+// ErrUnavailable reports a build without the C loops.
+var ErrUnavailable = errors.New("native allocators need a build with cgo on Linux")

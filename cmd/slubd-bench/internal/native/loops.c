@@ -1,0 +1,171 @@
+// The loops. Each has a twin in package loops (heap.go, pool.go, slubd.go)
+// with the same operations in the same order; a change here is a change there.
+#include "bench.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void bench_die(const char *what)
+{
+	fprintf(stderr, "slubd-bench: %s failed\n", what);
+	_exit(1);
+}
+
+// alloc allocates and stores eight bytes, as every Go loop does. The barrier
+// tells the compiler that the object escapes; without it GCC removes malloc
+// and free as a pair without effect.
+static inline void *alloc(size_t size, uint64_t value)
+{
+	uint64_t *p = malloc(size);
+	if (__builtin_expect(p == NULL, 0))
+		bench_die("malloc");
+	*p = value;
+	__asm__ volatile("" : : "r"(p) : "memory");
+	return p;
+}
+
+static void pair(struct bench_worker *w, int64_t ops)
+{
+	size_t size = w->spec->size;
+	for (int64_t i = 0; i < ops; i++)
+		free(alloc(size, i));
+}
+
+static void batch(struct bench_worker *w, int64_t ops)
+{
+	size_t size = w->spec->size;
+	int n = w->spec->batch;
+	const uint32_t *order = w->spec->order;
+	void **live = w->live;
+	for (int64_t done = 0; done < ops; done += n) {
+		for (int i = 0; i < n; i++)
+			live[i] = alloc(size, i);
+		for (int i = 0; i < n; i++)
+			free(live[order[i]]);
+	}
+}
+
+static void churn(struct bench_worker *w, int64_t ops)
+{
+	size_t size = w->spec->size;
+	uint32_t n = w->spec->live;
+	uint64_t random = w->random;
+	void **live = w->live;
+	for (int64_t i = 0; i < ops; i++) {
+		uint32_t slot = bench_draw(&random, n);
+		free(live[slot]);
+		live[slot] = alloc(size, i);
+	}
+	w->random = random;
+}
+
+static void mix(struct bench_worker *w, int64_t ops)
+{
+	const uint32_t *sizes = w->spec->sizes;
+	uint32_t n = w->spec->live, classes = w->spec->nsizes;
+	uint64_t random = w->random;
+	void **live = w->live;
+	for (int64_t i = 0; i < ops; i++) {
+		uint32_t slot = bench_draw(&random, n);
+		uint32_t class = bench_draw(&random, classes);
+		free(live[slot]);
+		live[slot] = alloc(sizes[class], i);
+	}
+	w->random = random;
+}
+
+// bench_queue passes batches from one producer to one consumer. head and tail
+// lie apart because each is written by one side only; both are sequentially
+// consistent because Go's atomics are.
+enum { DEPTH = 16, MAX_BATCH = 64 };
+struct bench_queue {
+	_Alignas(128) uint64_t head; // batches taken, written by consume
+	_Alignas(128) uint64_t tail; // batches published, written by produce
+	_Alignas(128) void *slot[DEPTH][MAX_BATCH];
+};
+
+struct bench_queue *bench_queue_new(void)
+{
+	struct bench_queue *q = aligned_alloc(128, sizeof(*q));
+	if (q == NULL)
+		bench_die("aligned_alloc");
+	q->head = q->tail = 0;
+	return q;
+}
+
+void bench_queue_free(struct bench_queue *queue) { free(queue); }
+
+// await returns when *word no longer is value, leaving the CPU now and then.
+static inline void await(uint64_t *word, uint64_t value)
+{
+	for (unsigned spins = 1; __atomic_load_n(word, __ATOMIC_SEQ_CST) == value; spins++)
+		if (spins % 64 == 0)
+			sched_yield();
+}
+
+static void produce(struct bench_worker *w, int64_t ops)
+{
+	struct bench_queue *q = w->queue;
+	size_t size = w->spec->size;
+	int n = w->spec->batch;
+	for (int64_t done = 0; done < ops; done += n) {
+		uint64_t tail = q->tail;
+		await(&q->head, tail - DEPTH);
+		void **slot = q->slot[tail % DEPTH];
+		for (int i = 0; i < n; i++)
+			slot[i] = alloc(size, i);
+		__atomic_store_n(&q->tail, tail + 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+static void consume(struct bench_worker *w, int64_t ops)
+{
+	struct bench_queue *q = w->queue;
+	int n = w->spec->batch;
+	for (int64_t done = 0; done < ops; done += n) {
+		uint64_t head = q->head;
+		await(&q->tail, head);
+		void **slot = q->slot[head % DEPTH];
+		for (int i = 0; i < n; i++)
+			free(slot[i]);
+		__atomic_store_n(&q->head, head + 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+// bench_prepare fills what churn and mix replace. For the others it only
+// makes room.
+void bench_prepare(struct bench_worker *w)
+{
+	const struct bench_spec *spec = w->spec;
+	int room = spec->live > spec->batch ? spec->live : spec->batch;
+	w->random = bench_random(spec->seed, w->index);
+	w->live = calloc(room + 1, sizeof(void *));
+	if (w->live == NULL)
+		bench_die("calloc");
+	for (int i = 0; i < spec->live; i++) {
+		size_t size = spec->size;
+		if (spec->kind == BENCH_MIX)
+			size = spec->sizes[bench_draw(&w->random, spec->nsizes)];
+		w->live[i] = alloc(size, i);
+	}
+}
+
+void bench_loop(struct bench_worker *w, int64_t ops)
+{
+	switch (w->spec->kind) {
+	case BENCH_PAIR: pair(w, ops); return;
+	case BENCH_BATCH: batch(w, ops); return;
+	case BENCH_CHURN: churn(w, ops); return;
+	case BENCH_MIX: mix(w, ops); return;
+	case BENCH_XFER: w->index % 2 == 0 ? produce(w, ops) : consume(w, ops); return;
+	}
+}
+
+void bench_finish(struct bench_worker *w)
+{
+	for (int i = 0; i < w->spec->live; i++)
+		free(w->live[i]);
+	free(w->live);
+}

@@ -1,0 +1,80 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+// notes says below the tables what they don't show: missing allocators,
+// failures, heap operations on slubd's paths, and how far to trust it all.
+func (d Document) notes(b *bytes.Buffer) {
+	b.WriteString("\n")
+	for _, m := range d.Missing {
+		fmt.Fprintf(b, "%s: %s\n", m.Alloc, m.Reason)
+	}
+	for _, f := range d.Failures {
+		fmt.Fprintf(b, "FAILED %s, %d threads, size %d, %s: %s\n", f.Workload, f.Threads, f.Size, f.Alloc, firstLine(f.Error))
+	}
+	for _, r := range d.Results {
+		if mark, ok := r.Extra["mark_cpu_ms"].(float64); ok {
+			fmt.Fprintf(b, "%s, %s: marking takes %s ms of CPU time, the world stops for %s ms\n",
+				r.Workload, r.Alloc, figure(mark), figure(r.Extra["pause_ms"].(float64)))
+		}
+		if left, ok := r.Extra["left_of_peak"].(float64); ok {
+			fmt.Fprintf(b, "%s, %s: %.1f %% of the peak stay after everything was freed\n", r.Workload, r.Alloc, 100*left)
+		}
+	}
+	d.purity(b)
+	if spread, ok := d.spread(); ok {
+		fmt.Fprintf(b, "spread of the runs, (max-min)/median: %.0f %% in the middle row\n", 100*spread)
+	}
+}
+
+// firstLine leaves a crash's stack to the JSON document.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// purity says that slubd neither allocated on the Go heap nor called into C, or where it did.
+func (d Document) purity(b *bytes.Buffer) {
+	clean, seen := true, false
+	for _, r := range d.Results {
+		if r.Alloc != workload.Slubd || r.Unit != workload.PerOp {
+			continue
+		}
+		seen = true
+		for _, name := range []string{workload.GoAllocs, workload.CgoCalls} {
+			if x, _ := r.Extra[name].(float64); x >= impure {
+				clean = false
+				fmt.Fprintf(b, "slubd, %s: %s %.4f\n", r.Workload, name, x)
+			}
+		}
+	}
+	if seen && clean {
+		b.WriteString("slubd: no Go allocation and no cgo call per operation on any path\n")
+	}
+}
+
+// impure is the rate from which something happens per operation; below it
+// lie the few dozen objects that the runtime and the bench allocate in a run.
+const impure = 0.01
+
+// spread is the median over all results of the runs' range.
+func (d Document) spread() (float64, bool) {
+	var all []float64
+	for _, r := range d.Results {
+		if r.N > 1 && r.Median > 0 {
+			all = append(all, (r.Max-r.Min)/r.Median)
+		}
+	}
+	if len(all) == 0 {
+		return 0, false
+	}
+	slices.Sort(all)
+	return all[len(all)/2], true
+}

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+// Text writes the document for a person: where it was measured, a table per
+// unit, and what could not be measured.
+func (d Document) Text(w io.Writer) error {
+	var b bytes.Buffer
+	d.header(&b)
+	for _, unit := range []string{workload.PerOp, workload.PerCollection, workload.PerByte} {
+		if t := d.table(unit); len(t.rows) > 0 {
+			fmt.Fprintf(&b, "\n%s\n\n", captions[unit])
+			t.write(&b)
+		}
+	}
+	d.notes(&b)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+var captions = map[string]string{
+	workload.PerOp:         "ns per alloc+free pair and thread, and how many times slubd's time that is",
+	workload.PerCollection: "ms per forced garbage collection with live objects",
+	workload.PerByte:       "resident bytes per byte of payload, a million live objects",
+}
+
+func (d Document) header(b *bytes.Buffer) {
+	e := d.Env
+	fmt.Fprintf(b, "slubd-bench   engine %s", e.Engine)
+	if e.EngineReason != "" {
+		fmt.Fprintf(b, " (%s)", e.EngineReason)
+	}
+	fmt.Fprintf(b, "\n%s, %s, %s\n", cmp.Or(e.CPU, e.Arch), count(e.CPUs, "CPU"), count(e.Nodes, "NUMA node"))
+	fmt.Fprintf(b, "%s, %s\n", e.Kernel, e.Go)
+	fmt.Fprintf(b, "medians of %d interleaved runs of %s, seed %d\n", e.Count, e.BenchTime, e.Seed)
+	if e.Race {
+		b.WriteString("built with the race detector: the figures say nothing about speed\n")
+	}
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// table arranges the results of one unit: rows by case, columns by allocator.
+func (d Document) table(unit string) table {
+	var t table
+	cells := map[string]map[string]runner.Result{} // by row, then allocator
+	var rows, columns []string
+	for _, r := range d.Results {
+		if r.Unit != unit {
+			continue
+		}
+		key := row(r)
+		if cells[key] == nil {
+			cells[key] = map[string]runner.Result{}
+			rows = append(rows, key)
+		}
+		cells[key][r.Alloc] = r
+		if !slices.Contains(columns, r.Alloc) {
+			columns = append(columns, r.Alloc)
+		}
+	}
+	order := workload.Allocators()
+	slices.SortFunc(columns, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	t.head = []string{"workload", "threads", "size"}
+	for _, alloc := range columns {
+		t.head = append(t.head, heading(alloc, columns))
+	}
+	for _, key := range rows {
+		line := strings.Split(key, "\t")
+		for _, alloc := range columns {
+			line = append(line, cell(cells[key], alloc))
+		}
+		t.rows = append(t.rows, line)
+	}
+	return t
+}
+
+// row is what distinguishes a row, tab-separated as it is printed.
+func row(r runner.Result) string {
+	size := fmt.Sprint(r.Size)
+	if r.Size == 0 {
+		size = "mixed"
+	}
+	return fmt.Sprintf("%s\t%d\t%s", r.Workload, r.Threads, size)
+}
+
+// cell is an allocator's median and its ratio to slubd's in the same row.
+func cell(results map[string]runner.Result, alloc string) string {
+	r, ok := results[alloc]
+	if !ok {
+		return "-"
+	}
+	base, ok := results[workload.Slubd]
+	if alloc == workload.Slubd || !ok || base.Median <= 0 {
+		return figure(r.Median)
+	}
+	return fmt.Sprintf("%s %*s", figure(r.Median), ratioWidth, "x"+figure(r.Median/base.Median))
+}
+
+// ratioWidth is the room of a ratio behind a time.
+const ratioWidth = 6
+
+// heading names an allocator above the times, leaving the ratios' room free.
+func heading(alloc string, columns []string) string {
+	if alloc == workload.Slubd || !slices.Contains(columns, workload.Slubd) {
+		return alloc
+	}
+	return alloc + strings.Repeat(" ", ratioWidth+1)
+}
+
+// figure shows about three digits.
+func figure(x float64) string {
+	switch {
+	case x < 10:
+		return fmt.Sprintf("%.2f", x)
+	case x < 100:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
+
+// table is text in columns, the first aligned to the left, the others to the right.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func (t table) write(b *bytes.Buffer) {
+	width := make([]int, len(t.head))
+	for _, line := range append([][]string{t.head}, t.rows...) {
+		for i, text := range line {
+			width[i] = max(width[i], len(text))
+		}
+	}
+	for _, line := range append([][]string{t.head}, t.rows...) {
+		text := fmt.Sprintf("%-*s", width[0], line[0])
+		for i := 1; i < len(line); i++ {
+			text += fmt.Sprintf("  %*s", width[i], line[i])
+		}
+		b.WriteString(strings.TrimRight(text, " ") + "\n")
+	}
+}

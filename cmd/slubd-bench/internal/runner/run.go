@@ -1,0 +1,127 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+const (
+	// heapRounds bounds the rounds of gc and gc-linked, where a collection of
+	// the Go heap takes a good part of a second.
+	heapRounds = 5
+	// residentRounds is enough for figures that hardly vary.
+	residentRounds = 3
+)
+
+// Config is what Run needs beside the cases.
+type Config struct {
+	Allocs    []string
+	BenchTime time.Duration // of one run
+	Count     int           // rounds
+	Libraries []native.Library
+	Dirs      []string // where to look for them
+	Progress  func(Step)
+}
+
+// Step is a moment of the suite, for progress.
+type Step struct {
+	Case       Case
+	Alloc      string
+	Stage      string // "calibrating" or the round
+	Done, Runs int    // runs made and to be made, calibration apart
+}
+
+// run is the state of one suite.
+type run struct {
+	cfg       Config
+	report    Report
+	processes map[string]*child.Process // by native allocator
+	present   []string                  // allocators that work here
+	step      Step
+}
+
+// Run measures all cases. When ctx ends early the report holds the cases
+// finished until then and the error is ctx's. A failing measurement is a
+// Failure in the report, not an error.
+func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
+	r := &run{cfg: cfg, processes: map[string]*child.Process{}}
+	defer r.end()
+	r.muster(ctx)
+	for _, c := range cases {
+		r.step.Runs += r.rounds(c) * len(r.entrants(c))
+	}
+	for _, c := range cases {
+		if err := ctx.Err(); err != nil {
+			return r.report, err
+		}
+		r.measure(ctx, c)
+	}
+	return r.report, ctx.Err()
+}
+
+// muster starts the native allocators and notes who is missing.
+func (r *run) muster(ctx context.Context) {
+	for _, alloc := range r.cfg.Allocs {
+		lib, ok := r.library(alloc)
+		if ok {
+			if _, err := r.process(ctx, lib); err != nil {
+				r.report.Missing = append(r.report.Missing, Missing{alloc, err.Error()})
+				continue
+			}
+		}
+		r.present = append(r.present, alloc)
+	}
+}
+
+// end closes the native children.
+func (r *run) end() {
+	for _, p := range r.processes {
+		_ = p.Close() // its results are in; how it ends changes nothing
+	}
+}
+
+// rounds is how often every allocator runs c.
+func (r *run) rounds(c Case) int {
+	switch {
+	case c.Workload.Kind == workload.Resident:
+		return min(r.cfg.Count, residentRounds)
+	case c.Workload.WholeHeap():
+		return min(r.cfg.Count, heapRounds)
+	}
+	return r.cfg.Count
+}
+
+// entrants are the allocators that take part in c.
+func (r *run) entrants(c Case) []string {
+	var list []string
+	for _, alloc := range r.present {
+		if c.Workload.Has(alloc) {
+			list = append(list, alloc)
+		}
+	}
+	return list
+}
+
+// fail records a measurement that could not be made, unless the whole suite
+// is ending anyway.
+func (r *run) fail(ctx context.Context, c Case, alloc string, err error) {
+	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return
+	}
+	r.report.Failures = append(r.report.Failures, Failure{
+		Workload: c.Workload.Name, Alloc: alloc, Threads: c.Spec.Threads, Size: c.Spec.Size, Error: err.Error(),
+	})
+}
+
+// tell reports progress.
+func (r *run) tell(c Case, alloc, stage string) {
+	r.step.Case, r.step.Alloc, r.step.Stage = c, alloc, stage
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(r.step)
+	}
+}

@@ -1,0 +1,77 @@
+package workload
+
+import "time"
+
+// Spec is everything one run needs to know. It travels to the children as
+// JSON.
+type Spec struct {
+	Kind    Kind   `json:"kind"`
+	Threads int    `json:"threads"` // for xfer even: producers and consumers
+	Size    int    `json:"size"`    // bytes; ignored by mix
+	Batch   int    `json:"batch"`
+	Order   Order  `json:"order"`
+	Live    int    `json:"live"` // objects kept by churn and mix (per thread) and by the whole-heap workloads
+	Ops     int    `json:"ops"`  // alloc+free pairs per thread inside the timed loop
+	Warm    int    `json:"warm"` // pairs per thread before it
+	Seed    uint64 `json:"seed"`
+}
+
+// Spec returns the workload's specification without a number of operations.
+func (w Workload) Spec(threads, size int, seed uint64) Spec {
+	s := Spec{Kind: w.Kind, Threads: threads, Size: size, Batch: w.Batch, Order: w.Order, Seed: seed}
+	switch w.Kind {
+	case Churn:
+		s.Live = ChurnLive
+	case Mix:
+		s.Live = MixLive
+	case Bulk:
+		s.Order = FIFO
+	case Resident:
+		s.Live = ResidentLive
+	}
+	return s
+}
+
+// WithOps returns s with n timed operations and a tenth of that for warming
+// up, both whole batches.
+func (s Spec) WithOps(n int) Spec {
+	unit := max(1, s.Batch)
+	whole := func(n int) int { return max(1, (n+unit-1)/unit) * unit }
+	s.Ops, s.Warm = whole(n), whole(n/10)
+	return s
+}
+
+// Pairs is the number of alloc+free pairs of all threads: in xfer two threads
+// make one pair.
+func (s Spec) Pairs() int {
+	if s.Kind == Xfer {
+		return s.Ops * s.Threads / 2
+	}
+	return s.Ops * s.Threads
+}
+
+// Sample is what one run found.
+type Sample struct {
+	Value   float64            `json:"value"`   // in the workload's unit
+	Elapsed time.Duration      `json:"elapsed"` // of the timed part
+	Extra   map[string]float64 `json:"extra,omitempty"`
+}
+
+// Names of extras that loops of both languages report.
+const (
+	GoAllocs = "go_allocs_per_op"
+	CgoCalls = "cgo_calls_per_op"
+)
+
+// PerThread makes a Sample of each thread's nanoseconds for ops operations.
+func PerThread(nanoseconds []int64, ops int) Sample {
+	var sum, longest int64
+	for _, ns := range nanoseconds {
+		sum += ns
+		longest = max(longest, ns)
+	}
+	return Sample{
+		Value:   float64(sum) / float64(len(nanoseconds)) / float64(ops),
+		Elapsed: time.Duration(longest),
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+// list prints what could be measured.
+func list(w io.Writer, libraries []native.Library, dirs []string) error {
+	var b bytes.Buffer
+	b.WriteString("workloads:\n")
+	for _, l := range workload.Catalog() {
+		who := ""
+		if l.Allocs != nil {
+			who = " (only " + strings.Join(l.Allocs, ", ") + ")"
+		}
+		fmt.Fprintf(&b, "  %-20s  %-13s  %s%s\n", l.Name, l.Unit, l.About, who)
+	}
+	b.WriteString("\nallocators:\n")
+	for _, about := range [][2]string{
+		{workload.Slubd, "this library"},
+		{workload.Go, "new, on the Go heap"},
+		{workload.Pool, "sync.Pool"},
+	} {
+		fmt.Fprintf(&b, "  %-20s  %s\n", about[0], about[1])
+	}
+	for _, l := range libraries {
+		fmt.Fprintf(&b, "  %-20s  %s\n", l.Alloc, whereabouts(l, dirs))
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// whereabouts says which library a native allocator would run with.
+func whereabouts(l native.Library, dirs []string) string {
+	path, err := l.Find(dirs)
+	switch {
+	case err != nil:
+		return err.Error()
+	case path == "":
+		return "the C library's malloc, C loops"
+	}
+	return path + ", C loops"
+}
+
+// describe prints the machine, as -json in a document without results.
+func describe(w io.Writer, o options) error {
+	return o.print(report.New(machine.Describe(), o.choice.Seed, o.benchTime, o.count, runner.Report{}), w)
+}

@@ -1,0 +1,123 @@
+package hooks
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// Kind says what a Report is about.
+type Kind uint8
+
+const (
+	// ForeignPointer was freed but belongs to no slab of this allocator.
+	ForeignPointer Kind = iota + 1
+	// WrongCache got a pointer that belongs to the cache named as owner.
+	WrongCache
+	// MisalignedPointer lies inside a slab but not at an object's start.
+	MisalignedPointer
+	// DoubleFree hit an object that was free already.
+	DoubleFree
+	// FreelistCorrupt is a free pointer that leads out of its slab.
+	FreelistCorrupt
+	// Leak is a closed cache with objects that were never freed.
+	Leak
+)
+
+var kindText = [...]string{
+	ForeignPointer:    "foreign pointer",
+	WrongCache:        "pointer of another cache",
+	MisalignedPointer: "misaligned pointer",
+	DoubleFree:        "double free",
+	FreelistCorrupt:   "corrupt freelist",
+	Leak:              "leaked objects",
+}
+
+// String gives the kind in words.
+func (k Kind) String() string {
+	if k == 0 || int(k) >= len(kindText) {
+		return "Kind(" + strconv.Itoa(int(k)) + ")"
+	}
+	return kindText[k]
+}
+
+// Report is one finding of misuse or corruption. It is an error: Error gives
+// one line, the verb %+v adds the stack of the call that was found out.
+type Report struct {
+	Kind   Kind
+	Cache  string    // cache that was called
+	Owner  string    // cache that the address belongs to; "" = none, or Cache itself
+	Addr   uintptr   // address concerned; 0 = none
+	Slab   uintptr   // first byte of the slab around Addr; 0 = none
+	Detail string    // what was found there, without a final stop
+	Stack  []uintptr // return program counters, innermost first
+}
+
+// stackDepth bounds a report's stack. 32 frames reach from the allocator's
+// insides to the user's request handler.
+const stackDepth = 32
+
+// NewReport makes a report with its detail formatted as by fmt.Sprintf and
+// with the stack of its caller. Owner and Slab are left for the caller to set.
+func NewReport(kind Kind, cache string, addr uintptr, format string, args ...any) *Report {
+	stack := make([]uintptr, stackDepth)
+	// Two frames to leave out: runtime.Callers and NewReport.
+	stack = stack[:runtime.Callers(2, stack)]
+	return &Report{Kind: kind, Cache: cache, Addr: addr, Detail: fmt.Sprintf(format, args...), Stack: stack}
+}
+
+// Fire hands the report to h.Report. Without one it panics with the report:
+// memory that two owners write to must not go unnoticed. h may be nil.
+func (r *Report) Fire(h *Hooks) {
+	if h == nil || h.Report == nil {
+		panic(r)
+	}
+	h.Report(r)
+}
+
+// Error describes the report in one line.
+func (r *Report) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "slubd: cache %q: %v", r.Cache, r.Kind)
+	if r.Addr != 0 {
+		fmt.Fprintf(&b, " at %#x", r.Addr)
+	}
+	if r.Slab != 0 {
+		fmt.Fprintf(&b, " (slab %#x%+d)", r.Slab, int64(r.Addr-r.Slab))
+	}
+	if r.Owner != "" {
+		fmt.Fprintf(&b, ", owned by cache %q", r.Owner)
+	}
+	if r.Detail != "" {
+		b.WriteString(": " + r.Detail)
+	}
+	return b.String()
+}
+
+// Format implements fmt.Formatter: %+v appends the stack, one frame to a pair
+// of lines as in a Go traceback; %q quotes the line; other verbs give the line.
+func (r *Report) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'q':
+		io.WriteString(f, strconv.Quote(r.Error()))
+	case verb == 'v' && f.Flag('+'):
+		io.WriteString(f, r.Error())
+		r.writeStack(f)
+	default:
+		io.WriteString(f, r.Error())
+	}
+}
+
+func (r *Report) writeStack(w io.Writer) {
+	if len(r.Stack) == 0 {
+		return // CallersFrames of nothing still yields one empty frame
+	}
+	frames := runtime.CallersFrames(r.Stack)
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		fmt.Fprintf(w, "\n%s\n\t%s:%d", f.Function, f.File, f.Line)
+	}
+}

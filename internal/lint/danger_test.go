@@ -1,0 +1,89 @@
+package lint
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+var (
+	// cgoHomes may use import "C" and hold C sources: the system calls and
+	// rseq's thread-local area, and the bench's native baseline.
+	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native"}
+	// asmHome may hold Go assembly. It cannot be a cgo package: there the go
+	// command gives .s files to the C compiler.
+	asmHome = "internal/percpu"
+	// linknameFile may pull functions out of the runtime.
+	linknameFile = "internal/percpu/pin.go"
+	// safe are packages whose code has no business with unsafe: they work on
+	// snapshots, text and numbers.
+	safe = []string{"metrics", "numa", "rcu", "hooks", "cmd", "examples", "internal/invariants", "internal/testutil"}
+)
+
+// handlesObjects are the exceptions to safe: what is measured there are
+// objects, and slub's API hands them out as unsafe.Pointer.
+var handlesObjects = []string{
+	"cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/loops", "cmd/slubd-bench/internal/heap",
+}
+
+// cgoPlacement keeps cgo and C sources in cgoHomes.
+func cgoPlacement(t tree) (f findings) {
+	for _, s := range t {
+		if slices.Contains(cgoHomes, s.dir()) {
+			continue
+		}
+		if slices.Contains(s.imports(), "C") {
+			f.add(s, `imports "C", which only %v may`, cgoHomes)
+		}
+		if slices.Contains([]string{".c", ".h", ".cc", ".cpp", ".S"}, path.Ext(s.name)) {
+			f.add(s, "is a C source, which only %v may hold", cgoHomes)
+		}
+	}
+	return f
+}
+
+// asmPlacement keeps assembly in asmHome.
+func asmPlacement(t tree) (f findings) {
+	for _, s := range t {
+		if path.Ext(s.name) == ".s" && s.dir() != asmHome {
+			f.add(s, "is assembly, which only %s may hold", asmHome)
+		}
+	}
+	return f
+}
+
+// linknamePlacement keeps go:linkname in linknameFile.
+func linknamePlacement(t tree) (f findings) {
+	for _, s := range t {
+		if !s.isGo() || s.name == linknameFile {
+			continue
+		}
+		for _, group := range s.ast.Comments {
+			for _, c := range group.List {
+				if strings.HasPrefix(c.Text, "//go:linkname") {
+					f.add(s, "uses go:linkname, which only %s may", linknameFile)
+				}
+			}
+		}
+	}
+	return f
+}
+
+// unsafePlacement keeps unsafe out of the packages in safe. Their tests may
+// use it, except in metrics.
+func unsafePlacement(t tree) (f findings) {
+	for _, s := range t {
+		if s.isTest() && !s.in("metrics") || !slices.Contains(s.imports(), "unsafe") {
+			continue
+		}
+		if slices.ContainsFunc(handlesObjects, s.in) {
+			continue
+		}
+		for _, dir := range safe {
+			if s.in(dir) {
+				f.add(s, "imports unsafe, which %s has no need of", dir)
+			}
+		}
+	}
+	return f
+}

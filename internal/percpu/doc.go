@@ -1,0 +1,51 @@
+// Package percpu gives every CPU a bounded stack of objects that any goroutine
+// running there may push to and pop from with a handful of plain instructions:
+// no lock, no atomic, no cgo call, no pinning.
+//
+// # Place in the data flow
+//
+//	slub.Cache.Alloc -> [percpu.Stack] -> sheaves (replace main) -> Source -> slabs
+//
+// A Slots is one cache's array of per-CPU slots. A slot holds two Stacks: Main,
+// the array of the CPU's main sheaf, and RCU, the array of its rcu_free sheaf.
+// What the arrays are and where they come from is package sheaves' business.
+//
+// # Two engines
+//
+// rseq: the operations are restartable sequences (rseq(2), Linux 4.18) in Go
+// assembly. The kernel restarts a sequence that it interrupts, by preemption, a
+// signal or a migration; the last instruction of each is its only store that
+// others may see. Go's own preemption cannot fall inside: assembly has no safe
+// points, and a signal restarts the sequence like any other interruption.
+//
+// trylock: the same operations in Go under the stack's lock, for systems without
+// rseq. The lock is tried, never waited for.
+//
+// The choice is made once at start-up by a self-test, reported by Engine and
+// Reason, and forced by the environment variable SLUBD_ENGINE (rseq, rseq-abi0,
+// trylock).
+//
+// # Who may write a stack
+//
+//   - head: the owner CPU's sequences while lock is even; the holder while it is
+//     odd.
+//   - everything else: the holder only.
+//
+// # Taking a stack's lock
+//
+// On its own CPU, TryLock commits lock+1 as the last instruction of a sequence,
+// so that whoever was interrupted inside a push or pop of this CPU is restarted
+// and then sees the odd word. From elsewhere, LockCPU swaps the word and then has
+// the kernel restart the sequences running on that CPU (membarrier(2),
+// PRIVATE_EXPEDITED_RSEQ). Either way no sequence that began before the lock was
+// taken can commit after it: the holder owns the stack, even after migrating.
+// Unlock stores lock+1, the next even number, last; push and pop load lock first.
+// On x86 stores become visible in order and loads are done in order, so that a
+// sequence that sees the even word sees all that the holder wrote.
+//
+// # Not allowed
+//
+// Under a stack's lock: blocking, system calls, calls into hooks or into Source,
+// taking a second stack's lock. A holder that is descheduled doesn't block anybody,
+// but sends every operation of that CPU to the slow path meanwhile.
+package percpu

@@ -1,0 +1,157 @@
+package percpu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+)
+
+// A Pop takes the top object of the calling CPU's stack, slots being the address
+// that Slots.Base returns plus a Kind. It is one call for its user: when the stack
+// is empty, held or closed, the function given to NewPop answers in its place.
+type Pop func(slots uintptr) (unsafe.Pointer, error)
+
+// A Push puts p on the calling CPU's stack if own is the stack's owner word, or
+// passes the whole call to the function given to NewPush.
+type Push func(slots uintptr, p unsafe.Pointer, own uint32)
+
+// engine is what the two engines differ in.
+type engine struct {
+	name    string
+	lock    func(slots uintptr) int // TryLock; the CPU, or -1
+	fence   func(cpu int)           // LockCPU's second half
+	cpu     func() int              // a hint at the calling CPU; may be negative
+	newPop  func(slow Pop) Pop
+	newPush func(slow Push) Push
+}
+
+// current is the engine of this process, why why it isn't the best one.
+var current, why = choose(os.Getenv("SLUBD_ENGINE"))
+
+// Engine names the engine in use: "rseq" or "trylock".
+func Engine() string { return current.name }
+
+// Reason says why Engine isn't rseq, or in which reduced form it is; "" when
+// there is nothing to say.
+func Reason() string { return why }
+
+// NewPop returns a Pop that leaves to slow what the stack can't answer. slow is
+// called without the stack's lock, on the caller's goroutine.
+func NewPop(slow Pop) Pop { return current.newPop(slow) }
+
+// NewPush returns a Push, with slow as for NewPop.
+func NewPush(slow Push) Push { return current.newPush(slow) }
+
+// CPU returns the number of a CPU that the caller ran on just now, between 0 and
+// NumCPU()-1. It may have moved since.
+func CPU() int {
+	if cpu := current.cpu(); cpu >= 0 && cpu < NumCPU() {
+		return cpu
+	}
+	return 0
+}
+
+// choose picks the best engine that works here, or the one that forced names.
+// A forced engine that doesn't work is reported and replaced, since a daemon
+// must start.
+func choose(forced string) (engine, string) {
+	if forced == "trylock" {
+		return newTrylock(), "SLUBD_ENGINE=trylock"
+	}
+	e, err := newRseq()
+	if err == nil {
+		err = selfTest(e)
+	}
+	if err != nil {
+		return newTrylock(), err.Error()
+	}
+	if forced == "rseq-abi0" {
+		return e, "SLUBD_ENGINE=rseq-abi0"
+	}
+	fast := withRegisters(e)
+	if err := selfTest(fast); err != nil {
+		return e, "register calls: " + err.Error()
+	}
+	if forced != "" && forced != "rseq" {
+		return fast, fmt.Sprintf("SLUBD_ENGINE=%q is not rseq, rseq-abi0 or trylock", forced)
+	}
+	return fast, ""
+}
+
+// selfTest runs an engine's operations on a slot of its own and compares every
+// result, argument and count. It guards against a Go whose register ABI changed
+// and against a thread area that is not where libc said.
+func selfTest(e engine) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("self-test: %v", r)
+		}
+	}()
+	slots, err := NewSlots()
+	if err != nil {
+		return err
+	}
+	var array [2]unsafe.Pointer
+	var objects [3]uint64
+	const own = 7
+	for cpu := range NumCPU() {
+		slots.Stack(cpu, RCU).Install(uintptr(unsafe.Pointer(&array)), 0, len(array), own)
+	}
+	base := slots.Base() + uintptr(RCU)
+	errEmpty := errors.New("empty")
+	var asked uintptr
+	var refused []unsafe.Pointer
+	pop := e.newPop(func(slots uintptr) (unsafe.Pointer, error) { asked = slots; return nil, errEmpty })
+	push := e.newPush(func(slots uintptr, p unsafe.Pointer, own uint32) {
+		if asked = slots; own == 7 || own == 8 {
+			refused = append(refused, p)
+		}
+	})
+	// Alone on the slots, so that one array can stand on every CPU's stack and a
+	// migration between two operations is the only thing that can disturb.
+	for range 16 {
+		cpu := e.cpu()
+		refused, asked = nil, 0
+		p0, err0 := pop(base)
+		askedByPop := asked
+		push(base, unsafe.Pointer(&objects[0]), own+1)
+		push(base, unsafe.Pointer(&objects[0]), own)
+		push(base, unsafe.Pointer(&objects[1]), own)
+		push(base, unsafe.Pointer(&objects[2]), own)
+		p1, err1 := pop(base)
+		p2, err2 := pop(base)
+		if e.cpu() != cpu {
+			for cpu := range NumCPU() {
+				slots.Stack(cpu, RCU).SetSize(0)
+			}
+			continue
+		}
+		switch {
+		case p0 != nil || err0 != errEmpty || askedByPop != base || asked != base:
+			return errors.New("self-test: an empty stack didn't ask the slow path")
+		case len(refused) != 2 || refused[0] != unsafe.Pointer(&objects[0]) || refused[1] != unsafe.Pointer(&objects[2]):
+			return errors.New("self-test: push took a stranger or more than fits")
+		case p1 != unsafe.Pointer(&objects[1]) || p2 != unsafe.Pointer(&objects[0]) || err1 != nil || err2 != nil:
+			return errors.New("self-test: pop returned something else than was pushed")
+		}
+		return selfTestLock(e, slots, base)
+	}
+	return errors.New("self-test: no quiet moment on one CPU")
+}
+
+// selfTestLock checks that a held stack refuses both operations and another lock.
+func selfTestLock(e engine, slots Slots, base uintptr) error {
+	cpu := e.lock(base)
+	if cpu < 0 {
+		return errors.New("self-test: a free stack could not be locked")
+	}
+	st := slots.Stack(cpu, RCU)
+	held := st.lock&1 == 1 && !st.tryLock()
+	e.fence(cpu)
+	st.Unlock()
+	if !held || st.lock&1 != 0 {
+		return errors.New("self-test: the lock word doesn't show its holder")
+	}
+	return nil
+}

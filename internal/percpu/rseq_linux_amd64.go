@@ -1,0 +1,137 @@
+package percpu
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/sys"
+)
+
+//go:noescape
+func popStack(slots uintptr) unsafe.Pointer
+
+//go:noescape
+func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
+
+func lockStack(slots uintptr) int
+func rseqCPU() int
+
+// sectionCode stores the addresses of popRegister, pushRegister, popStack,
+// pushStack and lockStack.
+//
+//go:noescape
+func sectionCode(code *[5]uintptr)
+
+// newRseq prepares the rseq engine: thread area, descriptors, membarrier.
+func newRseq() (engine, error) {
+	area, err := sys.RseqArea()
+	if err != nil {
+		return engine{}, err
+	}
+	if err := sys.MembarrierRegisterRseq(); err != nil {
+		return engine{}, fmt.Errorf("membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ): %w", err)
+	}
+	rseqOffset = area.Offset
+	if err := installSections(); err != nil {
+		return engine{}, err
+	}
+	e := engine{
+		name:    "rseq",
+		lock:    lockRseq,
+		fence:   restartCPU,
+		cpu:     rseqCPU,
+		newPop:  newPopStack,
+		newPush: newPushStack,
+	}
+	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
+		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
+	}
+	return e, nil
+}
+
+// withRegisters is the rseq engine with operations that are called in Go's
+// register ABI, as if compiled: the arguments need not pass through the stack,
+// which halves a pair's memory traffic. The ABI is internal to Go, hence the
+// self-test that decides whether it is used, and newPopStack beside it.
+func withRegisters(e engine) engine {
+	e.newPop, e.newPush = newPopRegister, newPushRegister
+	return e
+}
+
+// A popValue is what a func value points to: code, then what the code finds
+// through DX. Being a Go struct, it keeps slow alive.
+type popValue struct {
+	code uintptr
+	slow Pop
+}
+
+type pushValue struct {
+	code uintptr
+	slow Push
+}
+
+func newPopRegister(slow Pop) Pop {
+	v := &popValue{codes()[0], slow}
+	return *(*Pop)(unsafe.Pointer(&v))
+}
+
+func newPushRegister(slow Push) Push {
+	v := &pushValue{codes()[1], slow}
+	return *(*Push)(unsafe.Pointer(&v))
+}
+
+func newPopStack(slow Pop) Pop {
+	return func(slots uintptr) (unsafe.Pointer, error) {
+		if p := popStack(slots); p != nil {
+			return p, nil
+		}
+		return slow(slots)
+	}
+}
+
+func newPushStack(slow Push) Push {
+	return func(slots uintptr, p unsafe.Pointer, own uint32) {
+		if !pushStack(slots, p, own) {
+			slow(slots, p, own)
+		}
+	}
+}
+
+// lockRseq is the engine's lock operation. Where libc leaves registration to us,
+// a thread's first slow path is the place that registers it.
+func lockRseq(slots uintptr) int {
+	cpu := lockStack(slots)
+	if cpu < 0 && rseqCPU() < 0 && registeredCPU() >= 0 {
+		cpu = lockStack(slots)
+	}
+	return cpu
+}
+
+// refused is set once the kernel has refused to register a thread, so that its
+// operations don't ask again every time.
+var refused atomic.Bool
+
+// registeredCPU registers the calling thread if need be and returns its CPU, or
+// a negative number when it can't be. Its operations then all take the slow path.
+func registeredCPU() int {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if rseqCPU() < 0 && !refused.Load() {
+		if err := sys.RegisterRseq(); err != nil {
+			refused.Store(true)
+		}
+	}
+	return rseqCPU()
+}
+
+// restartCPU has the kernel restart whatever sequence is running on cpu. An
+// offline CPU runs none, and the kernel says so by doing nothing.
+func restartCPU(cpu int) {
+	if err := sys.MembarrierRseq(cpu); err != nil {
+		// The process registered at start-up, after which the call has no way to
+		// fail; without it the lock would exclude nobody.
+		panic("slubd: membarrier: " + err.Error())
+	}
+}

@@ -1,0 +1,16 @@
+//go:build !(linux && amd64)
+
+package percpu
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/slubd/slubd/internal/sys"
+)
+
+func newRseq() (engine, error) {
+	return engine{}, fmt.Errorf("no restartable sequences for %s/%s: %w", runtime.GOOS, runtime.GOARCH, sys.ErrUnsupported)
+}
+
+func withRegisters(e engine) engine { return e }

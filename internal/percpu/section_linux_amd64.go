@@ -1,0 +1,96 @@
+package percpu
+
+import (
+	"bytes"
+	"fmt"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// The words that the assembly reads. Written once, by newRseq, before any
+// sequence runs.
+var (
+	rseqOffset uintptr // from the thread pointer to the thread's struct rseq, bytes
+
+	// Addresses of the sequences' descriptors, off-heap.
+	popRegisterCS, pushRegisterCS, popStackCS, pushStackCS, lockStackCS uintptr
+)
+
+// section is struct rseq_cs of <linux/rseq.h>, version 0, 32-byte aligned.
+type section struct {
+	version, flags uint32
+	start          uint64 // first instruction
+	length         uint64 // bytes up to the end of the committing instruction
+	abort          uint64 // where the kernel resumes an interrupted sequence
+}
+
+// The bytes that rseq_linux_amd64.s marks a sequence with.
+var (
+	markArm    = []byte{0x64, 0x4d, 0x89, 0x48, 0x08}
+	markCommit = []byte{0x05, 0x0c, 0xab, 0x51} // two bytes behind the commit
+	markAbort  = []byte{0x53, 0x30, 0x05, 0x53} // the kernel's signature
+	markEnd    = []byte{0x0d, 0x0e, 0xab, 0x51}
+)
+
+// maxCode bounds a sequence's function in bytes; the longest is near 150.
+const maxCode = 512
+
+// findSection derives the descriptor of the sequence whose function starts at pc.
+// It refuses code in which a mark is missing or ambiguous, or out of order.
+func findSection(pc uintptr) (section, error) {
+	code := mem.Bytes(pc, maxCode)
+	end := bytes.Index(code, markEnd)
+	if end < 0 {
+		return section{}, fmt.Errorf("sequence at %#x: no end mark within %d bytes", pc, maxCode)
+	}
+	at := func(mark []byte) (uint64, error) {
+		if n := bytes.Count(code[:end], mark); n != 1 {
+			return 0, fmt.Errorf("sequence at %#x: mark % x occurs %d times", pc, mark, n)
+		}
+		return uint64(pc) + uint64(bytes.Index(code[:end], mark)), nil
+	}
+	arm, err := at(markArm)
+	if err != nil {
+		return section{}, err
+	}
+	commit, err := at(markCommit)
+	if err != nil {
+		return section{}, err
+	}
+	abort, err := at(markAbort)
+	if err != nil {
+		return section{}, err
+	}
+	s := section{start: arm + uint64(len(markArm)), abort: abort + uint64(len(markAbort))}
+	s.length = commit - 2 - s.start
+	if commit-2 <= s.start || abort <= commit {
+		return section{}, fmt.Errorf("sequence at %#x: marks out of order", pc)
+	}
+	return s, nil
+}
+
+// installSections writes the descriptors where they stay for the process's life:
+// the kernel may read them at any later interruption.
+func installSections() error {
+	page, err := Reserve(mem.PageSize)
+	if err != nil {
+		return err
+	}
+	into := [...]*uintptr{&popRegisterCS, &pushRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
+	for i, pc := range codes() {
+		s, err := findSection(pc)
+		if err != nil {
+			return err
+		}
+		addr := page + uintptr(i)*unsafe.Sizeof(s)
+		*mem.At[section](addr) = s
+		*into[i] = addr
+	}
+	return nil
+}
+
+func codes() (c [5]uintptr) {
+	sectionCode(&c)
+	return c
+}

@@ -1,0 +1,119 @@
+package percpu
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
+)
+
+// Slots is one cache's slots, one per possible CPU, off-heap. A zeroed slot has
+// capacity and owner 0, which every operation refuses: that is the kernel's
+// bootstrap sheaf (mm/slub.c, bootstrap_pcs), and what a closed cache leaves
+// behind. The memory is therefore never unmapped: a goroutine that uses a closed
+// cache must meet zeroes, not a stranger's mapping.
+type Slots struct{ base uintptr }
+
+// NewSlots maps zeroed slots. The error is sys.Reserve's.
+func NewSlots() (Slots, error) {
+	base, err := Reserve(uintptr(NumCPU()) << slotShift)
+	if err != nil {
+		return Slots{}, fmt.Errorf("per-CPU slots: %w", err)
+	}
+	return Slots{base}, nil
+}
+
+// Reserve maps at least n bytes of zeroed memory for metadata.
+func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem.PageSize)) }
+
+// Unreserve unmaps what Reserve mapped, which no operation may reach any more.
+func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, mem.PageSize)) }
+
+// Base returns the address that the functions of NewPop and NewPush take for the
+// slots' Main stacks; add RCU for the others.
+func (s Slots) Base() uintptr { return s.base }
+
+// Stack returns cpu's stack without taking its lock.
+func (s Slots) Stack(cpu int, k Kind) *Stack {
+	return mem.At[Stack](s.base + uintptr(cpu)<<slotShift + uintptr(k))
+}
+
+// TryLock takes the lock of the calling CPU's stack, or returns nil when it is
+// held (kernel: local_trylock). By the time it returns the goroutine may run on
+// another CPU; the stack stays its own.
+func (s Slots) TryLock(k Kind) (st *Stack, cpu int) {
+	cpu = current.lock(s.base + uintptr(k))
+	if cpu < 0 {
+		return nil, -1
+	}
+	return s.Stack(cpu, k), cpu
+}
+
+// TryLockCPU takes the lock of any CPU's stack, or returns nil when it is held.
+// The caller holds no stack's lock.
+func (s Slots) TryLockCPU(cpu int, k Kind) *Stack {
+	st := s.Stack(cpu, k)
+	if !st.tryLock() {
+		return nil
+	}
+	// From here on no sequence that loads the lock word can commit. Those that
+	// loaded it before the swap are restarted by the kernel. The assembly's side
+	// of the pair is its test of the lock word, first thing in every sequence.
+	current.fence(cpu)
+	return st
+}
+
+// LockCPU is TryLockCPU, waiting for a holder to finish.
+func (s Slots) LockCPU(cpu int, k Kind) *Stack {
+	for {
+		if st := s.TryLockCPU(cpu, k); st != nil {
+			return st
+		}
+		runtime.Gosched()
+	}
+}
+
+// Counts is a consistent reading of one stack.
+type Counts struct {
+	Size, Spare  int    // objects in the stack, and beside it
+	Pushes, Pops uint64 // operations since the slots were made
+	Seq          uint64 // changes whenever somebody has held the stack's lock
+}
+
+// Snapshot reads cpu's stack. The counts are exact: every push and pop that
+// happened before the call is in, none is torn. It waits while the stack is held.
+func (s Slots) Snapshot(cpu int, k Kind) Counts {
+	st := s.Stack(cpu, k)
+	for {
+		seq := atomic.LoadUint64(&st.lock)
+		if seq&1 == 1 {
+			runtime.Gosched()
+			continue
+		}
+		head, base := atomic.LoadUint64(&st.head), atomic.LoadUint64(&st.base)
+		folded := Counts{Spare: int(atomic.LoadUint64(&st.spareSize)), Pushes: atomic.LoadUint64(&st.pushes), Pops: atomic.LoadUint64(&st.pops)}
+		if atomic.LoadUint64(&st.lock) != seq {
+			continue // a holder folded in between: head and base don't belong together
+		}
+		if head>>opShift >= 1<<46 {
+			// A CPU needs days of operations without one slow path to come here, and
+			// three times as many again to wrap; folding starts the count anew.
+			held := s.LockCPU(cpu, k)
+			held.fold()
+			held.Unlock()
+			continue
+		}
+		pushes, pops := split(head, base)
+		return Counts{int(head & sizeMask), folded.Spare, folded.Pushes + pushes, folded.Pops + pops, seq}
+	}
+}
+
+// assertLayout fails to compile when the struct outgrows its place or the
+// assembly's offsets no longer hold.
+var _ = [1]struct{}{}[unsafe.Offsetof(Stack{}.lock)-8|unsafe.Offsetof(Stack{}.objs)-16|
+	unsafe.Offsetof(Stack{}.cap)-24|unsafe.Offsetof(Stack{}.own)-28]
+
+const _ = stackSize - unsafe.Sizeof(Stack{})

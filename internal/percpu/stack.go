@@ -1,0 +1,160 @@
+package percpu
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// A Kind names one of a slot's two stacks; its value is the stack's offset in
+// the slot in bytes.
+type Kind uintptr
+
+// The stacks of a slot. They lie two cache lines apart, so that freeing by RCU
+// does not move the line that Alloc and Free live in.
+const (
+	Main Kind = 0
+	RCU  Kind = stackSize
+)
+
+const (
+	stackSize = 128            // bytes; the assembly's layout below ends well before
+	slotShift = 8              // the assembly scales a CPU number by it
+	slotSize  = 1 << slotShift // bytes per CPU
+)
+
+// The header word. Its low 16 bits are the number of objects, the rest counts
+// operations since the last fold, so that one committing store maintains size
+// and both counters: ops = pushes + pops, and the change of size is
+// pushes - pops.
+const (
+	sizeMask = 0xffff
+	opShift  = 16
+	pushOne  = 1<<opShift + 1 // one operation more, one object more
+	popOne   = 1<<opShift - 1 // one operation more, one object less
+	// MaxCap is the largest capacity of a stack in objects: size must stay
+	// clear of the operation count.
+	MaxCap = 1<<15 - 1
+)
+
+// A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the first four
+// words are read by the assembly.
+//
+//	0 <= size <= cap      objs[0:size) are the objects, the top one last
+//	pushes - pops = size - base, where both count since the last fold
+type Stack struct {
+	head uint64  // operations<<16 | size
+	lock uint64  // odd: held. Even: free, and a sequence number for Snapshot
+	objs uintptr // address of the array of objects
+	cap  uint32  // objects that fit; 0: every operation takes the slow path
+	own  uint32  // owner word of objects that may be pushed: cache and node
+
+	// Sheaf is the sheaf whose array objs is, Spare the one beside it, by address;
+	// what that means is package sheaves' business.
+	Sheaf, Spare uintptr
+	spareSize    uint64 // objects in Spare
+
+	base         uint64 // size at the last fold
+	pushes, pops uint64 // operations up to the last fold
+}
+
+// Size returns the number of objects. The caller holds the lock.
+func (s *Stack) Size() int { return int(s.head & sizeMask) }
+
+// Cap returns the number of objects that fit. The caller holds the lock.
+func (s *Stack) Cap() int { return int(s.cap) }
+
+// Own returns the owner word that Install set. The caller holds the lock.
+func (s *Stack) Own() uint32 { return s.own }
+
+// fold moves the header's operations into the counters. The caller holds the
+// lock, or the stack has not been published yet.
+func (s *Stack) fold() {
+	pushes, pops := split(s.head, s.base)
+	size := s.head & sizeMask
+	atomic.StoreUint64(&s.pushes, s.pushes+pushes)
+	atomic.StoreUint64(&s.pops, s.pops+pops)
+	atomic.StoreUint64(&s.base, size)
+	atomic.StoreUint64(&s.head, size)
+}
+
+// split solves ops = pushes+pops and size-base = pushes-pops.
+func split(head, base uint64) (pushes, pops uint64) {
+	ops, grown := head>>opShift, head&sizeMask-base
+	return (ops + grown) / 2, (ops - grown) / 2
+}
+
+// Install replaces the array: size of its limit objects are present. Objects put
+// in or taken out this way are not counted as pushes or pops. The caller holds
+// the lock.
+func (s *Stack) Install(objs uintptr, size, limit int, own uint32) {
+	if invariants.Enabled {
+		invariants.Check(0 <= size && size <= limit && limit <= MaxCap, "install %d of %d objects", size, limit)
+	}
+	s.fold()
+	s.objs, s.cap, s.own = objs, uint32(limit), own
+	atomic.StoreUint64(&s.base, uint64(size))
+	atomic.StoreUint64(&s.head, uint64(size))
+}
+
+// SetSize drops objects from the top or takes in what the holder wrote there,
+// without counting them. The caller holds the lock.
+func (s *Stack) SetSize(size int) { s.Install(s.objs, size, int(s.cap), s.own) }
+
+// SetSpare replaces the spare, which holds n objects; 0 for none. The caller holds
+// the lock.
+func (s *Stack) SetSpare(spare uintptr, n int) {
+	s.Spare = spare
+	atomic.StoreUint64(&s.spareSize, uint64(n))
+}
+
+// Objects views the whole array, up to its capacity. The caller holds the lock.
+func (s *Stack) Objects() []unsafe.Pointer {
+	if s.cap == 0 {
+		return nil
+	}
+	return unsafe.Slice((*unsafe.Pointer)(mem.Ptr(s.objs)), int(s.cap))
+}
+
+// PopN moves up to len(dst) objects from the top to dst, counted as that many
+// pops, and returns how many. The caller holds the lock.
+func (s *Stack) PopN(dst []unsafe.Pointer) int {
+	size := s.Size()
+	n := min(len(dst), size)
+	copy(dst, s.Objects()[size-n:size])
+	atomic.StoreUint64(&s.head, s.head+uint64(n)*popOne)
+	return n
+}
+
+// PushN moves up to len(src) objects in, counted as that many pushes, and returns
+// how many. The caller holds the lock.
+func (s *Stack) PushN(src []unsafe.Pointer) int {
+	size := s.Size()
+	n := min(len(src), int(s.cap)-size)
+	copy(s.Objects()[size:], src[:n])
+	atomic.StoreUint64(&s.head, s.head+uint64(n)*pushOne)
+	return n
+}
+
+// CountPush counts n pushes of objects that left the stack in the same step, as
+// the one that fills an rcu_free sheaf does. The caller holds the lock.
+func (s *Stack) CountPush(n int) { atomic.StoreUint64(&s.pushes, s.pushes+uint64(n)) }
+
+// Unlock gives the stack back to its CPU's sequences. The store of the even word
+// comes after all of the holder's; a sequence loads the word before anything else.
+func (s *Stack) Unlock() {
+	if invariants.Enabled {
+		invariants.Check(s.lock&1 == 1, "unlock of a stack that is not held")
+		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
+	}
+	atomic.StoreUint64(&s.lock, s.lock+1)
+}
+
+// tryLock makes the lock word odd. It keeps other holders out; keeping the CPU's
+// sequences out takes more, which TryLock and LockCPU add.
+func (s *Stack) tryLock() bool {
+	l := atomic.LoadUint64(&s.lock)
+	return l&1 == 0 && atomic.CompareAndSwapUint64(&s.lock, l, l+1)
+}

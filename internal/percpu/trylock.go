@@ -1,0 +1,74 @@
+package percpu
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// newTrylock returns the engine of systems without rseq. Each operation takes the
+// stack's lock for a few instructions, pinned to its P so that Go does not
+// preempt the holder; a held stack means the slow path, as in the other engine.
+// Which CPU's stack it takes is a matter of locality alone.
+func newTrylock() engine {
+	return engine{
+		name:    "trylock",
+		lock:    lockHinted,
+		fence:   func(int) {}, // operations hold the lock themselves
+		cpu:     hint,
+		newPop:  newPopLocked,
+		newPush: newPushLocked,
+	}
+}
+
+func hinted(slots uintptr) (*Stack, int) {
+	cpu := hint()
+	return mem.At[Stack](slots + uintptr(cpu)<<slotShift), cpu
+}
+
+func lockHinted(slots uintptr) int {
+	st, cpu := hinted(slots)
+	if !st.tryLock() {
+		return -1
+	}
+	return cpu
+}
+
+func newPopLocked(slow Pop) Pop {
+	return func(slots uintptr) (unsafe.Pointer, error) {
+		procPin()
+		var p unsafe.Pointer
+		if st, _ := hinted(slots); st.tryLock() {
+			if size := st.head & sizeMask; size > 0 {
+				p = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
+				atomic.StoreUint64(&st.head, st.head+popOne)
+			}
+			st.Unlock()
+		}
+		procUnpin()
+		if p == nil {
+			return slow(slots)
+		}
+		return p, nil
+	}
+}
+
+func newPushLocked(slow Push) Push {
+	return func(slots uintptr, p unsafe.Pointer, own uint32) {
+		procPin()
+		done := false
+		if st, _ := hinted(slots); st.tryLock() {
+			if size := st.head & sizeMask; own == st.own && size < uint64(st.cap) {
+				*mem.At[uintptr](st.objs + uintptr(size)*8) = uintptr(p)
+				atomic.StoreUint64(&st.head, st.head+pushOne)
+				done = true
+			}
+			st.Unlock()
+		}
+		procUnpin()
+		if !done {
+			slow(slots, p, own)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+// Package sys is the module's only door to the kernel and to C: one thin
+// function per call, its preconditions in the comment, its errno in the error.
+//
+// It sits at the bottom of the import graph, knows no type of ours, takes no
+// lock and retries nothing; policy belongs to numa, arena and percpu. Errors
+// are *os.SyscallError, so that errors.Is finds the errno. Outside Linux every
+// function returns ErrUnsupported. [FailNth] makes any of them fail in tests.
+//
+// # Who owns struct rseq
+//
+// The kernel keeps one struct rseq per thread up to date with the CPU that the
+// thread runs on. A thread can register only one, so its owner must be agreed
+// on:
+//
+//   - glibc 2.35 and newer registers an area in every thread it starts. Go's
+//     threads are made by it when cgo is on. [RseqArea] then says Owner "libc".
+//   - Otherwise (older glibc, musl, GLIBC_TUNABLES=glibc.pthread.rseq=0) the
+//     area is a thread-local of this package, Owner "slubd". Every thread has
+//     one, but nobody registers it for threads that the Go runtime starts: its
+//     cpu_id reads -1 (uninitialized) until that thread calls [RegisterRseq].
+//     That is no error. Whoever reads -1 registers the thread and tries again.
+//   - Without cgo there is no thread-local storage that a kernel could write
+//     to, and without either no area: ErrUnsupported.
+//
+// Whoever owns it, the area is at the same distance from the thread pointer in
+// every thread, and its first fields never move: cpu_id_start at +0, cpu_id at
+// +4, rseq_cs at +8.
+//
+// # Not allowed
+//
+// Only start-up and RegisterRseq may call C. No function here may be called
+// from within a restartable sequence: a system call inside one kills the
+// process on kernels that check.
+package sys
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrUnsupported says that this platform or build lacks the call altogether.
+// It wraps errors.ErrUnsupported, which ENOSYS of an old kernel matches too.
+var ErrUnsupported = fmt.Errorf("slubd: no such system call on this platform or in this build: %w", errors.ErrUnsupported)

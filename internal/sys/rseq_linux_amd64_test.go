@@ -1,0 +1,134 @@
+package sys
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// With libc's registration on: whatever the owner, a registered thread's area
+// says where the thread runs.
+func TestRseqArea(t *testing.T) {
+	area, err := RseqArea()
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil || area.Size < 20 || area.Owner != OwnerLibc && area.Owner != OwnerSlubd {
+		t.Fatalf("%+v, %v", area, err)
+	}
+	tracksCPU(t, area)
+}
+
+func TestRseqAreaOfOurOwn(t *testing.T) {
+	out, isChild, err := testutil.Rerun(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+	if !isChild {
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	area, err := RseqArea()
+	if errors.Is(err, ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil || area.Owner != OwnerSlubd {
+		t.Fatalf("%+v, %v", area, err)
+	}
+	runtime.LockOSThread()
+	if cpu := cpuID(t, threadArea(t, area)); cpu != -1 {
+		t.Errorf("cpu_id is %d before registration", cpu)
+	}
+	tracksCPU(t, area)
+	if err := RegisterRseq(); err != nil {
+		t.Errorf("a second registration: %v", err)
+	}
+	withdrawnAtExit(t, area)
+}
+
+// tracksCPU registers the thread and looks whether the kernel keeps its area.
+func tracksCPU(t *testing.T, area Rseq) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := RegisterRseq(); errors.Is(err, unix.ENOSYS) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	before, err := Affinity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer SetAffinity(before)
+	want := pin(t)
+	if cpu := cpuID(t, threadArea(t, area)); int(cpu) != want {
+		t.Errorf("cpu_id is %d on CPU %d", cpu, want)
+	}
+}
+
+// withdrawnAtExit ends a thread that has registered. The kernel sets cpu_id
+// back to -1 when the key's destructor unregisters; without one, it would stay
+// at the last CPU.
+func withdrawnAtExit(t *testing.T, area Rseq) {
+	t.Helper()
+	var addr uintptr
+	var tid int
+	var done sync.WaitGroup
+	done.Go(func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		addr, tid = threadArea(t, area), unix.Gettid()
+		if err := RegisterRseq(); err != nil {
+			t.Error(err)
+		}
+		if cpu := cpuID(t, addr); cpu < 0 {
+			t.Errorf("cpu_id is %d after registration", cpu)
+		}
+	})
+	done.Wait()
+	if tid == os.Getpid() {
+		t.Skip("the goroutine got the main thread, which never ends")
+	}
+	for alive := true; alive; {
+		time.Sleep(time.Millisecond)
+		_, err := os.Stat("/proc/self/task/" + strconv.Itoa(tid))
+		alive = err == nil
+	}
+	if cpu := cpuID(t, addr); cpu != -1 {
+		t.Errorf("cpu_id is %d after the thread's end", cpu)
+	}
+}
+
+// threadArea returns the address of the calling thread's area.
+func threadArea(t *testing.T, area Rseq) uintptr {
+	const archGetFS = 0x1003
+	var threadPointer uintptr
+	if _, _, e := unix.RawSyscall(unix.SYS_ARCH_PRCTL, archGetFS, uintptr(unsafe.Pointer(&threadPointer)), 0); e != 0 {
+		t.Error(e)
+	}
+	return threadPointer + area.Offset
+}
+
+// cpuID reads an area's cpu_id through the kernel, because a dead thread's may
+// be unmapped; then nothing is left that could be stale.
+func cpuID(t *testing.T, addr uintptr) int32 {
+	mem, err := os.Open("/proc/self/mem")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer mem.Close()
+	var id [4]byte
+	if _, err := mem.ReadAt(id[:], int64(addr+4)); err != nil {
+		return -1
+	}
+	return int32(binary.NativeEndian.Uint32(id[:]))
+}

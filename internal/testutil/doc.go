@@ -1,0 +1,11 @@
+// Package testutil is what the tests of several packages share: programs that
+// may be missing, stress sizes and seeds from the environment, runs of the
+// test binary in another environment, and fake sysfs trees.
+//
+// Only _test.go files import it; it imports nothing of the module. The
+// environment variables it reads:
+//
+//	SLUBD_REQUIRE=1     a missing program fails the test instead of skipping it
+//	SLUBD_STRESS_OPS=n  operations of each stress test
+//	SLUBD_SEED=n        seed of each random test, in any base that Go reads
+package testutil

@@ -1,0 +1,47 @@
+package testutil
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// child marks a process that Rerun started.
+const child = "SLUBD_TEST_CHILD"
+
+// Rerun runs the calling test alone in a new process with env added
+// ("NAME=value") and returns what it printed and how it ended. In that process
+// Rerun returns isChild true at once, and the test goes on with the part that
+// needs the environment or that is expected to crash:
+//
+//	out, isChild, err := testutil.Rerun(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0")
+//	if isChild {
+//		... // the environment holds here
+//		return
+//	}
+//	... // judge out and err
+func Rerun(t testing.TB, env ...string) (output string, isChild bool, err error) {
+	t.Helper()
+	if os.Getenv(child) == t.Name() {
+		return "", true, nil
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run="+exactly(t.Name()), "-test.v", "-test.count=1")
+	cmd.Env = append(append(os.Environ(), child+"="+t.Name()), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), false, err
+}
+
+// exactly is the -test.run pattern that matches the one test or subtest.
+func exactly(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,228 @@
+package metrics
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/slub"
+)
+
+// object is what the tests' caches hold.
+type object [64]byte
+
+// newCache makes a cache that is closed, and must be empty, at the test's end.
+func newCache(t *testing.T, a *arena.Arena, cfg slub.Config) *slub.Typed[object] {
+	t.Helper()
+	c, err := slub.NewTyped[object](a, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Cache().Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// only lists the given caches in place of slub.Caches.
+func only(caches ...*slub.Cache) func() iter.Seq[*slub.Cache] {
+	return func() iter.Seq[*slub.Cache] { return slices.Values(caches) }
+}
+
+// series is what a scrape shows: values by name and labels, as in
+// slubd_cache_objects{cache=x,state=slab}.
+type series map[string]float64
+
+// scrape collects through a registry that checks all it is given.
+func scrape(t *testing.T, cfg Config) series {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(NewCollector(cfg))
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := series{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			key := f.GetName()
+			if labels := m.GetLabel(); len(labels) > 0 {
+				key += "{" + strings.Join(pairs(labels), ",") + "}"
+			}
+			s[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return s
+}
+
+func pairs(labels []*dto.LabelPair) []string {
+	var text []string
+	for _, l := range labels {
+		text = append(text, l.GetName()+"="+l.GetValue())
+	}
+	return text
+}
+
+// sum adds the series of a family that carry all the given label pairs.
+func (s series) sum(family string, labels ...string) (total float64) {
+	for key, value := range s {
+		name, rest, _ := strings.Cut(strings.TrimSuffix(key, "}"), "{")
+		have := strings.Split(rest, ",")
+		missing := slices.ContainsFunc(labels, func(l string) bool { return !slices.Contains(have, l) })
+		if name == family && !missing {
+			total += value
+		}
+	}
+	return total
+}
+
+func (s series) expect(t *testing.T, want float64, family string, labels ...string) {
+	t.Helper()
+	if got := s.sum(family, labels...); got != want {
+		t.Errorf("%s%v is %v, want %v", family, labels, got, want)
+	}
+}
+
+func TestLint(t *testing.T) {
+	c := newCache(t, nil, slub.Config{Name: "lint"})
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(NewCollector(Config{Caches: only(c.Cache())}))
+	problems, err := testutil.GatherAndLint(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestValuesMoveWithOperations compares the sums of fast and slow paths, which
+// are exact whatever way the single operations went.
+func TestValuesMoveWithOperations(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		flags slub.Flags
+	}{{"with sheaves", 0}, {"without sheaves", slub.NoSheaves}} {
+		t.Run(c.name, func(t *testing.T) { testOperations(t, c.flags) })
+	}
+}
+
+func testOperations(t *testing.T, flags slub.Flags) {
+	typed := newCache(t, nil, slub.Config{Name: "moving", Flags: flags})
+	cfg := Config{Caches: only(typed.Cache())}
+	before := scrape(t, cfg)
+	before.expect(t, 0, "slubd_cache_objects", "state=in_use")
+
+	live := make([]*object, 1000)
+	for i := range live {
+		var err error
+		if live[i], err = typed.Alloc(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, o := range live[:300] {
+		typed.Free(o)
+	}
+	for _, o := range live[300:350] {
+		typed.FreeRCU(o)
+	}
+	if err := typed.Cache().Barrier(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+
+	s := scrape(t, cfg)
+	allocs := s.sum("slubd_cache_alloc_fastpath_total") + s.sum("slubd_cache_alloc_slowpath_total")
+	frees := s.sum("slubd_cache_free_fastpath_total") + s.sum("slubd_cache_free_slowpath_total")
+	// An object that no rcu_free sheaf took is freed to its slab in the end.
+	frees += s.sum("slubd_cache_free_rcu_sheaf_total")
+	if allocs != 1000 || frees != 350 {
+		t.Errorf("%v allocations and %v frees, made 1000 and 350", allocs, frees)
+	}
+	capacity := s.sum("slubd_cache_slab_objects")
+	if flags&slub.NoSheaves != 0 {
+		s.expect(t, 1000, "slubd_cache_alloc_slowpath_total")
+		s.expect(t, 0, "slubd_cache_alloc_cpu_sheaf_total")
+		s.expect(t, 0, "slubd_cache_objects", "state=sheaf")
+	}
+	s.expect(t, 650, "slubd_cache_objects", "state=in_use")
+	s.expect(t, capacity, "slubd_cache_objects")
+	s.expect(t, s.sum("slubd_cache_alloc_slab_total")-s.sum("slubd_cache_free_slab_total"), "slubd_cache_slabs")
+	s.expect(t, 64, "slubd_cache_object_size_bytes")
+	s.expect(t, 1, "slubd_cache_info", "cache=moving")
+	for _, o := range live[350:] {
+		typed.Free(o)
+	}
+	scrape(t, cfg).expect(t, 0, "slubd_cache_objects", "state=in_use")
+}
+
+func TestForeignFreesCount(t *testing.T) {
+	var reports int
+	victim := newCache(t, nil, slub.Config{Name: "victim", Hooks: hooks.Hooks{Report: func(*hooks.Report) { reports++ }}})
+	other := newCache(t, nil, slub.Config{Name: "other"})
+	o, err := other.Alloc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim.Free(o)
+	s := scrape(t, Config{Caches: only(victim.Cache(), other.Cache())})
+	s.expect(t, 1, "slubd_cache_foreign_frees_total", "cache=victim")
+	s.expect(t, 0, "slubd_cache_foreign_frees_total", "cache=other")
+	if reports != 1 {
+		t.Errorf("%d reports", reports)
+	}
+	other.Free(o)
+}
+
+// TestSharedArenaIsShownOnce has three caches on two arenas and one domain.
+func TestSharedArenaIsShownOnce(t *testing.T) {
+	private, err := arena.New(arena.Config{Name: "private", Limit: 64 << 20, Span: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := private.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	a, b := newCache(t, private, slub.Config{Name: "twin"}), newCache(t, private, slub.Config{Name: "twin"})
+	c := newCache(t, nil, slub.Config{Name: "apart"})
+	o, err := a.Alloc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := scrape(t, Config{Caches: only(b.Cache(), a.Cache(), c.Cache())})
+	a.Free(o)
+
+	s.expect(t, 64<<20, "slubd_arena_limit_bytes", "arena=private")
+	var used uint64
+	for _, n := range private.Stats().Nodes {
+		used += n.Used
+	}
+	s.expect(t, float64(used), "slubd_arena_bytes", "arena=private", "class=used")
+	s.expect(t, 1, "slubd_cache_objects", "cache=twin", "state=in_use")
+	if n := s.sum("slubd_cache_info"); n != 3 {
+		t.Errorf("%v of 3 caches shown", n)
+	}
+	nodes := len(private.Stats().Nodes)
+	s.expect(t, float64(nodes), "slubd_arena_node_info", "arena=private")
+}
+
+func TestDefaultIsEveryCache(t *testing.T) {
+	before := scrape(t, Config{}).sum("slubd_cache_info")
+	newCache(t, nil, slub.Config{Name: "newcomer"})
+	scrape(t, Config{}).expect(t, before+1, "slubd_cache_info")
+	s := scrape(t, Config{Caches: only()})
+	s.expect(t, 0, "slubd_cache_info")
+	s.expect(t, 1, "slubd_mode_info")
+	s.expect(t, 1, "slubd_build_info")
+}

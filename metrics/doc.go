@@ -1,0 +1,28 @@
+// Package metrics shows caches, their arenas and their RCU domains to
+// Prometheus.
+//
+//	slub.Caches -> Stats of each cache, its arena, its domain -> families -> scrape
+//
+// Mount Handler, or register NewCollector with a registry of your own; neither
+// touches the default registry. All names begin with slubd_:
+//
+//	slubd_cache_<kernel stat file>_total   one counter family per stat of SLUB
+//	slubd_cache_…, slubd_barn_sheaves      objects, slabs and sheaves by state
+//	slubd_arena_…                          memory by node and class
+//	slubd_rcu_…                            grace periods, backlog, readers
+//	slubd_mode_info, slubd_build_info      what is running
+//
+// The series of a family with a state or class label are disjoint and add up
+// to a whole. A cache has about 40 series and 6 more per NUMA node; nothing
+// depends on the number of CPUs or objects. Counters of a cache vanish when it
+// is closed and start at zero with a new cache of that name, which rate()
+// takes for the restart that it is.
+//
+// Lock order: the package has no lock. A scrape reads one snapshot per cache,
+// takes no lock of the allocation path, and holds none while it sends. Values
+// of one snapshot are read one after the other while the cache works, so sums
+// across states are exact only at rest.
+//
+// Not allowed: unsafe, and being imported by the library. Only programs link
+// this package, so that slub's users don't inherit the Prometheus client.
+package metrics

@@ -1,0 +1,31 @@
+package metrics
+
+// eventHelp says for each of SLUB's stat files what one count is.
+var eventHelp = map[string]string{
+	"alloc_fastpath":         "Objects allocated from a per-CPU sheaf, one by one or in bulk.",
+	"alloc_slowpath":         "Allocations that went to the slabs, and objects taken from slabs in bulk.",
+	"free_rcu_sheaf":         "Objects that an rcu_free sheaf accepted.",
+	"free_rcu_sheaf_fail":    "Objects for FreeRCU that found no rcu_free sheaf and took the fallback.",
+	"free_fastpath":          "Objects freed to a per-CPU sheaf, one by one or in bulk.",
+	"free_slowpath":          "Objects that users' frees put directly into a slab.",
+	"free_add_partial":       "Full slabs that got room by a free and were listed as partial.",
+	"free_remove_partial":    "Listed slabs that became empty by a free and were unlisted.",
+	"alloc_slab":             "Slabs made from new pages.",
+	"alloc_node_mismatch":    "Allocations for a node that the CPU's sheaf could not serve.",
+	"free_slab":              "Slabs whose pages a free gave back.",
+	"order_fallback":         "Slabs made at the smallest order because the preferred one failed.",
+	"cmpxchg_double_fail":    "Lost races for a slab's freelist, each retry.",
+	"sheaf_flush":            "Objects moved from sheaves to slabs.",
+	"sheaf_refill":           "Objects moved from slabs to sheaves.",
+	"sheaf_alloc":            "Sheaves made.",
+	"sheaf_free":             "Sheaves given up.",
+	"barn_get":               "Full sheaves obtained from a barn.",
+	"barn_get_fail":          "Times a full sheaf was wanted and the barn had none.",
+	"barn_put":               "Full sheaves put into a barn.",
+	"barn_put_fail":          "Full sheaves that a barn could not take.",
+	"sheaf_prefill_fast":     "Prefills served by the CPU's spare sheaf.",
+	"sheaf_prefill_slow":     "Prefills that had to look beyond the CPU's spare sheaf.",
+	"sheaf_prefill_oversize": "Prefills for more objects than a sheaf's capacity.",
+	"sheaf_return_fast":      "Prefilled sheaves returned as the CPU's spare.",
+	"sheaf_return_slow":      "Prefilled sheaves returned to the barn or flushed.",
+}

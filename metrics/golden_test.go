@@ -1,0 +1,108 @@
+package metrics
+
+import (
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub"
+)
+
+// fixed shows a world made by hand, without what depends on the machine.
+type fixed struct {
+	*collector
+	world world
+}
+
+func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(ch, f.world) }
+
+// handmade gives every field a value of its own, so that no two can be mixed
+// up unseen.
+func handmade() world {
+	s := slub.Stats{
+		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60,
+		SeedAllocSheaf: 201, SeedFreeSheaf: 202, AllocFailures: 203, ForeignFrees: 204,
+		InUse: 301, SheafObjects: 302, RCUObjects: 303,
+		Nodes: []slub.NodeStats{
+			{Node: 0, Slabs: 20, Partial: 6, Objects: 1560, FreeInSlabs: 401, BarnFull: 3, BarnEmpty: 4, BarnWaiting: 5, BarnObjects: 180},
+			{Node: 3, Slabs: 2, Partial: 3, Objects: 156, FreeInSlabs: 99, BarnObjects: 1},
+		},
+	}
+	for e := range s.Events {
+		s.Events[e] = uint64(100 + e)
+	}
+	return world{
+		caches: []slub.Stats{s},
+		arenas: []arena.Stats{
+			{Name: "default", Limit: 1 << 30, Metadata: 65536, DiscardFailures: 5, Nodes: []arena.NodeStats{
+				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Placement: "bound"},
+				{Node: 3, Reserved: 500, Used: 499, Free: 2, Runs: 8, Placement: "first touch: EPERM\xff"},
+			}},
+			{Name: "unlimited"},
+		},
+		rcu: rcu.Stats{
+			GracePeriods: 501, Callbacks: 502, Pending: 503, PendingObjects: 504, Readers: 9, Online: 7,
+			OldestReader: 1500 * time.Millisecond,
+		},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	golden, err := os.Open("testdata/handmade.prom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer golden.Close()
+	f := fixed{NewCollector(Config{}).(*collector), handmade()}
+	if err := testutil.CollectAndCompare(f, golden); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSumOfDomains(t *testing.T) {
+	a := rcu.Stats{GracePeriods: 1, Callbacks: 2, Pending: 3, PendingObjects: 4, Readers: 5, Online: 4, OldestReader: 7}
+	b := rcu.Stats{GracePeriods: 10, Callbacks: 20, Pending: 30, PendingObjects: 40, Readers: 50, Online: 40, OldestReader: 6}
+	want := rcu.Stats{
+		GracePeriods: 11, Callbacks: 22, Pending: 33, PendingObjects: 44, Readers: 55, Online: 44, OldestReader: 7,
+	}
+	if sum(a, b) != want || sum(b, a) != want {
+		t.Errorf("sums are %+v and %+v", sum(a, b), sum(b, a))
+	}
+}
+
+func TestNamesBecomeDistinctLabels(t *testing.T) {
+	taken := map[string]bool{}
+	var got []string
+	for id, name := range []string{"a", "b", "a", "a#4", "a", "a\xff", "a\xfe"} {
+		got = append(got, distinct(taken, name, id))
+	}
+	if s, want := strings.Join(got, " "), "a b a#2 a#4 a#4#4 a\uFFFD a\uFFFD#6"; s != want {
+		t.Errorf("labels are %s, want %s", s, want)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	main := debug.Module{Path: "example.com/daemon", Version: "v9.0.0"}
+	ours := &debug.Module{Path: modulePath, Version: "v0.1.0"}
+	for _, c := range []struct {
+		info *debug.BuildInfo
+		want string
+	}{
+		{nil, "unknown"},
+		{&debug.BuildInfo{Main: main}, "unknown"},
+		{&debug.BuildInfo{Main: debug.Module{Path: modulePath}}, "unknown"},
+		{&debug.BuildInfo{Main: main, Deps: []*debug.Module{ours}}, "v0.1.0"},
+		{&debug.BuildInfo{Main: *ours}, "v0.1.0"},
+	} {
+		if got := version(c.info); got != c.want {
+			t.Errorf("version of %+v is %s, want %s", c.info, got, c.want)
+		}
+	}
+}

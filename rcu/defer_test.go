@@ -1,0 +1,179 @@
+package rcu
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+func barrier(t *testing.T, d *Domain) {
+	t.Helper()
+	if err := d.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDeferWaitsForReaders(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	ran := make(chan struct{})
+	d.Defer(func() { close(ran) })
+	select {
+	case <-ran:
+		t.Fatal("ran while the reader could still hold something")
+	case <-time.After(5 * time.Millisecond): // long enough for a worker that does not wait
+	}
+	r.Quiescent()
+	<-ran
+}
+
+// TestCallbacksKeepTheirOrder has several goroutines queue numbered callbacks
+// while workers come and go. The plain variables are the race detector's.
+func TestCallbacksKeepTheirOrder(t *testing.T) {
+	var d Domain
+	const goroutines = 4
+	each := testutil.Stress(t, 200_000) / goroutines
+	var next [goroutines]int
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := range each {
+				d.Defer(func() {
+					if next[g] != i {
+						t.Errorf("goroutine %d: callback %d ran in place of %d", g, i, next[g])
+					}
+					next[g]++
+				})
+				if i%20 == g {
+					barrier(t, &d) // let the queue run empty
+				}
+			}
+		})
+	}
+	wg.Wait()
+	barrier(t, &d)
+	for g, n := range next {
+		if n != each {
+			t.Errorf("goroutine %d: %d of %d callbacks have run", g, n, each)
+		}
+	}
+}
+
+func TestCallbacksMayDefer(t *testing.T) {
+	var d Domain
+	done := make(chan struct{})
+	left := 1000
+	var again func()
+	again = func() {
+		if left--; left == 0 {
+			close(done)
+			return
+		}
+		d.Defer(again)
+	}
+	d.Defer(again)
+	<-done
+}
+
+// TestBarrierAloneNeedsNoGracePeriod: with nothing queued there is nothing to
+// wait for, even if a reader is stuck.
+func TestBarrierAloneNeedsNoGracePeriod(t *testing.T) {
+	var d Domain
+	d.Register("stuck")
+	d.Start()
+	barrier(t, &d)
+}
+
+// TestBarrierOutlastsTheRunningCallback: the queue is empty while its last
+// callback runs, but that one has not returned.
+func TestBarrierOutlastsTheRunningCallback(t *testing.T) {
+	var d Domain
+	running, returned := make(chan struct{}), false
+	d.Defer(func() {
+		close(running)
+		time.Sleep(2 * time.Millisecond)
+		returned = true
+	})
+	<-running
+	barrier(t, &d)
+	if !returned {
+		t.Error("Barrier did not wait for the callback that was running")
+	}
+}
+
+// TestIdleDomainHasNoGoroutine: the worker ends with its last callback.
+func TestIdleDomainHasNoGoroutine(t *testing.T) {
+	var d Domain
+	for range 100 {
+		d.Defer(func() {})
+		barrier(t, &d)
+	}
+	for workers() > 0 { // the last one may be on its way out; a hang is the failure
+		runtime.Gosched()
+	}
+}
+
+// workers counts the goroutines that run callbacks, of all domains.
+func workers() int {
+	text := make([]byte, 1<<20)
+	return strings.Count(string(text[:runtime.Stack(text, true)]), "rcu.(*worker).run(")
+}
+
+// TestTurnsAreBounded: with one CPU, another goroutine gets its turn between
+// callbacks that are worth a turn each.
+func TestTurnsAreBounded(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var d Domain
+	const callbacks = 8
+	ran, seen := 0, map[int]bool{}
+	for range callbacks {
+		d.DeferN(turn, func() { ran++ })
+	}
+	for !seen[callbacks] {
+		seen[int(d.Stats().Callbacks)] = true
+		runtime.Gosched()
+	}
+	if len(seen) < callbacks/2 {
+		t.Errorf("others ran only after %v callbacks", seen)
+	}
+	barrier(t, &d)
+	if ran != callbacks {
+		t.Errorf("%d callbacks have run", ran)
+	}
+}
+
+func TestGoexitLosesNoCallback(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	ran := 0
+	for range 3 {
+		d.Defer(func() { ran++; runtime.Goexit() })
+		d.Defer(func() { ran++ })
+	}
+	r.Close()
+	barrier(t, &d)
+	if s := d.Stats(); ran != 6 || s.Callbacks != 6 || s.Pending != 0 {
+		t.Errorf("%d of 6 callbacks have run: %+v", ran, s)
+	}
+}
+
+func TestPanicInCallbackCrashes(t *testing.T) {
+	out, isChild, err := testutil.Rerun(t)
+	if isChild {
+		var d Domain
+		d.Defer(func() { panic("broken destructor") })
+		select {}
+	}
+	if err == nil || !strings.Contains(out, "panic: broken destructor") || !strings.Contains(out, "TestPanicInCallbackCrashes") {
+		t.Errorf("the process ended with %v and printed\n%s", err, out)
+	}
+}
+
+func TestDeferOfNothing(t *testing.T) {
+	var d Domain
+	wantPanic(t, "nil function", func() { d.Defer(nil) })
+}

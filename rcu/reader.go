@@ -1,0 +1,102 @@
+package rcu
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// offline is the word of a reader that holds no references. No sequence
+// number equals it.
+const offline Token = 0
+
+// Reader is one goroutine's membership in a Domain, made by Domain.Register.
+// Its methods belong to one goroutine at a time; none of them blocks, and
+// none but Close takes a lock. It is in one of three states:
+//
+//	online ⇄ offline → closed
+//
+// Online it may hold references to what the domain protects, and is waited
+// for until it reports; offline and closed it holds none.
+type Reader struct {
+	word    atomic.Uint64 // Token last seen, or offline; stored by the owner, loaded by scans
+	domain  *Domain       // immutable
+	closed  bool          // owner only
+	section section       // owner only; empty except under invariants
+	_       [padding]byte
+
+	name  string
+	held  Token     // the word that Domain.survey last found behind, or offline; Domain.mu
+	since time.Time // when survey found it first; Domain.mu
+}
+
+// Quiescent says that the caller holds no references now, and goes on online.
+// Call it once per round of the reader's loop. Costs two loads and a compare;
+// a store is added once per Start of the domain. On an offline reader it does nothing.
+func (r *Reader) Quiescent() {
+	r.section.outside(r, "Quiescent")
+	now, w := r.domain.seq.load(), r.seen()
+	if w == now {
+		// Any grace period that waits for this reader waits for a larger
+		// number, so storing the same one would end nobody's wait.
+		return
+	}
+	if w == offline {
+		r.mustBeOpen("Quiescent")
+		return
+	}
+	r.word.Store(uint64(now)) // the load of now and this store pair with Domain.Start
+}
+
+// Offline says that the caller holds no references and will take none until
+// Online: nobody waits for it meanwhile. On an offline reader it does nothing.
+func (r *Reader) Offline() {
+	r.section.outside(r, "Offline")
+	r.mustBeOpen("Offline")
+	r.word.Store(uint64(offline)) // pairs with Domain.Start
+}
+
+// Online ends Offline: the caller may take references again. On an online
+// reader it does nothing; in particular it is no report.
+func (r *Reader) Online() {
+	r.section.outside(r, "Online")
+	r.mustBeOpen("Online")
+	if r.seen() == offline {
+		// Pairs with Domain.Start: the store comes before any load of
+		// the caller's that follows.
+		r.word.Store(uint64(r.domain.seq.load()))
+	}
+}
+
+// Close takes the reader out of its domain for good. Like Offline it says
+// that the caller holds no references. It always returns nil; closing again,
+// or closing nil, does nothing. Using a closed reader panics.
+func (r *Reader) Close() error {
+	if r == nil || r.closed {
+		return nil
+	}
+	r.section.outside(r, "Close")
+	r.Offline()
+	r.closed = true
+	r.domain.unregister(r)
+	return nil
+}
+
+// seen returns the sequence number that the reader last saw, or offline.
+func (r *Reader) seen() Token { return Token(r.word.Load()) }
+
+// behind reports whether the reader holds up t's grace period.
+func (r *Reader) behind(t Token) bool {
+	w := r.seen()
+	return w != offline && !reached(w, t)
+}
+
+func (r *Reader) mustBeOpen(method string) {
+	if r.closed {
+		r.misused(method, "after Close")
+	}
+}
+
+func (r *Reader) misused(method, how string) {
+	panic(fmt.Sprintf("rcu: reader %q: %s %s", r.name, method, how))
+}

@@ -1,0 +1,115 @@
+package rcu
+
+import (
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// TestReports goes through what a reader may do during a grace period and
+// whether that ends it.
+func TestReports(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(d *Domain, r *Reader)
+		over bool
+	}{
+		{"nothing", func(*Domain, *Reader) {}, false},
+		{"Quiescent", func(_ *Domain, r *Reader) { r.Quiescent() }, true},
+		{"Offline", func(_ *Domain, r *Reader) { r.Offline() }, true},
+		{"Offline, Online", func(_ *Domain, r *Reader) { r.Offline(); r.Online() }, true},
+		{"Online while online", func(_ *Domain, r *Reader) { r.Online() }, false},
+		{"Close", func(_ *Domain, r *Reader) { r.Close() }, true},
+		{"another registers", func(d *Domain, _ *Reader) { d.Register("late") }, false},
+		{"another reports", func(d *Domain, _ *Reader) { d.Register("late").Quiescent() }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var d Domain
+			r := d.Register("reader")
+			token := d.Start()
+			if d.Poll(token) {
+				t.Fatal("over at once, with an online reader")
+			}
+			c.do(&d, r)
+			if got := d.Poll(token); got != c.over {
+				t.Errorf("over = %v", got)
+			}
+			if got := d.Poll(token); got != c.over {
+				t.Errorf("asked again, over = %v", got)
+			}
+		})
+	}
+}
+
+func TestRegisteredReaderIsOnline(t *testing.T) {
+	var d Domain
+	d.Register("new")
+	if d.Poll(d.Start()) {
+		t.Error("a reader that has just been registered was not waited for")
+	}
+}
+
+// TestQuiescentStaysOffline: a report must not turn an offline reader online,
+// where its owner would not expect to be waited for.
+func TestQuiescentStaysOffline(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	r.Offline()
+	d.Start()
+	r.Quiescent()
+	if s := d.Stats(); s.Online != 0 || !d.Poll(d.Start()) {
+		t.Errorf("offline reader went online by reporting: %+v", s)
+	}
+}
+
+func TestCloseOnce(t *testing.T) {
+	var d Domain
+	other, r := d.Register("other"), d.Register("reader")
+	for range 2 {
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := d.Stats(); s.Readers != 1 || s.Online != 1 || d.list()[0] != other {
+		t.Errorf("after closing one of two readers: %+v", s)
+	}
+	if err := (*Reader)(nil).Close(); err != nil {
+		t.Errorf("closing no reader: %v", err)
+	}
+}
+
+func TestUseAfterClose(t *testing.T) {
+	var d Domain
+	r := d.Register("gone")
+	r.Close()
+	for name, method := range map[string]func(){"Quiescent": r.Quiescent, "Offline": r.Offline, "Online": r.Online} {
+		wantPanic(t, `rcu: reader "gone": `+name+" after Close", method)
+	}
+}
+
+// wantPanic runs f, which must panic with a text that contains want.
+func wantPanic(t *testing.T, want string, f func()) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		if text, _ := recover().(string); !strings.Contains(text, want) {
+			t.Errorf("panic text %q, want %q", text, want)
+		}
+	}()
+	f()
+}
+
+func TestHotWordsStandApart(t *testing.T) {
+	if at := unsafe.Offsetof(Reader{}.name); at < padding {
+		t.Errorf("the reader's cold fields begin at byte %d", at)
+	}
+	if at := unsafe.Offsetof(Domain{}.completed); at != padding {
+		t.Errorf("completed is at byte %d", at)
+	}
+	if at := unsafe.Offsetof(Domain{}.callbacks); at != 2*padding {
+		t.Errorf("the queue is at byte %d", at)
+	}
+	if at := unsafe.Offsetof(queue{}.working); at != padding {
+		t.Errorf("the worker's part of the queue is at byte %d", at)
+	}
+}

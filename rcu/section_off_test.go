@@ -1,0 +1,20 @@
+//go:build !invariants && !race
+
+package rcu
+
+import (
+	"testing"
+	"unsafe"
+)
+
+func TestSectionsAreNothing(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	token := d.Start()
+	r.Lock()
+	r.Quiescent() // would panic if sections were counted
+	r.Unlock()
+	if !d.Poll(token) || unsafe.Sizeof(r.section) != 0 {
+		t.Error("Lock left something behind")
+	}
+}

@@ -1,0 +1,63 @@
+package rcu
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		r, idle := d.Register("slow"), d.Register("idle")
+		idle.Offline()
+		d.Defer(func() {})
+		d.DeferN(60, func() {})
+		d.DeferN(-1, func() {}) // counts as 1
+		time.Sleep(time.Second)
+		got := d.Stats()
+		// The worker found the reader in the way before its first sleep.
+		want := Stats{Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow"}
+		if got != want {
+			t.Errorf("with a slow reader: %+v, want %+v", got, want)
+		}
+		r.Quiescent()
+		barrier(t, &d)
+		got = d.Stats()
+		want = Stats{GracePeriods: 1, Callbacks: 3, Readers: 2, Online: 1}
+		if got != want {
+			t.Errorf("after its report: %+v, want %+v", got, want)
+		}
+	})
+}
+
+// TestOldestReader: the reader that has been in the way longest is named, and
+// reporting, even too late, starts its clock anew.
+func TestOldestReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		first, second := d.Register("first"), d.Register("second")
+		wantOldest := func(age time.Duration, name string) {
+			t.Helper()
+			if s := d.Stats(); s.OldestReader != age || s.OldestName != name {
+				t.Errorf("oldest reader %q for %v, want %q for %v", s.OldestName, s.OldestReader, name, age)
+			}
+		}
+		wantOldest(0, "") // online, but nobody is waiting
+		d.Start()
+		second.Quiescent()
+		wantOldest(0, "first")
+		time.Sleep(time.Minute)
+		d.Start()
+		wantOldest(time.Minute, "first")
+		time.Sleep(time.Minute)
+		wantOldest(2*time.Minute, "first")
+		first.Quiescent()
+		d.Start()
+		wantOldest(time.Minute, "second")
+		second.Close()
+		wantOldest(0, "first")
+		first.Offline()
+		wantOldest(0, "")
+	})
+}

@@ -1,0 +1,58 @@
+package rcu
+
+import "github.com/slubd/slubd/internal/invariants"
+
+// Start begins a grace period that covers everything the caller did before:
+// once Poll says that it is over, no reader holds a reference to what the
+// caller had unlinked before Start. Costs one atomic addition. Any goroutine,
+// under any lock; lock-free.
+//
+// Why it is enough, with U the store that unlinked the object and A the
+// addition below, U before A. Go's atomics are sequentially consistent, so
+// there is one order of all of them.
+//
+//   - Pairs with Reader.Quiescent, which loads seq and then stores it in the
+//     reader's word. If scan finds a word that has reached A's result, that
+//     load came after A, so whatever the reader has loaded since then came
+//     after U and is not the object. What it had loaded earlier, it used before
+//     the store, which scan has seen, so the use happened before Poll returned.
+//   - Pairs with Reader.Offline: the same, for the uses before the store of 0.
+//   - Pairs with Reader.Online, which stores the word before the reader's
+//     first load. If scan still finds 0, then A came before the scan, the scan
+//     before that store, and the store before the load: it came after U.
+//     For this it does not matter how old the number in the word is.
+func (d *Domain) Start() Token { return d.seq.next() }
+
+// Poll reports whether t's grace period is over. It never blocks: it looks at
+// the readers' words at most once. Costs a load and a compare if somebody has
+// seen the end already, or the same plus two loads if the reader that was
+// last seen behind still is. Any goroutine, under any lock; lock-free.
+func (d *Domain) Poll(t Token) bool { return reached(d.completed.load(), t) || d.scan(t) }
+
+// scan is the slow path of Poll. It publishes in completed how far all
+// readers have come, so that others need not look again.
+func (d *Domain) scan(t Token) bool {
+	if t == 0 {
+		return true
+	}
+	if h := d.holder.Load(); h != nil && h.behind(t) {
+		return false
+	}
+	// seq is loaded before the words: a reader that comes online during the
+	// scan is covered by the argument at Start for all numbers up to here.
+	oldest := d.seq.load()
+	if invariants.Enabled {
+		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)
+	}
+	var holder *Reader
+	for _, r := range d.list() {
+		if w := r.seen(); w != offline && !reached(w, oldest) {
+			oldest, holder = w, r
+		}
+	}
+	d.holder.Store(holder)
+	if d.completed.raise(oldest) {
+		d.periods.Add(1)
+	}
+	return reached(oldest, t)
+}

@@ -1,0 +1,194 @@
+package sheaves
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// Alloc is what percpu.Pop falls back on: it finds main a sheaf with objects and
+// takes one, or returns nil, and the caller goes to the slabs.
+func (s *Set) Alloc() unsafe.Pointer {
+	st := s.lockNonEmpty()
+	if st == nil {
+		return nil
+	}
+	var one [1]unsafe.Pointer
+	st.PopN(one[:])
+	st.Unlock()
+	return one[0]
+}
+
+// AllocNode takes an object of the given node if that is the calling CPU's, or
+// returns nil. The top object may lie elsewhere: refills reach out to other nodes
+// when theirs has nothing (kernel: alloc_from_pcs).
+func (s *Set) AllocNode(node int) unsafe.Pointer {
+	if s.NodeOfCPU(percpu.CPU()) != node {
+		return nil
+	}
+	st := s.lockNonEmpty()
+	if st == nil {
+		return nil
+	}
+	defer st.Unlock()
+	var one [1]unsafe.Pointer
+	if s.NodeOf(st.Objects()[st.Size()-1]) == node {
+		st.PopN(one[:])
+	}
+	return one[0]
+}
+
+// lockNonEmpty locks the calling CPU's stack with at least one object on it, or
+// returns nil without the lock.
+func (s *Set) lockNonEmpty() *percpu.Stack {
+	st, cpu := s.slots.TryLock(percpu.Main)
+	if st != nil && st.Size() == 0 {
+		return s.replaceEmpty(st, cpu)
+	}
+	return st
+}
+
+// replaceEmpty finds another sheaf for a locked stack whose main is empty, or
+// unlocks it and returns nil (kernel: __pcs_replace_empty_main).
+func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
+	b, node := s.barnOf(cpu)
+	if s.swapIn(st, b) {
+		return st
+	}
+	closed := st.Cap() == 0
+	st.Unlock()
+	if closed {
+		return nil
+	}
+	// A sheaf whose grace period is over costs no slab work: it goes first. The
+	// kernel can't know before the callback has run.
+	if s.reapOne(b) {
+		return s.relock(nil, b)
+	}
+	fresh := s.refill(b.getEmpty(), node)
+	if fresh == nil {
+		return nil
+	}
+	return s.relock(fresh, b)
+}
+
+// swapIn puts a spare or a barn's sheaf with objects in main's place.
+func (s *Set) swapIn(st *percpu.Stack, b *barn) bool {
+	if st.Cap() == 0 {
+		return false
+	}
+	if spare := sheafOf(st.Spare); spare != nil && spare.size > 0 {
+		swap(st)
+		return true
+	}
+	full := b.replaceEmpty(settle(st))
+	if full == nil {
+		s.count(BarnGetFail, 1)
+		return false
+	}
+	s.count(BarnGet, 1)
+	install(st, full, st.Own())
+	return true
+}
+
+// refill fills empty, or a new sheaf when there is none, from the Source. A sheaf
+// that could not be filled is given up, with what it got: memory is short, and the
+// caller's single object may still be had (kernel: refill_sheaf's callers).
+func (s *Set) refill(empty *sheaf, node int) *sheaf {
+	if empty == nil {
+		var err error
+		if empty, err = s.newSheaf(); err != nil {
+			return nil
+		}
+	}
+	if !s.fill(empty, node) {
+		s.flushSheaf(empty)
+		s.freeSheaf(empty)
+		return nil
+	}
+	return empty
+}
+
+// fill tops a detached sheaf up and reports whether it is full now.
+func (s *Set) fill(sh *sheaf, node int) bool {
+	n := s.Source.Refill(node, sh.room()[sh.size:])
+	sh.size += uint32(n)
+	s.count(Refilled, n)
+	return sh.full()
+}
+
+// relock locks the calling CPU's stack, which may be another by now, and uses fresh
+// where it fits: in main's place, else as the spare, else in the barn it was filled
+// for. fresh may be nil when a reap has just fed the barn.
+func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
+	st, cpu := s.slots.TryLock(percpu.Main)
+	if st == nil || st.Cap() == 0 {
+		if st != nil {
+			st.Unlock()
+		}
+		s.stow(fresh, b)
+		return nil
+	}
+	if fresh == nil {
+		if here, _ := s.barnOf(cpu); st.Size() > 0 || s.swapIn(st, here) {
+			return st
+		}
+		st.Unlock()
+		return nil
+	}
+	var left *sheaf
+	spare := sheafOf(st.Spare)
+	switch {
+	case st.Size() == 0:
+		old := settle(st)
+		install(st, fresh, st.Own())
+		if spare == nil {
+			setSpare(st, old)
+		} else {
+			left = old
+		}
+	case spare == nil:
+		setSpare(st, fresh)
+	case spare.size == 0:
+		setSpare(st, fresh)
+		left = spare
+	default:
+		left = fresh
+	}
+	if left == nil {
+		return st
+	}
+	if b.tryPut(left) {
+		s.countPut(left)
+		return st
+	}
+	// The barn's mutex may be waited for only without the stack's lock.
+	st.Unlock()
+	s.stow(left, b)
+	if st, _ = s.slots.TryLock(percpu.Main); st != nil && st.Size() == 0 {
+		st.Unlock()
+		return nil
+	}
+	return st
+}
+
+// stow gives a detached sheaf to the barn. Its limits don't apply: the sheaf was
+// obtained for this barn, and has nowhere else to go.
+func (s *Set) stow(sh *sheaf, b *barn) {
+	if sh == nil {
+		return
+	}
+	s.countPut(sh)
+	b.put(sh)
+	// Close sets closed before it empties the barns. Whoever puts a sheaf in too
+	// late for that sees closed here and empties them again.
+	if s.closed.Load() {
+		s.shrinkBarns()
+	}
+}
+
+func (s *Set) countPut(sh *sheaf) {
+	if sh.size > 0 {
+		s.count(BarnPut, 1)
+	}
+}

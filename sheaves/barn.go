@@ -1,0 +1,230 @@
+package sheaves
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/slubd/slubd/rcu"
+)
+
+// A barn is where the CPUs of one node exchange sheaves (kernel: struct node_barn).
+// Lists are LIFO, so that the hottest sheaf is taken first; waiting is FIFO, as
+// grace periods end in the order they were asked for.
+type barn struct {
+	mu          sync.Mutex
+	full, empty list
+	waiting     *sheaf // oldest first, linked by next
+	last        *sheaf // youngest waiting
+	_           [64]byte
+
+	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
+	// mutex. Written under mu.
+	nrFull, nrEmpty atomic.Int32
+
+	// Sheaves submitted but not yet in waiting, youngest first: a lock-free list,
+	// because FreeRCU submits under its stack's lock, where the mutex may only be
+	// tried and failing is no option.
+	parked atomic.Pointer[sheaf]
+
+	nrWaiting      atomic.Int32 // sheaves in parked and waiting
+	waitingObjects atomic.Int64 // objects in them
+	armed          atomic.Bool  // a callback that will reap this barn is queued
+	reapReady      func()       // that callback, made once
+}
+
+// tries bounds how often a holder of a stack's lock asks for the mutex, whose
+// holders need some tens of nanoseconds unless descheduled.
+const tries = 32
+
+func (b *barn) tryLock() bool {
+	for range tries {
+		if b.mu.TryLock() {
+			return true
+		}
+	}
+	return false
+}
+
+// unlock publishes the counts and unlocks.
+func (b *barn) unlock() {
+	b.nrFull.Store(int32(b.full.n))
+	b.nrEmpty.Store(int32(b.empty.n))
+	b.mu.Unlock()
+}
+
+// replaceEmpty trades empty for a full sheaf, or returns nil. It ignores the limit
+// of empty sheaves: their number is unchanged on the whole. May be called under a
+// stack's lock (kernel: barn_replace_empty_sheaf).
+func (b *barn) replaceEmpty(empty *sheaf) *sheaf {
+	if b.nrFull.Load() == 0 || !b.tryLock() {
+		return nil
+	}
+	full := b.full.pop()
+	if full != nil {
+		b.empty.push(empty)
+	}
+	b.unlock()
+	return full
+}
+
+// Why replaceFull refused.
+type refusal int
+
+const (
+	accepted refusal = iota
+	tooMany          // the barn has its fill of full sheaves (kernel: E2BIG)
+	noEmpty          // no empty sheaf to trade for (ENOMEM)
+	busy             // the mutex was held (EBUSY)
+)
+
+// replaceFull trades full for an empty sheaf. May be called under a stack's lock
+// (kernel: barn_replace_full_sheaf).
+func (b *barn) replaceFull(full *sheaf, maxFull int32) (*sheaf, refusal) {
+	if b.nrFull.Load() >= maxFull {
+		return nil, tooMany
+	}
+	if b.nrEmpty.Load() == 0 {
+		return nil, noEmpty
+	}
+	if !b.tryLock() {
+		return nil, busy
+	}
+	empty := b.empty.pop()
+	if empty != nil {
+		b.full.push(full)
+	}
+	b.unlock()
+	if empty == nil {
+		return nil, noEmpty
+	}
+	return empty, accepted
+}
+
+// getEmpty takes an empty sheaf, or returns nil. May be called under a stack's lock.
+func (b *barn) getEmpty() *sheaf {
+	if b.nrEmpty.Load() == 0 || !b.tryLock() {
+		return nil
+	}
+	empty := b.empty.pop()
+	b.unlock()
+	return empty
+}
+
+// get takes a full sheaf, or failing that an empty one, or returns nil.
+func (b *barn) get() *sheaf {
+	if b.nrFull.Load() == 0 && b.nrEmpty.Load() == 0 {
+		return nil
+	}
+	b.mu.Lock()
+	s := b.full.pop()
+	if s == nil {
+		s = b.empty.pop()
+	}
+	b.unlock()
+	return s
+}
+
+// put takes in a sheaf that has nowhere else to go, whatever the limits: with
+// objects to the full ones, else to the empty ones.
+func (b *barn) put(s *sheaf) {
+	b.mu.Lock()
+	b.putLocked(s)
+}
+
+// tryPut is put for callers that hold a stack's lock.
+func (b *barn) tryPut(s *sheaf) bool {
+	if !b.tryLock() {
+		return false
+	}
+	b.putLocked(s)
+	return true
+}
+
+// putLocked adds s and unlocks.
+func (b *barn) putLocked(s *sheaf) {
+	s.check()
+	if s.size > 0 {
+		b.full.push(s)
+	} else {
+		b.empty.push(s)
+	}
+	b.unlock()
+}
+
+// drain detaches both lists (kernel: barn_shrink).
+func (b *barn) drain() (full, empty list) {
+	b.mu.Lock()
+	full, empty = b.full, b.empty
+	b.full, b.empty = list{}, list{}
+	b.unlock()
+	return full, empty
+}
+
+// park submits a stamped sheaf. Called under the stack's lock that its objects
+// came from: once that is free, whoever looks for them finds them here.
+func (b *barn) park(s *sheaf) {
+	b.nrWaiting.Add(1)
+	b.waitingObjects.Add(int64(s.size))
+	for {
+		head := b.parked.Load()
+		s.next = head
+		if b.parked.CompareAndSwap(head, s) {
+			return
+		}
+	}
+}
+
+// takeReady takes the oldest waiting sheaf whose grace period is over, or nil.
+func (b *barn) takeReady(d *rcu.Domain) *sheaf {
+	if b.nrWaiting.Load() == 0 {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sortParked()
+	s := b.waiting
+	if s == nil || !d.Poll(s.token) {
+		return nil
+	}
+	if b.waiting = s.next; b.waiting == nil {
+		b.last = nil
+	}
+	s.next = nil
+	b.nrWaiting.Add(-1)
+	b.waitingObjects.Add(-int64(s.size))
+	return s
+}
+
+// sortParked appends the parked sheaves to waiting in the order they were
+// submitted. The caller holds mu.
+func (b *barn) sortParked() {
+	var oldest, youngest *sheaf
+	for s := b.parked.Swap(nil); s != nil; {
+		next := s.next
+		if s.next = oldest; oldest == nil {
+			youngest = s
+		}
+		oldest, s = s, next
+	}
+	switch {
+	case oldest == nil:
+		return
+	case b.last == nil:
+		b.waiting = oldest
+	default:
+		b.last.next = oldest
+	}
+	b.last = youngest
+}
+
+// occupancy reads the barn's content for statistics.
+func (b *barn) occupancy() (o BarnStats) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o = BarnStats{Full: b.full.n, Empty: b.empty.n, Waiting: int(b.nrWaiting.Load()),
+		WaitingObjects: uint64(max(0, b.waitingObjects.Load()))}
+	for s := b.full.head; s != nil; s = s.next {
+		o.Objects += uint64(s.size)
+	}
+	return o
+}

@@ -1,0 +1,46 @@
+// Package sheaves keeps free objects close to the CPU that will want them next:
+// a sheaf is a bounded array of free objects, every CPU has a main and a spare
+// one, and every node has a barn where CPUs exchange full ones for empty ones.
+//
+// # Place in the data flow
+//
+//	Alloc   <- main <- spare <- barn (full) <- Source.Refill
+//	Free    -> main -> spare -> barn (full) -> Source.Flush
+//	FreeRCU -> rcu_free -> barn (waiting, one grace period) -> Source.Expire -> barn (full)
+//
+// It knows neither slabs nor pages: what lies below is a Source. The operations
+// that main can answer are percpu.Pop and percpu.Push and don't come here; this
+// package is what they fall back on (kernel 7.x, mm/slub.c: __pcs_replace_empty_main,
+// __pcs_replace_full_main, __kfree_rcu_sheaf and around them).
+//
+// # Sheaves
+//
+//   - main: never absent while its stack is unlocked. Lives in a percpu.Stack,
+//     whose header holds its size; the sheaf's own size is stale meanwhile.
+//   - spare: absent, empty, full, or after a swap partly full.
+//   - rcu_free: absent or holding 0..capacity-1 objects.
+//   - full, empty: in the barn, at most MaxFull and MaxEmpty, both soft limits.
+//     A "full" sheaf that came through Expire may hold fewer objects.
+//   - waiting: in the barn, detached from a CPU, stamped with the grace period
+//     that its objects must see out.
+//
+// Objects in main, spare and the barn's full sheaves have passed the free hooks;
+// those in rcu_free and waiting sheaves have not.
+//
+// # Locks, outer to inner
+//
+//	flush mutex (Set.flushing)
+//	  percpu.Stack lock, RCU: tried by operations, taken by flushes
+//	  percpu.Stack lock, Main: the same; the two are never held at once
+//	    barn mutex: under a stack's lock only tried
+//	      pool mutex: never under a stack's lock
+//
+// After every unlock the goroutine may be on another CPU. A walk that locks again
+// therefore takes the stack it finds as it finds it; the sheaf in its hands goes to
+// the barn it looked up first, because that is where its objects belong.
+//
+// # Not allowed
+//
+// Calling Source, rcu or the pool under a stack's lock. Waiting for a stack's lock
+// in Alloc, Free or FreeRCU: they report failure and the caller goes to the slabs.
+package sheaves

@@ -1,0 +1,137 @@
+package sheaves
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// flushBatch is how many objects leave main under one hold of its lock: few enough
+// that the CPU's operations hardly notice (kernel: PCS_BATCH_MAX).
+const flushBatch = 32
+
+// flushMain empties a CPU's main sheaf into the Source and returns how many objects
+// went. Without wait it stops as soon as the stack is held by somebody else.
+func (s *Set) flushMain(cpu int, wait bool) int {
+	var batch [flushBatch]unsafe.Pointer
+	flushed := 0
+	for {
+		st := s.slots.TryLockCPU(cpu, percpu.Main)
+		if st == nil && wait {
+			st = s.slots.LockCPU(cpu, percpu.Main)
+		}
+		if st == nil {
+			return flushed
+		}
+		size := st.Size()
+		n := copy(batch[:], st.Objects()[max(0, size-flushBatch):size])
+		if n > 0 {
+			st.SetSize(size - n)
+		}
+		st.Unlock()
+		if n == 0 {
+			return flushed
+		}
+		s.flush(batch[:n])
+		flushed += n
+	}
+}
+
+func (s *Set) flush(objs []unsafe.Pointer) {
+	if len(objs) > 0 {
+		s.Source.Flush(objs)
+		s.count(Flushed, len(objs))
+	}
+}
+
+// flushSheaf empties a detached sheaf.
+func (s *Set) flushSheaf(sh *sheaf) {
+	sh.check()
+	s.flush(sh.objects())
+	sh.size = 0
+}
+
+// FlushCPU gives back what one CPU holds: its spare and main to the Source, its
+// rcu_free to the next grace period and then to the Source, not to the barn, which
+// the caller is presumably about to empty too (kernel: pcs_flush_all).
+func (s *Set) FlushCPU(cpu int) {
+	st := s.slots.LockCPU(cpu, percpu.Main)
+	spare := sheafOf(st.Spare)
+	setSpare(st, nil)
+	st.Unlock()
+	if spare != nil {
+		s.flushSheaf(spare)
+		s.freeSheaf(spare)
+	}
+	s.submitCPU(cpu, true)
+	s.flushMain(cpu, true)
+}
+
+// Flush does FlushCPU for every CPU (kernel: flush_all_cpus_locked).
+func (s *Set) Flush() {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	for cpu := range percpu.NumCPU() {
+		s.FlushCPU(cpu)
+	}
+}
+
+// Shrink flushes every CPU and every barn. Sheaves that wait for a grace period
+// stay (kernel: __kmem_cache_do_shrink's first half).
+func (s *Set) Shrink() {
+	s.Flush()
+	s.shrinkBarns()
+}
+
+func (s *Set) shrinkBarns() {
+	for i := range s.barns {
+		full, empty := s.barns[i].drain()
+		for sh := full.pop(); sh != nil; sh = full.pop() {
+			s.flushSheaf(sh)
+			s.freeSheaf(sh)
+		}
+		for sh := empty.pop(); sh != nil; sh = empty.pop() {
+			s.freeSheaf(sh)
+		}
+	}
+}
+
+// Close takes every sheaf away from the CPUs, waits for those that are under a
+// grace period and gives all objects back. Operations that run meanwhile or later
+// find closed stacks and report failure to their callers. Close must be called
+// once; it blocks for a grace period.
+func (s *Set) Close() {
+	s.closed.Store(true)
+	s.timer.Stop()
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	for cpu := range percpu.NumCPU() {
+		s.closeCPU(cpu)
+	}
+	s.Barrier()
+	s.shrinkBarns()
+	s.pool.close()
+}
+
+// closeCPU leaves zeroed stacks. The rcu_free sheaf goes in the same hold of the
+// lock that closes its stack, lest a FreeRCU install another in between.
+func (s *Set) closeCPU(cpu int) {
+	st := s.slots.LockCPU(cpu, percpu.Main)
+	main, spare := settle(st), sheafOf(st.Spare)
+	st.Install(0, 0, 0, 0)
+	st.Sheaf = 0
+	setSpare(st, nil)
+	st.Unlock()
+	for _, sh := range []*sheaf{main, spare} {
+		if sh != nil {
+			s.flushSheaf(sh)
+			s.freeSheaf(sh)
+		}
+	}
+	st = s.slots.LockCPU(cpu, percpu.RCU)
+	if st.Sheaf != 0 {
+		s.submit(detachRCU(st), cpu, true)
+	}
+	st.Install(0, 0, 0, 0)
+	st.Unlock()
+}

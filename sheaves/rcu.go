@@ -1,0 +1,257 @@
+package sheaves
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// FreeRCU is what percpu.Push falls back on for rcu_free: there is none yet, or obj
+// is the one that fills it. False means that the caller finds obj another way to
+// wait (kernel: __kfree_rcu_sheaf).
+//
+// A stack shows one place less than its sheaf has, so that the object that fills
+// the sheaf always comes here and takes it along to the barn.
+func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
+	st, cpu := s.slots.TryLock(percpu.RCU)
+	if st != nil && st.Own() == own && st.Sheaf == 0 {
+		st.Unlock()
+		st, cpu = s.installRCU(cpu, own)
+	}
+	if st == nil || st.Own() != own {
+		if st != nil {
+			st.Unlock()
+		}
+		s.count(RCUFail, 1)
+		return false
+	}
+	if st.PushN([]unsafe.Pointer{obj}) == 1 {
+		st.Unlock()
+		return true
+	}
+	sh := detachRCU(st)
+	sh.room()[sh.size] = obj
+	sh.size++
+	st.CountPush(1)
+	b := s.submit(sh, cpu, false)
+	st.Unlock()
+	s.arm(b)
+	return true
+}
+
+// installRCU finds an empty sheaf and makes it the calling CPU's rcu_free: the
+// CPU's spare if that is empty, else the barn's, else a new one. The stack is
+// returned locked, or nil.
+func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
+	b, _ := s.barnOf(cpu)
+	empty := s.takeEmptySpare()
+	if empty == nil {
+		empty = b.getEmpty()
+	}
+	if empty == nil {
+		var err error
+		if empty, err = s.newSheaf(); err != nil {
+			return nil, -1
+		}
+	}
+	st, cpu := s.slots.TryLock(percpu.RCU)
+	if st == nil || st.Own() != own || st.Sheaf != 0 {
+		if st == nil || !b.tryPut(empty) {
+			if st != nil {
+				st.Unlock()
+			}
+			s.stow(empty, b)
+			return nil, -1
+		}
+		return st, cpu
+	}
+	empty.noBarn = false
+	st.Install(empty.array(), 0, int(empty.limit)-1, own)
+	st.Sheaf = empty.word()
+	s.armTimer()
+	return st, cpu
+}
+
+func (s *Set) takeEmptySpare() *sheaf {
+	st, _ := s.slots.TryLock(percpu.Main)
+	if st == nil {
+		return nil
+	}
+	defer st.Unlock()
+	spare := sheafOf(st.Spare)
+	if spare == nil || spare.size > 0 {
+		return nil
+	}
+	setSpare(st, nil)
+	return spare
+}
+
+// detachRCU takes rcu_free off its stack, which the caller has locked.
+func detachRCU(st *percpu.Stack) *sheaf {
+	sh := settle(st)
+	st.Install(0, 0, 0, st.Own())
+	st.Sheaf = 0
+	return sh
+}
+
+// submit stamps a sheaf with a grace period that begins now and parks it. The
+// caller holds the stack's lock: were it released before, a Barrier could find
+// neither the stack's objects nor the barn's (the kernel had that bug until 6.18).
+func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
+	b, node := s.barnOf(cpu)
+	sh.node, sh.noBarn = uint16(node), noBarn
+	sh.token = s.Domain.Start()
+	b.park(sh)
+	return b
+}
+
+// submitCPU submits a CPU's rcu_free, however full.
+func (s *Set) submitCPU(cpu int, noBarn bool) {
+	st := s.slots.LockCPU(cpu, percpu.RCU)
+	if st.Sheaf == 0 {
+		st.Unlock()
+		return
+	}
+	sh := detachRCU(st)
+	if sh.size == 0 {
+		st.Unlock()
+		s.freeSheaf(sh)
+		return
+	}
+	b := s.submit(sh, cpu, noBarn)
+	st.Unlock()
+	s.arm(b)
+}
+
+// submitStale is the timer, half of Delay after the last one: it submits the sheaves
+// that were there the last time already. A CPU that fills its sheaves is thus never
+// disturbed: taking its lock from here would turn its FreeRCU away meanwhile. When
+// all have gone the timer stops, until the next installRCU.
+func (s *Set) submitStale() {
+	s.timerArmed.Store(false)
+	again := false
+	for cpu := range s.seen {
+		now := s.slots.Snapshot(cpu, percpu.RCU)
+		switch {
+		case now.Size == 0:
+		case now.Seq == s.seen[cpu]:
+			s.submitCPU(cpu, false)
+		default:
+			s.seen[cpu] = now.Seq
+			again = true
+		}
+	}
+	if again {
+		s.armTimer()
+	}
+}
+
+func (s *Set) armTimer() {
+	if s.timerArmed.CompareAndSwap(false, true) {
+		s.timer.Reset(s.Delay / 2)
+	}
+}
+
+// arm queues the callback that reaps b once the grace periods asked for so far are
+// over, unless one is queued that has not run yet.
+func (s *Set) arm(b *barn) {
+	if b.armed.CompareAndSwap(false, true) {
+		s.Domain.DeferN(s.Capacity, b.reapReady)
+	}
+}
+
+// reapAll is that callback. armed is cleared first, so that a sheaf parked while
+// this runs is either reaped here or arms a callback of its own.
+func (s *Set) reapAll(b *barn) {
+	b.armed.Store(false)
+	for s.reapOne(b) {
+	}
+	if b.nrWaiting.Load() > 0 {
+		s.arm(b)
+	}
+}
+
+// reapOne ends the oldest waiting sheaf's grace period if it is over: destructors
+// and free hooks run, and what is left goes to the barn it came from (kernel:
+// rcu_free_sheaf).
+func (s *Set) reapOne(b *barn) bool {
+	if b.nrWaiting.Load() == 0 {
+		return false
+	}
+	phase := s.expiring.enter()
+	defer s.expiring.leave(phase)
+	sh := b.takeReady(s.Domain)
+	if sh == nil {
+		return false
+	}
+	sh.check()
+	sh.size = uint32(s.Source.Expire(sh.objects()))
+	if sh.size > 0 && !sh.noBarn && int(b.nrFull.Load()) < s.MaxFull {
+		s.stow(sh, b)
+		return true
+	}
+	if sh.size > 0 {
+		s.count(BarnPutFail, 1)
+		s.flushSheaf(sh)
+	}
+	if !sh.noBarn && int(b.nrEmpty.Load()) < s.MaxEmpty {
+		s.stow(sh, b)
+	} else {
+		s.freeSheaf(sh)
+	}
+	return true
+}
+
+// Barrier submits every CPU's rcu_free, unconditionally, and returns when every
+// object accepted by FreeRCU before the call has been through Expire (kernel:
+// kvfree_rcu_barrier_on_cache). It must not be called from Expire.
+func (s *Set) Barrier() {
+	for cpu := range percpu.NumCPU() {
+		s.submitCPU(cpu, true)
+	}
+	// Without a deadline Synchronize only fails when called from a callback.
+	_ = s.Domain.Synchronize(context.Background())
+	for i := range s.barns {
+		for s.reapOne(&s.barns[i]) {
+		}
+	}
+	s.expiring.wait()
+}
+
+// inFlight lets Barrier wait for those who took a sheaf from a barn and are still
+// at it, without making them wait for Barrier. Two counts alternate: newcomers use
+// the one that Barrier isn't draining.
+type inFlight struct {
+	mu     sync.Mutex // one wait at a time
+	phase  atomic.Uint32
+	active [2]atomic.Int64
+}
+
+// enter registers under the current phase. Should wait flip it between the load
+// and the add, it may already have seen zero there; hence the second look.
+func (f *inFlight) enter() uint32 {
+	for {
+		phase := f.phase.Load()
+		f.active[phase&1].Add(1)
+		if f.phase.Load() == phase {
+			return phase
+		}
+		f.active[phase&1].Add(-1)
+	}
+}
+
+func (f *inFlight) leave(phase uint32) { f.active[phase&1].Add(-1) }
+
+// wait returns when everybody who entered before the call has left.
+func (f *inFlight) wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.phase.Add(1) - 1
+	for f.active[old&1].Load() != 0 {
+		runtime.Gosched()
+	}
+}

@@ -1,0 +1,173 @@
+package sheaves
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
+)
+
+// Config says what New makes.
+type Config struct {
+	// Own gives the owner word of the objects that a CPU's stacks accept, by the
+	// index of its node. Never 0.
+	Own func(node int) uint32
+	// NodeOfCPU gives the index of a CPU's node, Nodes their number.
+	NodeOfCPU func(cpu int) int
+	Nodes     int
+	// NodeOf gives the index of the node that an object lies on.
+	NodeOf func(obj unsafe.Pointer) int
+	Source Source
+	// Domain provides the grace periods.
+	Domain *rcu.Domain
+	// Capacity of a sheaf in objects, 1..percpu.MaxCap. See Capacity.
+	Capacity int
+	// Delay bounds how long an object waits in an rcu_free sheaf that doesn't
+	// fill, before its grace period begins; 0 means DefaultDelay.
+	Delay time.Duration
+	// MaxFull and MaxEmpty limit a barn's sheaves; 0 means 10, as in the kernel.
+	MaxFull, MaxEmpty int
+}
+
+// DefaultDelay is how long a half-full rcu_free sheaf stays on its CPU. The kernel
+// has no such bound; 20 ms was what kfree_rcu's own batching used (KFREE_DRAIN_JIFFIES
+// before 5 s), long against a grace period and short against a person's patience.
+const DefaultDelay = 20 * time.Millisecond
+
+// defaultSheaves is MAX_FULL_SHEAVES and MAX_EMPTY_SHEAVES.
+const defaultSheaves = 10
+
+// A Set is the sheaves of one cache: two per-CPU stacks for every possible CPU and
+// a barn for every node. All methods but Close may be called by any goroutine.
+type Set struct {
+	Config
+	slots    percpu.Slots
+	counters percpu.Counters
+	barns    []barn
+	pool     pool
+
+	flushing sync.Mutex // one flush of all CPUs at a time (kernel: flush_lock)
+	expiring inFlight   // sheaves between their barn and the end of Expire
+
+	timer      *time.Timer // submits rcu_free sheaves that don't fill
+	timerArmed atomic.Bool
+	seen       []uint64 // by CPU: the rcu stack's Seq the timer saw last; the timer's own
+	closed     atomic.Bool
+}
+
+// New makes a Set with an empty main sheaf on every CPU.
+func New(cfg Config) (*Set, error) {
+	if cfg.Capacity < 1 || cfg.Capacity > percpu.MaxCap {
+		return nil, fmt.Errorf("sheaves: capacity %d is not within 1..%d", cfg.Capacity, percpu.MaxCap)
+	}
+	if cfg.Delay == 0 {
+		cfg.Delay = DefaultDelay
+	}
+	if cfg.MaxFull == 0 {
+		cfg.MaxFull = defaultSheaves
+	}
+	if cfg.MaxEmpty == 0 {
+		cfg.MaxEmpty = defaultSheaves
+	}
+	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), pool: pool{limit: cfg.Capacity},
+		seen: make([]uint64, percpu.NumCPU())}
+	var err1, err2 error
+	s.slots, err1 = percpu.NewSlots()
+	s.counters, err2 = percpu.NewCounters(int(NumEvents))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	for i := range s.barns {
+		b := &s.barns[i]
+		b.reapReady = func() { s.reapAll(b) }
+	}
+	s.timer = time.AfterFunc(time.Hour, s.submitStale)
+	s.timer.Stop()
+	for cpu := range percpu.NumCPU() {
+		main, err := s.newSheaf()
+		if err != nil {
+			s.pool.close()
+			return nil, err
+		}
+		own := cfg.Own(cfg.NodeOfCPU(cpu))
+		install(s.slots.Stack(cpu, percpu.Main), main, own)
+		s.slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
+	}
+	return s, nil
+}
+
+// Slots returns the stacks that percpu.Pop and percpu.Push work on.
+func (s *Set) Slots() percpu.Slots { return s.slots }
+
+// Capacity returns the kernel's automatic sheaf capacity for objects of size bytes,
+// metadata included (calculate_sheaf_capacity, 7.0): about half of what the older
+// per-CPU partial lists held, since there are two sheaves, then grown until header
+// and array fill a power-of-two size. min is a lower bound, 0 for none.
+func Capacity(size uintptr, min int) int {
+	n := 60
+	switch {
+	case size >= mem.PageSize:
+		n = 4
+	case size >= 1024:
+		n = 12
+	case size >= 256:
+		n = 28
+	}
+	return max(n, min)
+}
+
+func (s *Set) newSheaf() (*sheaf, error) {
+	sh, err := s.pool.get()
+	if err == nil {
+		s.count(SheafAlloc, 1)
+	}
+	return sh, err
+}
+
+func (s *Set) freeSheaf(sh *sheaf) {
+	s.count(SheafFree, 1)
+	s.pool.put(sh)
+}
+
+// barnOf returns the barn of a CPU's node and the node's index.
+func (s *Set) barnOf(cpu int) (*barn, int) {
+	node := s.NodeOfCPU(cpu)
+	return &s.barns[node], node
+}
+
+// install makes sh the stack's array. The caller holds the stack's lock, here and
+// below.
+func install(st *percpu.Stack, sh *sheaf, own uint32) {
+	st.Install(sh.array(), int(sh.size), int(sh.limit), own)
+	st.Sheaf = sh.word()
+}
+
+// settle writes the stack's size back into its sheaf and returns it, for the sheaf
+// to leave.
+func settle(st *percpu.Stack) *sheaf {
+	sh := sheafOf(st.Sheaf)
+	sh.size = uint32(st.Size())
+	return sh
+}
+
+// setSpare replaces the spare; nil for none.
+func setSpare(st *percpu.Stack, sh *sheaf) {
+	if sh == nil {
+		st.SetSpare(0, 0)
+	} else {
+		st.SetSpare(sh.word(), int(sh.size))
+	}
+}
+
+// swap exchanges main and spare.
+func swap(st *percpu.Stack) {
+	main, spare := settle(st), sheafOf(st.Spare)
+	install(st, spare, st.Own())
+	setSpare(st, main)
+}

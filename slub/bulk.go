@@ -1,0 +1,78 @@
+package slub
+
+import "unsafe"
+
+// AllocBulk fills dst with objects, or leaves it nil and returns an error. What the
+// sheaves can't give comes straight from slabs. Errors as Alloc. (Kernel:
+// kmem_cache_alloc_bulk.)
+func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
+	got := 0
+	if c.sheaves != nil {
+		got = c.sheaves.AllocBulk(dst)
+	}
+	if rest := dst[got:]; len(rest) > 0 {
+		if err := c.takeSlabs(c.localNode(), rest, false); err != nil {
+			c.returnBulk(dst[:got])
+			clear(dst)
+			return err
+		}
+		c.slabs.count(AllocSlowpath, len(rest))
+	}
+	if c.wrapped() {
+		for _, p := range dst {
+			c.allocated(p)
+		}
+	}
+	return nil
+}
+
+// returnBulk undoes what the sheaves gave to an AllocBulk that failed.
+func (c *Cache) returnBulk(objs []unsafe.Pointer) {
+	c.slabs.count(FreeSlowpath, len(objs))
+	c.slabs.freeBulk(objs)
+}
+
+// FreeBulk frees all objects of ps, with the checks of Free, and leaves ps in
+// another order. (Kernel: kmem_cache_free_bulk.)
+func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
+	own := c.id<<nodeBits | uint32(c.localNode())
+	ps, local := c.partition(ps, own)
+	put := 0
+	if c.sheaves != nil {
+		put = c.sheaves.FreeBulk(ps[:local], own)
+	}
+	if rest := ps[put:]; len(rest) > 0 {
+		c.slabs.count(FreeSlowpath, len(rest))
+		c.slabs.freeBulk(rest)
+	}
+}
+
+// partition checks ps, runs the hooks, and moves the objects of owner own to the
+// front, objects of other nodes behind them; what may not be freed is dropped. It
+// returns what is left and how many are at the front. No array of its own is
+// needed, and so none can overflow (the kernel lost objects that way, af9ea231c0b4).
+func (c *Cache) partition(ps []unsafe.Pointer, own uint32) (left []unsafe.Pointer, local int) {
+	// ps[:local] are local, ps[local:end] unseen, ps[end:] remote.
+	end := len(ps)
+	for local < end {
+		p := ps[local]
+		word := c.ownerOf(p)
+		if word != own {
+			word = c.verify(p)
+		}
+		if word != 0 && !c.freed(p) {
+			if word == own {
+				local++
+				continue
+			}
+			end--
+			ps[local], ps[end] = ps[end], p
+			continue
+		}
+		end--
+		last := len(ps) - 1
+		ps[local], ps[end] = ps[end], ps[last]
+		ps = ps[:last]
+	}
+	return ps, local
+}

@@ -1,0 +1,175 @@
+package slub
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/numa"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/sheaves"
+)
+
+// A Cache hands out objects of one size (kernel: struct kmem_cache). All methods
+// may be called by any goroutine at any time, but for Close, which must come after
+// the last use.
+type Cache struct {
+	// What the fast paths of Alloc and Free read, constant after New.
+	base    uintptr        // of the arena's range
+	pages   uintptr        // of the range; 0 where Free must look closer
+	owners  unsafe.Pointer // owner word of every page
+	mask    uintptr        // bytes of a slab - 1
+	magic   uint64         // see startsObject
+	end     uintptr        // offset behind the last object of a slab
+	slots   uintptr        // the per-CPU stacks
+	pop     percpu.Pop
+	push    percpu.Push
+	pushRCU percpu.Push
+
+	name    string
+	id      uint32
+	config  Config
+	layout  layout
+	perSlab int
+
+	slabs    *layer
+	nodeOf   []int        // index of the node that a CPU allocates on
+	sheaves  *sheaves.Set // nil without
+	bare     percpu.Pop   // pop without hooks
+	domain   *rcu.Domain
+	deferred deferred // objects for FreeRCU that found no sheaf
+
+	closing sync.Mutex
+	closed  atomic.Bool
+}
+
+// New makes a cache whose slabs come from a, or from arena.Default if a is nil.
+//
+// Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
+// refuses the bookkeeping's memory; arena.Default's.
+func New(a *arena.Arena, cfg Config) (*Cache, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if a == nil {
+		var err error
+		if a, err = arena.Default(); err != nil {
+			return nil, err
+		}
+	}
+	topology := a.Topology()
+	if topology.NodeCount() > 1<<nodeBits {
+		return nil, fmt.Errorf("slub: %d nodes, more than the %d that owner words have room for", topology.NodeCount(), 1<<nodeBits)
+	}
+	c := &Cache{name: cfg.Name, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
+	if c.name == "" {
+		c.name = fmt.Sprintf("size-%d", cfg.Size)
+	}
+	if c.domain == nil {
+		c.domain = DefaultDomain()
+	}
+	order := slabOrder(c.layout.slot, percpu.NumCPU())
+	if order < 0 {
+		return nil, fmt.Errorf("%w: objects of %d bytes, aligned and linked, don't fit the largest run of %d", ErrConfig, c.layout.slot, mem.PageSize<<arena.MaxOrder)
+	}
+	if err := caches.add(c); err != nil {
+		return nil, err
+	}
+	if err := c.build(a, order); err != nil {
+		caches.remove(c)
+		return nil, fmt.Errorf("slub: cache %q: %w", c.name, err)
+	}
+	return c, nil
+}
+
+// build makes the floors and joins them.
+func (c *Cache) build(a *arena.Arena, order int) error {
+	slabs, err := newLayer(a, c.layout.slot, c.layout.fp, order, c.id<<nodeBits)
+	if err != nil {
+		return err
+	}
+	c.slabs = slabs
+	slabs.newSlab, slabs.corrupt = c.initSlab(), c.reportCorrupt
+	c.perSlab = int(mem.PageSize << order / c.layout.slot)
+
+	c.base, c.owners = a.Base(), a.Owners()
+	c.pages = uintptr(a.Pages())
+	c.mask = mem.PageSize<<order - 1
+	c.magic = math.MaxUint64/uint64(c.layout.slot) + 1
+	c.end = uintptr(c.perSlab) * c.layout.slot
+
+	if err := c.buildSheaves(a.Topology()); err != nil {
+		return err
+	}
+	c.bare = c.pop
+	c.wrap()
+	return nil
+}
+
+// buildSheaves makes the per-CPU sheaves and the operations on them. Without
+// sheaves the stacks stay zeroed, so that every operation falls through.
+func (c *Cache) buildSheaves(topology *numa.Topology) error {
+	c.pop = percpu.NewPop(c.allocSlow)
+	c.push = percpu.NewPush(c.freeSlow)
+	c.pushRCU = percpu.NewPush(c.freeRCUSlow)
+	c.nodeOf = make([]int, percpu.NumCPU())
+	for cpu := range c.nodeOf {
+		c.nodeOf[cpu] = max(0, topology.Index(topology.LocalNode(cpu)))
+	}
+	if c.config.Flags&NoSheaves != 0 {
+		slots, err := percpu.NewSlots()
+		c.slots = slots.Base()
+		return err
+	}
+	set, err := sheaves.New(sheaves.Config{
+		Own:       func(node int) uint32 { return c.id<<nodeBits | uint32(node) },
+		NodeOfCPU: func(cpu int) int { return c.nodeOf[cpu] },
+		Nodes:     topology.NodeCount(),
+		NodeOf:    func(obj unsafe.Pointer) int { return c.slabs.arena.NodeIndex(uintptr(obj)) },
+		Source:    source{c},
+		Domain:    c.domain,
+		Capacity:  sheaves.Capacity(c.layout.slot, c.config.SheafCapacity),
+		Delay:     c.config.RCUDelay,
+	})
+	if err != nil {
+		return err
+	}
+	c.sheaves, c.slots = set, set.Slots().Base()
+	return nil
+}
+
+// initSlab returns what prepares a new slab: constructors, then the hook.
+func (c *Cache) initSlab() func(slabRef) {
+	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
+	if ctor == nil && hook == nil {
+		return nil
+	}
+	return func(s slabRef) {
+		for i := range s.objects {
+			if ctor != nil {
+				ctor(mem.Ptr(c.slabs.object(s, i)))
+			}
+		}
+		if hook != nil {
+			hook(hooks.Slab{Cache: c.name, Addr: s.addr, Bytes: s.bytes(), Objects: int(s.objects), Node: int(c.nodeAt(s.node))})
+		}
+	}
+}
+
+// nodeAt is the node with the given index.
+func (c *Cache) nodeAt(index uint8) numa.Node { return c.slabs.topology.Nodes()[index] }
+
+// Name returns the cache's name, unique among the open caches.
+func (c *Cache) Name() string { return c.name }
+
+// Arena returns the arena of the cache's slabs.
+func (c *Cache) Arena() *arena.Arena { return c.slabs.arena }
+
+// Domain returns the domain whose grace periods FreeRCU waits for.
+func (c *Cache) Domain() *rcu.Domain { return c.domain }

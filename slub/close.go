@@ -1,0 +1,90 @@
+package slub
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Shrink gives back what the cache holds without need: the CPUs' sheaves, the
+// barns, the empty slabs. It returns how many slabs are left. Objects that wait for
+// a grace period stay. The arena keeps the pages until Purge or MaxDirty.
+// (Kernel: kmem_cache_shrink.)
+func (c *Cache) Shrink() (slabs int) {
+	if c.sheaves != nil && !c.closed.Load() {
+		c.sheaves.Shrink()
+	}
+	return c.slabs.shrink()
+}
+
+// Barrier returns when every object given to FreeRCU before the call is free, its
+// destructor run. It must not be called by a registered reader that is online, nor
+// from RCUDtor or a hook. (Kernel: kvfree_rcu_barrier_on_cache.)
+func (c *Cache) Barrier(ctx context.Context) error {
+	if c.sheaves != nil && !c.closed.Load() {
+		c.sheaves.Barrier()
+	}
+	return c.barrierDeferred(ctx)
+}
+
+// barrierDeferred waits for the objects that found no sheaf. Two rounds: the first
+// ends the batch whose grace period runs, and with it submits the next.
+func (c *Cache) barrierDeferred(ctx context.Context) error {
+	for range 2 {
+		if c.deferred.pending.Load() == 0 {
+			return nil
+		}
+		if err := c.domain.Barrier(ctx); err != nil {
+			return fmt.Errorf("slub: cache %q: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// Close ends the cache: it waits for the grace periods of what FreeRCU was given,
+// gives all free objects and slabs back and takes the cache off the list. Allocations
+// return ErrClosed from then on.
+//
+// If objects are still in use their slabs stay, Close says how many and where
+// (wrapping ErrBusy), and they may still be freed and Close called again. After
+// success Close does nothing. The rules of Barrier apply. (Kernel:
+// kmem_cache_destroy.)
+func (c *Cache) Close() error {
+	if c == nil {
+		return nil
+	}
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if first := !c.closed.Swap(true); first && c.sheaves != nil {
+		c.sheaves.Close()
+	}
+	if err := c.barrierDeferred(context.Background()); err != nil {
+		return err
+	}
+	if c.slabs.shrink() > 0 {
+		return c.leak()
+	}
+	caches.remove(c)
+	return nil
+}
+
+// maxListed is how many leaked objects an error names: enough for a person to look
+// for, short enough for a log.
+const maxListed = 8
+
+// leak describes the objects that are still in use.
+func (c *Cache) leak() error {
+	count := 0
+	var where strings.Builder
+	for s := range c.slabs.all() {
+		for obj := range c.slabs.inUse(s) {
+			if count++; count <= maxListed {
+				fmt.Fprintf(&where, " %#x", obj)
+			}
+		}
+	}
+	if count > maxListed {
+		where.WriteString(" ...")
+	}
+	return fmt.Errorf("%w: cache %q: %d objects of %d bytes:%s", ErrBusy, c.name, count, c.config.Size, where.String())
+}

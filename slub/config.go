@@ -1,0 +1,159 @@
+package slub
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
+)
+
+// Flags change how a cache treats its objects.
+type Flags uint32
+
+const (
+	// HWCacheAlign aligns objects to cache lines of 64 bytes, or to the largest
+	// fraction of one that holds them (kernel: SLAB_HWCACHE_ALIGN).
+	HWCacheAlign Flags = 1 << iota
+	// InitOnAlloc zeroes every object before Alloc returns it (init_on_alloc=1).
+	InitOnAlloc
+	// InitOnFree zeroes every object when it is freed (init_on_free=1), for FreeRCU
+	// after the grace period.
+	InitOnFree
+	// NoSheaves leaves out the per-CPU sheaves: every operation goes to the slabs.
+	NoSheaves
+
+	allFlags = HWCacheAlign | InitOnAlloc | InitOnFree | NoSheaves
+)
+
+// An Offset is a place in an object, in bytes; the zero value is none. See At.
+type Offset struct {
+	n   uintptr
+	set bool
+}
+
+// At returns the Offset n bytes from an object's start.
+func At(n uintptr) Offset { return Offset{n, true} }
+
+// Config describes a cache. Only Size is required.
+type Config struct {
+	// Name appears in reports and as the metrics' cache label: 1 to 64 letters,
+	// digits and "_-.:/". Empty means "size-N". A name that an open cache has already
+	// gets "#" and a number appended.
+	Name string
+	// Size of an object in bytes, 1 to 4 MiB.
+	Size uintptr
+	// Align is the alignment of objects in bytes, a power of two up to a page; 0
+	// means 8.
+	Align uintptr
+	// Ctor prepares an object when its slab is made, once; the object keeps what
+	// it holds over Free and Alloc. The free pointer then lies outside the object
+	// unless FreePtrOffset says otherwise.
+	Ctor func(unsafe.Pointer)
+	// RCUDtor is called once on each object given to FreeRCU, after its grace
+	// period and before the object can be allocated again, whichever way it went.
+	// It must not call into the allocator. (The seed, RFC v1: sheaf_rcu_dtor.)
+	RCUDtor func(unsafe.Pointer)
+	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within
+	// the object; none means the middle, where overruns of neighbours rarely reach.
+	FreePtrOffset Offset
+	// SheafCapacity in objects; 0 is automatic: 4, 12, 28 or 60 by size. Smaller
+	// values than that are raised to it, as in the kernel.
+	SheafCapacity int
+	Flags         Flags
+	// Hooks see every object go by. A cache with an Alloc or Free hook is slower.
+	Hooks hooks.Hooks
+	// Domain provides the grace periods of FreeRCU; nil means DefaultDomain.
+	Domain *rcu.Domain
+	// RCUDelay bounds how long an object given to FreeRCU waits for company before
+	// its grace period starts; 0 means 20 ms.
+	RCUDelay time.Duration
+}
+
+// maxName bounds a name, which becomes a label value and a column.
+const maxName = 64
+
+// Validate reports every problem of the config at once; each wraps ErrConfig.
+func (c Config) Validate() error {
+	var problems []error
+	bad := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+	}
+	if len(c.Name) > maxName || strings.ContainsFunc(c.Name, func(r rune) bool { return !nameRune(r) }) {
+		bad("name %q: want 1..%d letters, digits and _-.:/", c.Name, maxName)
+	}
+	if c.Size == 0 || c.Size > mem.PageSize<<arena.MaxOrder {
+		bad("size %d is not within 1..%d bytes", c.Size, mem.PageSize<<arena.MaxOrder)
+	}
+	if c.Align != 0 && (!mem.IsPow2(c.Align) || c.Align > mem.PageSize) {
+		bad("alignment %d is no power of two up to %d", c.Align, mem.PageSize)
+	}
+	if off := c.FreePtrOffset; off.set && (off.n%freePtrSize != 0 || off.n+freePtrSize > mem.AlignUp(c.Size, freePtrSize)) {
+		bad("free pointer offset %d: want a multiple of 8 with 8 bytes of the object's %d behind it", off.n, c.Size)
+	}
+	if c.SheafCapacity < 0 || c.SheafCapacity > percpu.MaxCap {
+		bad("sheaf capacity %d is not within 0..%d objects", c.SheafCapacity, percpu.MaxCap)
+	}
+	if c.Flags&^allFlags != 0 {
+		bad("unknown flags %#x", uint32(c.Flags&^allFlags))
+	}
+	if c.RCUDtor != nil && c.Flags&NoSheaves != 0 {
+		bad("RCUDtor needs sheaves, which NoSheaves switches off")
+	}
+	if c.Ctor != nil && c.Flags&(InitOnAlloc|InitOnFree) != 0 {
+		bad("Ctor's work would be undone by InitOnAlloc or InitOnFree")
+	}
+	if c.RCUDelay < 0 {
+		bad("RCUDelay %v is negative", c.RCUDelay)
+	}
+	return errors.Join(problems...)
+}
+
+func nameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r)
+}
+
+// freePtrSize is the size of a free object's link in bytes.
+const freePtrSize = 8
+
+// layout is where things lie in an object's slot.
+type layout struct {
+	size  uintptr // the user's bytes
+	slot  uintptr // from one object to the next
+	align uintptr
+	fp    uintptr // of the free pointer; at or behind size when outside
+}
+
+// layout computes an object's slot (kernel: calculate_sizes, without debug).
+func (c Config) layout() layout {
+	l := layout{size: c.Size, align: max(8, c.Align)}
+	if c.Flags&HWCacheAlign != 0 {
+		// Small objects share a line rather than waste one (calculate_alignment).
+		line := uintptr(mem.CacheLine)
+		for l.size <= line/2 {
+			line /= 2
+		}
+		l.align = max(l.align, line)
+	}
+	end := mem.AlignUp(l.size, freePtrSize)
+	switch {
+	case c.FreePtrOffset.set:
+		l.fp = c.FreePtrOffset.n
+	case c.Ctor != nil:
+		l.fp = end
+		end += freePtrSize
+	default:
+		l.fp = mem.AlignDown(l.size/2, freePtrSize)
+	}
+	l.slot = mem.AlignUp(end, l.align)
+	return l
+}
+
+// fpInside reports whether the free pointer overwrites the user's bytes.
+func (l layout) fpInside() bool { return l.fp < l.size }

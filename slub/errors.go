@@ -1,0 +1,24 @@
+package slub
+
+import (
+	"errors"
+
+	"github.com/slubd/slubd/arena"
+)
+
+var (
+	// ErrNoMemory is wrapped by the errors of every allocation that fails for want
+	// of memory: the arena's limit, its range, or the kernel's refusal.
+	ErrNoMemory = arena.ErrNoMemory
+	// ErrConfig is wrapped by every problem that Config.Validate reports.
+	ErrConfig = errors.New("slub: bad config")
+	// ErrGoPointers is returned by NewTyped for types that hold Go pointers, which
+	// the collector would not see off-heap.
+	ErrGoPointers = errors.New("slub: type holds Go pointers")
+	// ErrClosed is returned by allocations from a closed cache.
+	ErrClosed = errors.New("slub: cache is closed")
+	// ErrBusy is wrapped by Close's error when objects are still in use.
+	ErrBusy = errors.New("slub: objects are still in use")
+	// ErrNode says that the topology has no such node.
+	ErrNode = errors.New("slub: no such node")
+)

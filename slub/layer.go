@@ -1,0 +1,186 @@
+package slub
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/numa"
+)
+
+// layer is the lower floor of a cache: its slabs. It hands out and takes back
+// objects by address, knows nothing of sheaves, RCU or hooks, and is called with no
+// lock of the upper floor held.
+type layer struct {
+	arena    *arena.Arena
+	base     uintptr // the arena's
+	topology *numa.Topology
+	nodes    []node          // by node index
+	near     [][]int         // for each node the others by distance
+	counters percpu.Counters // of Event
+
+	size    uintptr       // bytes from one object to the next
+	fp      uintptr       // offset of the free pointer in an object
+	order   int           // preferred order of a slab
+	secret  uint64        // what free pointers are combined with
+	owner   uint32        // owner word without the node
+	keep    int           // empty slabs that a node keeps (kernel: min_partial)
+	newSlab func(slabRef) // runs constructors; before any object is out
+	corrupt func(obj uintptr, s slabRef)
+
+	// fallbacks counts slabs of less than the preferred order, whose head is not
+	// found by masking. It only grows.
+	fallbacks atomic.Int64
+}
+
+// careful marks the owner word of a slab of less than the preferred order: the
+// quick check of Free, which assumes that order, must not accept its objects.
+const careful = 1 << 31
+
+func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer, error) {
+	l := &layer{arena: a, base: a.Base(), topology: a.Topology(), size: size, fp: fp,
+		order: order, owner: owner, secret: rand.Uint64()}
+	var err error
+	if l.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
+		return nil, err
+	}
+	// The kernel keeps about log2(size)/2 empty slabs, between 5 and 10.
+	l.keep = min(10, max(5, mem.Order(size*mem.PageSize)/2))
+	all := l.topology.Nodes()
+	l.nodes, l.near = make([]node, len(all)), make([][]int, len(all))
+	for i, from := range all {
+		for _, to := range l.topology.Fallback(from) {
+			if j := l.topology.Index(to); j != i {
+				l.near[i] = append(l.near[i], j)
+			}
+		}
+	}
+	return l, nil
+}
+
+func (l *layer) count(e Event, n int) { l.counters.Add(int(e), uint64(n)) }
+
+// grow makes a new slab on the node with the given index. All of its objects are
+// out: the caller hands out what it wants and gives the rest to adopt.
+func (l *layer) grow(at int) (slabRef, error) {
+	order := l.order
+	run, err := l.arena.Alloc(order, l.topology.Nodes()[at])
+	least := mem.Order(l.size)
+	if err != nil && order > least {
+		// Fragmented or near the limit: the smallest order that holds an object
+		// (kernel: allocate_slab).
+		if run, err = l.arena.Alloc(least, l.topology.Nodes()[at]); err == nil {
+			order = least
+			l.count(OrderFallback, 1)
+		}
+	}
+	if err != nil {
+		return slabRef{}, err
+	}
+	s := l.slabAt(run.Page)
+	s.order, s.node = uint8(order), uint8(at)
+	s.objects = uint32(s.bytes() / l.size)
+	s.state.Store(slabState{inuse: s.objects}.pack())
+	word := l.owner | uint32(at)
+	if order != l.order {
+		l.fallbacks.Add(1)
+		word |= careful
+	}
+	l.arena.SetOwner(run.Page, order, word)
+	n := &l.nodes[at]
+	n.slabs.Add(1)
+	n.objects.Add(int64(s.objects))
+	l.count(AllocSlab, 1)
+	if l.newSlab != nil {
+		l.newSlab(s)
+	}
+	return s, nil
+}
+
+// object returns the address of the i-th object.
+func (l *layer) object(s slabRef, i uint32) uintptr { return s.addr + uintptr(i)*l.size }
+
+// discard gives a slab back whose objects are all free and which is on no list.
+func (l *layer) discard(s slabRef) {
+	n := &l.nodes[s.node]
+	n.slabs.Add(-1)
+	n.objects.Add(-int64(s.objects))
+	l.arena.Free(s.page)
+}
+
+// alloc takes one object, of the node with the given index if it has any, else of
+// the next ones by distance; only of that node if strict (kernel: ___slab_alloc).
+func (l *layer) alloc(at int, strict bool) (uintptr, error) {
+	var one [1]unsafe.Pointer
+	n, err := l.take(at, one[:], strict)
+	if n == 0 {
+		return 0, err
+	}
+	return uintptr(one[0]), nil
+}
+
+// take stores up to len(dst) objects in dst: from the node's partial slabs, from
+// those of other nodes that have plenty, from new slabs of the node, from new slabs
+// elsewhere (kernel: refill_objects). The error says why it is short.
+func (l *layer) take(at int, dst []unsafe.Pointer, strict bool) (int, error) {
+	others := l.near[at]
+	if strict {
+		others = nil
+	}
+	got := l.takePartial(at, dst)
+	for _, i := range others {
+		got += l.takePartialElsewhere(i, dst[got:])
+	}
+	n, err := l.takeNew(at, dst[got:])
+	got += n
+	for _, i := range others {
+		if err == nil {
+			break
+		}
+		n, err = l.takeNew(i, dst[got:])
+		got += n
+	}
+	return got, err
+}
+
+// takeNew fills dst from new slabs of one node.
+func (l *layer) takeNew(at int, dst []unsafe.Pointer) (int, error) {
+	got := 0
+	for got < len(dst) {
+		s, err := l.grow(at)
+		if err != nil {
+			return got, err
+		}
+		got += l.cut(s, dst[got:])
+	}
+	return got, nil
+}
+
+// cut hands out objects of a new slab up to len(dst) and chains the others.
+func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
+	n := uint32(min(uintptr(len(dst)), uintptr(s.objects)))
+	for i := range n {
+		dst[i] = mem.Ptr(l.object(s, i))
+	}
+	if n == s.objects {
+		return int(n)
+	}
+	// The chain is built only now, over what is left: the objects handed out would
+	// have had theirs written for nothing (kernel 7.2, 1f7c8e1d5242).
+	next := uintptr(0)
+	for i := s.objects; i > n; i-- {
+		l.setNext(l.object(s, i-1), next)
+		next = l.object(s, i-1)
+	}
+	nd := &l.nodes[s.node]
+	nd.mu.Lock()
+	// No free can come before the caller of take has the objects in dst, so the
+	// state may simply be stored.
+	s.state.Store(slabState{free: s.starting(next), inuse: n}.pack())
+	nd.add(l, s, false)
+	nd.mu.Unlock()
+	return int(n)
+}

@@ -1,0 +1,66 @@
+package slub
+
+import (
+	"testing"
+	"unsafe"
+)
+
+func BenchmarkPair(b *testing.B) {
+	c, err := New(nil, Config{Size: 64})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		p, err := c.Alloc()
+		if err != nil {
+			b.Fatal(err)
+		}
+		*(*uint64)(p) = 1
+		c.Free(p)
+	}
+}
+func BenchmarkPrefill(b *testing.B) {
+	c, _ := New(nil, Config{Size: 64})
+	s, err := c.Prefill(30)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; i < b.N; i++ {
+		p := s.Alloc()
+		*(*uint64)(p) = 1
+		s.Free(p)
+	}
+}
+func BenchmarkBulk(b *testing.B) {
+	c, _ := New(nil, Config{Size: 64})
+	var ps [32]unsafe.Pointer
+	for i := 0; i < b.N; i += 32 {
+		c.AllocBulk(ps[:])
+		c.FreeBulk(ps[:])
+	}
+}
+func BenchmarkBatch1000(b *testing.B) {
+	c, _ := New(nil, Config{Size: 64})
+	var ps [1000]unsafe.Pointer
+	for i := 0; i < b.N; i += 1000 {
+		for j := range ps {
+			ps[j], _ = c.Alloc()
+			*(*uint64)(ps[j]) = 1
+		}
+		for j := range ps {
+			c.Free(ps[j])
+		}
+	}
+}
+func BenchmarkRCU(b *testing.B) {
+	c, _ := New(nil, Config{Size: 64})
+	for i := 0; i < b.N; i++ {
+		p, err := c.Alloc()
+		if err != nil {
+			b.Fatal(err)
+		}
+		*(*uint64)(p) = 1
+		c.FreeRCU(p)
+	}
+	b.Log(c.Stats())
+}

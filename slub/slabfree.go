@@ -1,0 +1,156 @@
+package slub
+
+import "unsafe"
+
+// free returns one object to its slab.
+func (l *layer) free(obj uintptr) { l.freeChain(l.slabOf(obj), obj, obj, 1) }
+
+// freeChain returns n objects of one slab that are chained from head to tail
+// (kernel: __slab_free). The lock is taken only for a change of the list: the slab
+// was full and gets listed, or becomes empty and may be given back.
+func (l *layer) freeChain(s slabRef, head, tail uintptr, n int) {
+	nd := &l.nodes[s.node]
+	locked := false
+	var st, after slabState
+	for {
+		st = s.load()
+		after = slabState{free: s.starting(head), inuse: st.inuse - uint32(n)}
+		if (st.free == 0 || after.inuse == 0) && !locked {
+			// The list can't be changed in the same step as the state; under the
+			// lock nobody can see the two disagree.
+			nd.mu.Lock()
+			locked = true
+			continue
+		}
+		l.setNext(tail, s.first(st))
+		if s.state.CompareAndSwap(st.pack(), after.pack()) {
+			break
+		}
+		l.count(CmpxchgDoubleFail, 1)
+	}
+	if !locked {
+		return
+	}
+	if st.free != 0 && !s.listed {
+		// Private to a refill, which will find what we put there or list the slab.
+		nd.mu.Unlock()
+		return
+	}
+	if after.inuse == 0 && nd.partial.Load() >= int64(l.keep) {
+		if s.listed {
+			nd.remove(l, s)
+			l.count(FreeRemovePartial, 1)
+		}
+		nd.mu.Unlock()
+		l.count(FreeSlab, 1)
+		l.discard(s)
+		return
+	}
+	if !s.listed {
+		// The kernel lists it at the tail, so that it gathers more objects before
+		// it is emptied again.
+		nd.add(l, s, true)
+		l.count(FreeAddPartial, 1)
+	}
+	nd.mu.Unlock()
+}
+
+// lookback is how many pointers freeBulk looks at for others of the same slab
+// before it frees what it has (kernel: build_detached_freelist).
+const lookback = 3
+
+// freeBulk returns objects to their slabs, chained by slab, so that a slab's state
+// changes once for many. It reorders objs.
+func (l *layer) freeBulk(objs []unsafe.Pointer) {
+	for len(objs) > 0 {
+		last := len(objs) - 1
+		tail := uintptr(objs[last])
+		s := l.slabOf(tail)
+		head, n := tail, 1
+		misses := 0
+		same := last // objs[same:] are in the chain
+		for i := last - 1; i >= 0 && misses < lookback; i-- {
+			obj := uintptr(objs[i])
+			if obj-s.addr >= s.bytes() {
+				misses++
+				continue
+			}
+			l.setNext(obj, head)
+			head = obj
+			n++
+			same--
+			objs[i], objs[same] = objs[same], objs[i]
+		}
+		l.freeChain(s, head, tail, n)
+		objs = objs[:same]
+	}
+}
+
+// shrink gives empty slabs back and sorts the others so that the fullest are
+// emptied first (kernel: __kmem_cache_do_shrink). It returns how many slabs are
+// left, full ones included.
+func (l *layer) shrink() (left int) {
+	for i := range l.nodes {
+		l.shrinkNode(&l.nodes[i])
+		left += int(l.nodes[i].slabs.Load())
+	}
+	return left
+}
+
+// buckets is how far slabs are told apart by the number of their free objects.
+const buckets = 32
+
+func (l *layer) shrinkNode(n *node) {
+	var byFree [buckets + 1]slabRef // lists of slabs, linked by next
+	var empty uint32
+	n.mu.Lock()
+	all := n.head
+	n.head, n.tail = 0, 0
+	n.partial.Store(0)
+	for link := all; link != 0; {
+		s := l.linked(link)
+		after := s.next
+		s.listed = false
+		switch st := s.load(); {
+		case st.inuse == 0:
+			s.next, empty = empty, link
+		default:
+			k := min(s.objects-st.inuse, buckets)
+			s.next = 0
+			if byFree[k].slab != nil {
+				s.next = byFree[k].link()
+			}
+			byFree[k] = s
+		}
+		link = after
+	}
+	for _, s := range byFree {
+		for s.slab != nil {
+			after := s.next
+			n.add(l, s, true)
+			if after == 0 {
+				break
+			}
+			s = l.linked(after)
+		}
+	}
+	n.mu.Unlock()
+	for empty != 0 {
+		s := l.linked(empty)
+		empty = s.next
+		l.discard(s)
+	}
+}
+
+// freeInSlabs sums the free objects of a node's partial slabs.
+func (l *layer) freeInSlabs(at int) (free uint64) {
+	n := &l.nodes[at]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for link := n.head; link != 0; {
+		s := l.linked(link)
+		free += uint64(s.objects - s.load().inuse)
+		link = s.next
+	}
+	return free
+}

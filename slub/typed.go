@@ -1,0 +1,124 @@
+package slub
+
+import (
+	"fmt"
+	"reflect"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+)
+
+// A Typed is a cache of T values. Its methods are those of Cache, with *T for
+// unsafe.Pointer, and cost the same.
+type Typed[T any] struct{ cache *Cache }
+
+// NewTyped makes a cache for values of type T; cfg.Size and cfg.Align are T's if
+// zero, and may be larger. Errors: ErrGoPointers with the path of the first field
+// that holds one; as New.
+func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
+	t := reflect.TypeFor[T]()
+	if path := goPointer(t, t.String()); path != "" {
+		return nil, fmt.Errorf("%w: %s", ErrGoPointers, path)
+	}
+	if t.Size() == 0 {
+		return nil, fmt.Errorf("%w: type %s has no size", ErrConfig, t)
+	}
+	if cfg.Size == 0 {
+		cfg.Size = t.Size()
+	}
+	if cfg.Align == 0 {
+		cfg.Align = uintptr(t.Align())
+	}
+	if cfg.Size < t.Size() || cfg.Align < uintptr(t.Align()) {
+		return nil, fmt.Errorf("%w: size %d and alignment %d are less than those of %s, %d and %d",
+			ErrConfig, cfg.Size, cfg.Align, t, t.Size(), t.Align())
+	}
+	if cfg.Name == "" {
+		cfg.Name = typeName(t)
+	}
+	c, err := New(a, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Typed[T]{c}, nil
+}
+
+// typeName makes a cache's name of a type's, or "" where that has odd characters.
+func typeName(t reflect.Type) string {
+	name := t.String()
+	if (Config{Name: name, Size: 1}).Validate() != nil {
+		return ""
+	}
+	return name
+}
+
+// goPointer returns the path of the first part of t that the collector would have
+// to follow, or "". An unsafe.Pointer counts, since it may hold one; a uintptr and a
+// Ref don't.
+func goPointer(t reflect.Type, path string) string {
+	switch t.Kind() {
+	case reflect.Array:
+		if t.Len() > 0 {
+			return goPointer(t.Elem(), path+"[0]")
+		}
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if p := goPointer(f.Type, path+"."+f.Name); p != "" {
+				return p
+			}
+		}
+	case reflect.Pointer, reflect.UnsafePointer, reflect.String, reflect.Slice, reflect.Map,
+		reflect.Chan, reflect.Func, reflect.Interface:
+		return fmt.Sprintf("%s is a %s", path, t.Kind())
+	}
+	return ""
+}
+
+// Cache returns the cache below.
+func (t *Typed[T]) Cache() *Cache { return t.cache }
+
+// Alloc returns a T with whatever content its last owner left; see Cache.Alloc.
+func (t *Typed[T]) Alloc() (*T, error) {
+	p, err := t.cache.Alloc()
+	return (*T)(p), err
+}
+
+// AllocZero returns a zeroed T.
+func (t *Typed[T]) AllocZero() (*T, error) {
+	p, err := t.cache.AllocZero()
+	return (*T)(p), err
+}
+
+// Free gives p back; see Cache.Free.
+func (t *Typed[T]) Free(p *T) { t.cache.Free(unsafe.Pointer(p)) }
+
+// FreeRCU gives p back after a grace period; see Cache.FreeRCU.
+func (t *Typed[T]) FreeRCU(p *T) { t.cache.FreeRCU(unsafe.Pointer(p)) }
+
+// Close closes the cache; see Cache.Close.
+func (t *Typed[T]) Close() error {
+	if t == nil {
+		return nil
+	}
+	return t.cache.Close()
+}
+
+// A Ref refers to a T off-heap as a number, so that the collector scans neither it
+// nor what it is kept in: a slice of a million Refs costs a collection nothing, a
+// slice of as many pointers a millisecond for every 250,000. The zero Ref is nil. Like
+// the pointer, it is good until the object is freed.
+type Ref[T any] struct{ addr uintptr }
+
+// RefOf returns the Ref of an object that came from a Typed, a Cache or a
+// Prefilled. The address of a Go variable must not be given to it.
+func RefOf[T any](p *T) Ref[T] { return Ref[T]{uintptr(unsafe.Pointer(p))} }
+
+// Ref returns p's Ref.
+func (t *Typed[T]) Ref(p *T) Ref[T] { return RefOf(p) }
+
+// Ptr returns the pointer, nil for the zero Ref.
+func (r Ref[T]) Ptr() *T { return *(**T)(unsafe.Pointer(&r)) }
+
+// IsNil reports whether r is the zero Ref.
+func (r Ref[T]) IsNil() bool { return r.addr == 0 }
