@@ -2,7 +2,6 @@ package arena
 
 import (
 	"errors"
-	"math/rand/v2"
 	"testing"
 	"testing/fstest"
 	"unsafe"
@@ -228,13 +227,5 @@ func TestHeadOutside(t *testing.T) {
 		if _, _, ok := a.Head(page); ok {
 			t.Errorf("virgin page %d has a head", page)
 		}
-	}
-}
-
-func TestNoGoAllocation(t *testing.T) {
-	a := open(t, Config{})
-	order := rand.IntN(MaxOrder)
-	if n := testing.AllocsPerRun(100, func() { a.Free(alloc(t, a, order, 0).Page) }); n != 0 {
-		t.Errorf("%v Go allocations for each Alloc and Free of order %d", n, order)
 	}
 }

@@ -49,6 +49,8 @@ func TestClosedRangeStaysMapped(t *testing.T) {
 		words(a, run)[i] = 1
 	}
 	a.SetOwner(run.Page, 3, 9)
+	meta := mem.Bytes(uintptr(a.Meta(run.Page)), metaSize)
+	meta[metaSize-1] = 0xff
 	a.Free(run.Page)
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
@@ -56,8 +58,8 @@ func TestClosedRangeStaysMapped(t *testing.T) {
 	if !allZero(words(a, run)) {
 		t.Error("a closed arena kept its contents")
 	}
-	if _, _, ok := a.Head(run.Page); ok || a.Owner(run.Page) != 0 {
-		t.Error("a closed arena has runs")
+	if _, _, ok := a.Head(run.Page); ok || a.Owner(run.Page) != 0 || meta[metaSize-1] != 0 {
+		t.Error("a closed arena has runs or records")
 	}
 	if n := a.Stats().Nodes[0]; n.Used+n.Free+n.Purged != 0 || a.Purge(0) != 0 {
 		t.Errorf("a closed arena holds memory: %+v", n)
@@ -76,65 +78,4 @@ func TestCloseReportsRefusal(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Errorf("the second Close: %v", err)
 	}
-}
-
-func TestPopulate(t *testing.T) {
-	if heapBacked {
-		t.Skip("race build: nothing is populated")
-	}
-	for _, refusal := range []error{nil, syscall.EINVAL} { // as before Linux 5.14
-		restore := func() {}
-		if refusal != nil {
-			restore = sys.FailNth(sys.CallPopulate, 0, refusal)
-		}
-		a := open(t, Config{Populate: true})
-		run := alloc(t, a, 9, 0)
-		restore()
-		status := make([]int32, 1)
-		for page := range uint32(1 << 9) {
-			err := sys.NodesOf([]uintptr{a.Addr(run.Page + page)}, status)
-			if err == nil && status[0] < 0 {
-				t.Fatalf("refusal %v: page %d isn't there: %d", refusal, page, status[0])
-			}
-		}
-		if !run.Zero || !allZero(words(a, run)) {
-			t.Error("a populated run isn't zero")
-		}
-		a.Free(run.Page)
-	}
-}
-
-func TestRefusedCommit(t *testing.T) {
-	if heapBacked {
-		t.Skip("race build: nothing is committed")
-	}
-	for call, cfg := range map[sys.Call]Config{sys.CallPopulate: {Populate: true}, sys.CallLock: {Lock: true}} {
-		a := open(t, cfg)
-		restore := sys.FailNth(call, 1, syscall.ENOMEM)
-		_, err := a.Alloc(0, 0)
-		restore()
-		if !errors.Is(err, ErrCommit) || !errors.Is(err, ErrNoMemory) || !errors.Is(err, syscall.ENOMEM) {
-			t.Errorf("%v fails: %v", call, err)
-		}
-		if n := a.Stats().Nodes[0]; n.Runs != 0 || n.Used != 0 {
-			t.Errorf("%v failed and left %+v", call, n)
-		}
-	}
-}
-
-// Locked pages are never given back, and count as resident for good.
-func TestLock(t *testing.T) {
-	a := open(t, Config{Lock: true, MaxDirty: 1, Limit: 4 * mem.PageSize})
-	run, err := a.Alloc(1, 0)
-	if err != nil {
-		t.Skip(err) // RLIMIT_MEMLOCK
-	}
-	a.Free(run.Page)
-	if n := a.Purge(0); n != 0 {
-		t.Errorf("Purge released %d locked bytes", n)
-	}
-	if _, err := a.Alloc(2, 0); !errors.Is(err, ErrLimit) {
-		t.Errorf("6 pages, 2 of them locked, with a limit of 4: %v", err)
-	}
-	a.Free(alloc(t, a, 1, 0).Page)
 }

@@ -2,6 +2,8 @@ package arena
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,6 +78,62 @@ func TestRefusedMbind(t *testing.T) {
 	a = open(t, cfg)
 	if text := a.Stats().Nodes[0].Placement; !strings.Contains(text, "switched off") {
 		t.Errorf("placement under Off: %q", text)
+	}
+}
+
+// The kernel's own word on the policies of the range and of its page map.
+func TestPolicies(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: nothing is bound")
+	}
+	const none, preferred, bind = 0, 1, 2 // MPOL_* of <linux/mempolicy.h>
+	for _, c := range []struct {
+		strictness     numa.Strictness
+		pages, pageMap int
+	}{{numa.Advisory, preferred, preferred}, {numa.Strict, bind, preferred}, {numa.Off, none, none}} {
+		a, err := New(Config{Span: 16 * mib, Topology: numa.System(), Strictness: c.strictness})
+		if err != nil {
+			t.Skip(err)
+		}
+		t.Cleanup(func() { _ = a.Close() })
+		if text := a.Stats().Nodes[0].Placement; c.strictness != numa.Off && text != "bound" {
+			t.Skip(text)
+		}
+		for addr, want := range map[uintptr]int{
+			a.Base():              c.pages,
+			uintptr(a.Owners()):   c.pageMap,
+			uintptr(a.Meta(0)):    c.pageMap,
+			a.Addr(a.Pages() - 1): c.pages,
+		} {
+			mode, _, err := sys.Mempolicy(addr)
+			if err != nil {
+				t.Skip(err)
+			}
+			if mode&0xff != want {
+				t.Errorf("%v: policy %#x at %#x, want %d", c.strictness, mode, addr, want)
+			}
+		}
+	}
+}
+
+func TestHugePages(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: the kernel isn't asked")
+	}
+	for mode, want := range map[HugeMode]string{HugeAlways: " hg", HugeNever: " nh"} {
+		a := open(t, Config{HugePages: mode})
+		text, err := os.ReadFile("/proc/self/smaps")
+		if err != nil {
+			t.Skip(err)
+		}
+		_, entry, _ := strings.Cut(string(text), fmt.Sprintf("\n%x-", a.Base()))
+		_, flags, _ := strings.Cut(entry, "VmFlags:")
+		if flags, _, _ = strings.Cut(flags, "\n"); !strings.Contains(flags, want) {
+			t.Errorf("mode %d: the range's flags are%s, want%s", mode, flags, want)
+		}
+		restore := sys.FailNth(sys.CallAdviseHuge, 1, syscall.EINVAL)
+		open(t, Config{HugePages: mode}) // a kernel without them is fine
+		restore()
 	}
 }
 

@@ -34,7 +34,8 @@ func (a *Arena) Head(page uint32) (head uint32, order int, ok bool) {
 	return page &^ (1<<s.order() - 1), s.order(), true
 }
 
-// Owner returns the owner word of a page, 0 for none. No lock, as Head.
+// Owner returns the owner word of a page, which must be below Pages; 0 for
+// none. No lock, as Head.
 func (a *Arena) Owner(page uint32) uint32 { return a.pages.owners[page].Load() }
 
 // SetOwner stores word, which is not 0, for all pages of a run that the caller

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"errors"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -109,6 +110,45 @@ func TestDefaultExcess(t *testing.T) {
 		a.ledger.word.Store(c.charged<<32 | c.dirty)
 		if got := a.excess(); got != c.want*mem.PageSize {
 			t.Errorf("%d pages, %d of them dirty: excess of %d bytes, want %d pages", c.charged, c.dirty, got, c.want)
+		}
+	}
+	a.cfg.Lock = true
+	if got := a.excess(); got != 0 {
+		t.Errorf("locked: excess of %d bytes", got)
+	}
+}
+
+// While a block is leaving, an Alloc that needs its room waits for it, and so
+// does a Purge.
+func TestDiscardersTakeTurns(t *testing.T) {
+	a := open(t, Config{Limit: 4 * mem.PageSize})
+	a.Free(alloc(t, a, 1, 0).Page)
+	z := &a.zones[0]
+	a.purging.Lock()
+	page, order, _ := a.detach(z)
+	done := make(chan error, 2)
+	go func() {
+		run, err := a.Alloc(2, 0)
+		if err == nil {
+			a.Free(run.Page)
+		}
+		done <- err
+	}()
+	go func() { a.Purge(0); done <- nil }()
+	for range 1000 {
+		runtime.Gosched()
+		if len(done) > 0 {
+			t.Fatalf("somebody didn't wait: %v", <-done)
+		}
+	}
+	a.ledger.uncharge(1 << order)
+	z.mu.Lock()
+	z.attach(page, clean, order)
+	z.mu.Unlock()
+	a.purging.Unlock()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	}
 }

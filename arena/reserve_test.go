@@ -109,7 +109,7 @@ func TestRefusedTrim(t *testing.T) {
 }
 
 func TestUnsupportedIsNotHalved(t *testing.T) {
-	defer sys.FailNth(sys.CallReserve, 0, sys.ErrUnsupported)()
+	defer sys.FailNth(sys.CallReserve, 1, sys.ErrUnsupported)()
 	_, err := New(Config{Topology: nodes(t, 0)})
 	if !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, ErrNoMemory) {
 		t.Errorf("New without mmap: %v", err)

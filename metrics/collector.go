@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
@@ -132,7 +131,8 @@ func (c *collector) sendRCU(ch chan<- prometheus.Metric, s rcu.Stats) {
 }
 
 func (c *collector) sendProcess(ch chan<- prometheus.Metric) {
-	c.families.modeInfo.send(ch, 1, percpu.Engine(), valid(percpu.Reason()))
+	engine, reason := slub.Engine()
+	c.families.modeInfo.send(ch, 1, engine, valid(reason))
 	info, _ := debug.ReadBuildInfo()
 	c.families.buildInfo.send(ch, 1, version(info), runtime.Version())
 }

@@ -196,6 +196,9 @@ func TestSharedArenaIsShownOnce(t *testing.T) {
 	})
 	a, b := newCache(t, private, slub.Config{Name: "twin"}), newCache(t, private, slub.Config{Name: "twin"})
 	c := newCache(t, nil, slub.Config{Name: "apart"})
+	reader := slub.DefaultDomain().Register("metrics test")
+	defer reader.Close()
+	reader.Offline()
 	o, err := a.Alloc()
 	if err != nil {
 		t.Fatal(err)
@@ -213,8 +216,10 @@ func TestSharedArenaIsShownOnce(t *testing.T) {
 	if n := s.sum("slubd_cache_info"); n != 3 {
 		t.Errorf("%v of 3 caches shown", n)
 	}
-	nodes := len(private.Stats().Nodes)
-	s.expect(t, float64(nodes), "slubd_arena_node_info", "arena=private")
+	nodes := len(private.Stats().Nodes) + len(c.Cache().Arena().Stats().Nodes)
+	s.expect(t, float64(nodes), "slubd_arena_node_info")
+	s.expect(t, 1, "slubd_rcu_readers")
+	s.expect(t, 1, "slubd_rcu_readers", "state=offline")
 }
 
 func TestDefaultIsEveryCache(t *testing.T) {
@@ -223,6 +228,9 @@ func TestDefaultIsEveryCache(t *testing.T) {
 	scrape(t, Config{}).expect(t, before+1, "slubd_cache_info")
 	s := scrape(t, Config{Caches: only()})
 	s.expect(t, 0, "slubd_cache_info")
-	s.expect(t, 1, "slubd_mode_info")
+	engine, reason := slub.Engine()
+	if s["slubd_mode_info{percpu="+engine+",reason="+reason+"}"] != 1 {
+		t.Errorf("engine %s (%s) is not shown", engine, reason)
+	}
 	s.expect(t, 1, "slubd_build_info")
 }

@@ -1,9 +1,7 @@
 package metrics
 
 import (
-	"cmp"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -37,8 +35,7 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		}
 	}
 
-	// The oldest cache of a name keeps it unchanged.
-	slices.SortFunc(w.caches, func(a, b slub.Stats) int { return cmp.Compare(a.ID, b.ID) })
+	// Open caches have distinct names, but Config.Caches may yield closed ones.
 	taken := map[string]bool{}
 	for i := range w.caches {
 		s := &w.caches[i]

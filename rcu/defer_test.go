@@ -1,34 +1,43 @@
 package rcu
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/slubd/slubd/internal/testutil"
 )
 
+// barrier must succeed; the minute is for a worker that has died.
 func barrier(t *testing.T, d *Domain) {
 	t.Helper()
-	if err := d.Barrier(t.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := d.Barrier(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDeferWaitsForReaders(t *testing.T) {
-	var d Domain
-	r := d.Register("reader")
-	ran := make(chan struct{})
-	d.Defer(func() { close(ran) })
-	select {
-	case <-ran:
-		t.Fatal("ran while the reader could still hold something")
-	case <-time.After(5 * time.Millisecond): // long enough for a worker that does not wait
-	}
-	r.Quiescent()
-	<-ran
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		r := d.Register("reader")
+		ran := false
+		d.Defer(func() { ran = true })
+		time.Sleep(time.Minute)
+		if ran {
+			t.Error("ran while the reader could still hold something")
+		}
+		r.Quiescent()
+		barrier(t, &d)
+		if !ran {
+			t.Error("has not run after the reader's report")
+		}
+	})
 }
 
 // TestCallbacksKeepTheirOrder has several goroutines queue numbered callbacks
@@ -107,14 +116,21 @@ func TestBarrierOutlastsTheRunningCallback(t *testing.T) {
 
 // TestIdleDomainHasNoGoroutine: the worker ends with its last callback.
 func TestIdleDomainHasNoGoroutine(t *testing.T) {
-	var d Domain
-	for range 100 {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		r := d.Register("slow")
 		d.Defer(func() {})
+		synctest.Wait() // the worker sleeps
+		if workers() != 1 {
+			t.Errorf("%d workers wait for the reader", workers())
+		}
+		r.Close()
 		barrier(t, &d)
-	}
-	for workers() > 0 { // the last one may be on its way out; a hang is the failure
-		runtime.Gosched()
-	}
+		synctest.Wait() // everybody else has ended or sleeps
+		if workers() != 0 {
+			t.Error("a worker has outlived its callbacks")
+		}
+	})
 }
 
 // workers counts the goroutines that run callbacks, of all domains.

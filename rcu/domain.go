@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/slubd/slubd/internal/invariants"
 )
 
 // padding keeps words that different CPUs write 128 bytes apart: two cache
@@ -19,7 +21,7 @@ const padding = 128
 //
 //	completed <= seq
 //	word of a reader == offline, or word <= seq
-//	callbacks invoked <= callbacks queued
+//	callbacks that have run <= callbacks queued
 type Domain struct {
 	seq sequence // last grace period started; atomic
 	_   [padding - 8]byte
@@ -68,4 +70,16 @@ func (d *Domain) list() []*Reader {
 		return *p
 	}
 	return nil
+}
+
+// check verifies the equations in the type's comment. Both sides only grow,
+// so the smaller one is loaded first.
+func (d *Domain) check() {
+	completed, ran := d.completed.load(), d.callbacks.ran.callbacks.Load()
+	for _, r := range d.list() {
+		w := r.seen()
+		invariants.Check(w == offline || reached(d.seq.load(), w), "rcu: reader %q has seen %#x, past the sequence", r.name, w)
+	}
+	invariants.Check(reached(d.seq.load(), completed), "rcu: completed %#x, past the sequence", completed)
+	invariants.Check(ran <= d.callbacks.queued.callbacks.Load(), "rcu: %d callbacks have run, more than were queued", ran)
 }

@@ -54,5 +54,8 @@ func (d *Domain) scan(t Token) bool {
 	if d.completed.raise(oldest) {
 		d.periods.Add(1)
 	}
+	if invariants.Enabled {
+		d.check()
+	}
 	return reached(oldest, t)
 }

@@ -50,11 +50,9 @@ func (w *worker) done() {
 	if c.objects == 0 {
 		return
 	}
-	q := &w.domain.callbacks
-	q.ran.add(c.objects)
+	w.domain.callbacks.ran.add(c.objects)
 	if invariants.Enabled {
-		ran := q.ran.callbacks.Load()
-		invariants.Check(ran <= q.queued.callbacks.Load(), "rcu: %d callbacks have run, more than were queued", ran)
+		w.domain.check()
 	}
 	if w.spent += c.objects; w.spent >= turn {
 		w.spent = 0

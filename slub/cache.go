@@ -78,13 +78,14 @@ func New(a *arena.Arena, cfg Config) (*Cache, error) {
 	if order < 0 {
 		return nil, fmt.Errorf("%w: objects of %d bytes, aligned and linked, don't fit the largest run of %d", ErrConfig, c.layout.slot, mem.PageSize<<arena.MaxOrder)
 	}
-	if err := caches.add(c); err != nil {
+	if err := caches.reserve(c); err != nil {
 		return nil, err
 	}
 	if err := c.build(a, order); err != nil {
 		caches.remove(c)
 		return nil, fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}
+	caches.publish(c)
 	return c, nil
 }
 

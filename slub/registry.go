@@ -14,8 +14,9 @@ import (
 var caches registry
 
 type registry struct {
-	mu   sync.Mutex
-	byID []*Cache // index = number; entry 0 is unused, as an owner word is never 0
+	mu    sync.Mutex
+	byID  []*Cache        // index = number; nil before publish, after remove, and for 0
+	names map[string]bool // of caches that have a number and are not removed
 }
 
 // maxCaches is what an owner word has room for: 31 bits less 8 for the node.
@@ -24,30 +25,39 @@ const maxCaches = 1 << (31 - nodeBits)
 // nodeBits of an owner word are the index of a node.
 const nodeBits = 8
 
-// add gives c a number, and a name that no other open cache has. Numbers of closed
+// reserve gives c a number, and a name that no other cache has. Numbers of closed
 // caches are not given out again, so that a stale pointer is never taken for a
-// younger cache's.
-func (r *registry) add(c *Cache) error {
+// younger cache's; 0 is none.
+func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.byID) == 0 {
-		r.byID = append(r.byID, nil)
+	if r.names == nil {
+		r.names, r.byID = make(map[string]bool), make([]*Cache, 1)
 	}
 	if len(r.byID) == maxCaches {
 		return fmt.Errorf("slub: more than %d caches", maxCaches-1)
 	}
 	c.id = uint32(len(r.byID))
-	taken := func(o *Cache) bool { return o != nil && o.name == c.name }
-	if slices.ContainsFunc(r.byID, taken) {
+	r.byID = append(r.byID, nil)
+	if r.names[c.name] {
 		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
 	}
-	r.byID = append(r.byID, c)
+	r.names[c.name] = true
 	return nil
 }
 
+// publish lets others see c, which is complete.
+func (r *registry) publish(c *Cache) {
+	r.mu.Lock()
+	r.byID[c.id] = c
+	r.mu.Unlock()
+}
+
+// remove takes back reserve and publish.
 func (r *registry) remove(c *Cache) {
 	r.mu.Lock()
 	r.byID[c.id] = nil
+	delete(r.names, c.name)
 	r.mu.Unlock()
 }
 

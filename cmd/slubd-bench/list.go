@@ -51,7 +51,11 @@ func whereabouts(l native.Library, dirs []string) string {
 	return path + ", C loops"
 }
 
-// describe prints the machine, as -json in a document without results.
+// describe prints the machine, as JSON in a document without results.
 func describe(w io.Writer, o options) error {
-	return o.print(report.New(machine.Describe(), o.choice.Seed, o.benchTime, o.count, runner.Report{}), w)
+	d := report.New(machine.Describe(), o.choice.Seed, o.benchTime, o.count, runner.Report{})
+	if o.json {
+		return d.JSON(w)
+	}
+	return d.Machine(w)
 }

@@ -38,13 +38,13 @@ func TestRulesBite(t *testing.T) {
 			"numa/m.go":              imp("numa", "golang.org/x/sys/unix", "github.com/klauspost/cpuid/v2"),
 			"numa/near.go":           imp("numa", "golang.org/x/system"),
 			"metrics/m.go":           imp("metrics", "github.com/prometheus/client_golang/prometheus", "~/slub"),
-			"metrics/sheaves.go":     imp("metrics", "~/sheaves"),
+			"metrics/percpu.go":      imp("metrics", "~/internal/percpu"),
 			"cmd/slubd-bench/m.go":   imp("main", "~/metrics", "~/internal/percpu", "example.com/table"),
 			"examples/daemon/m.go":   imp("main", "~/slub", "~/metrics"),
 			"cache/c.go":             imp("cache"),
 			"internal/testutil/t.go": imp("testutil", "~/internal/sys"),
 		}, []string{
-			"cache/c.go", "internal/testutil/t.go", "metrics/sheaves.go", "numa/near.go", "rcu/b_test.go", "rcu/up.go",
+			"cache/c.go", "internal/testutil/t.go", "metrics/percpu.go", "numa/near.go", "rcu/b_test.go", "rcu/up.go",
 			"sheaves/testutil.go", "slub/c.go", "slub/ignored.go", "slub/root.go", "slub/slub_other.go",
 		}},
 		{"two floors", map[string]string{
@@ -58,6 +58,7 @@ func TestRulesBite(t *testing.T) {
 		}, []string{"slub/node_race.go", "slub/order.go", "slub/slab.go"}},
 		{"lower floor exists", map[string]string{
 			"slub/slab.go": imp("slub"), "slub/node.go": imp("slub"), "slub/orders.go": imp("slub"),
+			"slub/layer.go": imp("slub"), "slub/slabfree.go": imp("slub"),
 		}, []string{"slub/freelist.go", "slub/order.go"}},
 		{"cgo placement", map[string]string{
 			"internal/sys/rseq.go":                   imp("sys", "C"),

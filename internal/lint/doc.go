@@ -3,7 +3,7 @@
 // its build tags, and reports
 //
 //   - imports that the graph below does not have, and the lower floor of slub
-//     (node, slab, freelist, order) reaching for the upper one;
+//     (layer, node, slab, slabfree, freelist, order) reaching for the upper one;
 //   - cgo, assembly, go:linkname and unsafe outside the places made for them;
 //   - a slub that links the Prometheus client;
 //   - files that are too long, not as gofmt writes them, carry to-do markers,
@@ -19,7 +19,7 @@
 //	internal/*, numa < arena
 //	internal/mem, internal/percpu, internal/invariants, rcu < sheaves
 //	arena, hooks, numa, rcu, sheaves, internal/* < slub
-//	internal/percpu (its name), arena, numa, rcu, slub, Prometheus < metrics
+//	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples
 //
 // A rule is a function from a tree to findings, so each is also run on a small

@@ -23,7 +23,7 @@ var graph = map[string][]string{
 		"internal/invariants", "internal/mem", "internal/percpu", "internal/sys",
 		"arena", "hooks", "numa", "rcu", "sheaves",
 	},
-	"metrics": {"internal/percpu", "arena", "numa", "rcu", "slub"},
+	"metrics": {"arena", "numa", "rcu", "slub"},
 }
 
 // foreign lists the module paths that a package of the library may import,
@@ -93,7 +93,7 @@ func reachable(dir string) []string {
 // lowerFloor are the files of slub that know slabs and page runs and nothing
 // of what is built on them; platform twins (slab_race.go) count with their
 // stem.
-var lowerFloor = []string{"node", "slab", "freelist", "order"}
+var lowerFloor = []string{"layer", "node", "slab", "slabfree", "freelist", "order"}
 
 // upperOnly is what the lower floor may not import.
 var upperOnly = []string{"sheaves", "rcu", "hooks"}

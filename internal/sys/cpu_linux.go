@@ -9,8 +9,9 @@ import (
 // The calls of this file are raw: they never block, and telling the scheduler
 // about them could move the goroutine to another thread in between.
 
-// maxMaskWords bounds the CPU mask at 64 Ki CPUs; kernels stop at 8 Ki.
-const maxMaskWords = 1024
+// maxCPUs is the largest NR_CPUS that kernels are built with; a shorter mask
+// makes sched_getaffinity fail on them.
+const maxCPUs = 8192
 
 // Affinity returns the CPUs that the calling thread may run on, bit n for CPU
 // n. The caller has locked its goroutine to the thread, or the answer may be
@@ -19,17 +20,12 @@ func Affinity() ([]uint64, error) {
 	if err := CallAffinity.injected(); err != nil {
 		return nil, err
 	}
-	// EINVAL says that the kernel has more CPUs than the mask has bits.
-	for words := 16; ; words *= 2 {
-		mask := make([]uint64, words)
-		n, _, e := unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, 0, uintptr(words*8), uintptr(ptr(mask)))
-		if e == 0 {
-			return mask[:(n+7)/8], nil
-		}
-		if e != unix.EINVAL || words >= maxMaskWords {
-			return nil, CallAffinity.errno(e)
-		}
+	mask := make([]uint64, maxCPUs/64)
+	n, _, e := unix.RawSyscall(unix.SYS_SCHED_GETAFFINITY, 0, maxCPUs/8, uintptr(ptr(mask)))
+	if e != 0 {
+		return nil, CallAffinity.errno(e)
 	}
+	return mask[:(n+7)/8], nil
 }
 
 // SetAffinity restricts the calling thread, which the caller has locked, to

@@ -60,9 +60,6 @@ func NodesOf(addrs []uintptr, status []int32) error {
 	if len(status) < len(addrs) {
 		return CallNodesOf.errno(unix.EINVAL)
 	}
-	if len(addrs) == 0 {
-		return nil
-	}
 	_, _, e := unix.Syscall6(unix.SYS_MOVE_PAGES, 0, uintptr(len(addrs)), uintptr(ptr(addrs)), 0, uintptr(ptr(status)), 0)
 	return CallNodesOf.errno(e)
 }

@@ -3,9 +3,9 @@ package sys
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -76,35 +76,43 @@ func tracksCPU(t *testing.T, area Rseq) {
 	}
 }
 
-// withdrawnAtExit ends a thread that has registered. The kernel sets cpu_id
-// back to -1 when the key's destructor unregisters; without one, it would stay
-// at the last CPU.
+// withdrawnAtExit ends threads that have registered. The kernel sets cpu_id
+// back to -1 when the key's destructor unregisters; without one, it stays at
+// the last CPU. Many threads, since a new one may take over a dead one's memory
+// and initialize it.
 func withdrawnAtExit(t *testing.T, area Rseq) {
 	t.Helper()
-	var addr uintptr
-	var tid int
-	var done sync.WaitGroup
-	done.Go(func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		addr, tid = threadArea(t, area), unix.Gettid()
-		if err := RegisterRseq(); err != nil {
-			t.Error(err)
-		}
-		if cpu := cpuID(t, addr); cpu < 0 {
-			t.Errorf("cpu_id is %d after registration", cpu)
-		}
-	})
-	done.Wait()
-	if tid == os.Getpid() {
-		t.Skip("the goroutine got the main thread, which never ends")
+	var areas [8]uintptr
+	var tids [len(areas)]int
+	var met, ended sync.WaitGroup
+	met.Add(len(tids))
+	for i := range tids {
+		ended.Go(func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			areas[i], tids[i] = threadArea(t, area), unix.Gettid()
+			if err := RegisterRseq(); err != nil {
+				t.Error(err)
+			}
+			if cpu := cpuID(t, areas[i]); cpu < 0 {
+				t.Errorf("cpu_id is %d after registration", cpu)
+			}
+			met.Done()
+			met.Wait()
+		})
 	}
-	for alive := true; alive; {
-		time.Sleep(time.Millisecond)
-		_, err := os.Stat("/proc/self/task/" + strconv.Itoa(tid))
-		alive = err == nil
-	}
-	if cpu := cpuID(t, addr); cpu != -1 {
-		t.Errorf("cpu_id is %d after the thread's end", cpu)
+	ended.Wait()
+	for i, tid := range tids {
+		if tid == os.Getpid() {
+			continue // the main thread, which Go never ends
+		}
+		for alive := true; alive; {
+			time.Sleep(time.Millisecond)
+			_, err := os.Stat(fmt.Sprint("/proc/self/task/", tid))
+			alive = err == nil
+		}
+		if cpu := cpuID(t, areas[i]); cpu != -1 {
+			t.Errorf("cpu_id is %d after the thread's end", cpu)
+		}
 	}
 }
 

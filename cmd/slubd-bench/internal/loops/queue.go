@@ -2,6 +2,7 @@ package loops
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -22,6 +23,7 @@ type queue struct {
 	tail atomic.Uint64
 	_    [120]byte
 	dead atomic.Bool // set once by abandon
+	_    [124]byte   // waiting sides look at dead while the producer fills slot
 	slot [queueDepth][workload.XferBatch]unsafe.Pointer
 }
 
@@ -50,16 +52,28 @@ func (q *queue) release() { q.head.Store(q.head.Load() + 1) }
 // abandon ends both sides' waiting.
 func (q *queue) abandon() { q.dead.Store(true) }
 
-// await returns when *word no longer is value, leaving the CPU now and then.
+const (
+	// spinsPerYield is the patience before the CPU goes to another thread, as
+	// in native's loops.
+	spinsPerYield = 64
+	// spinsPerSched is the patience before the P goes to another goroutine.
+	// That takes a locked goroutine through two futex hand-overs, but a thread
+	// that only yields its CPU keeps its P from the collector's workers, and
+	// from its partner where threads outnumber CPUs.
+	spinsPerSched = 32 * spinsPerYield
+)
+
+// await returns when *word no longer is value.
 func (q *queue) await(word *atomic.Uint64, value uint64) error {
 	for spins := 1; word.Load() == value; spins++ {
-		if spins%64 != 0 {
-			continue
-		}
-		if q.dead.Load() {
+		switch {
+		case q.dead.Load():
 			return errAbandoned
+		case spins%spinsPerSched == 0:
+			runtime.Gosched()
+		case spins%spinsPerYield == 0:
+			yield()
 		}
-		yield()
 	}
 	return nil
 }

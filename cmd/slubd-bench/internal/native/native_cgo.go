@@ -37,8 +37,8 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	if !ok {
 		return workload.Sample{}, fmt.Errorf("workload %s has no C loop", s.Kind)
 	}
-	if s.Threads < 1 || s.Ops < 1 || s.Batch > workload.ChurnLive || kind == C.BENCH_XFER && (s.Threads%2 != 0 || s.Batch > workload.XferBatch) {
-		return workload.Sample{}, fmt.Errorf("workload %s: %d threads, batch %d, %d operations", s.Kind, s.Threads, s.Batch, s.Ops)
+	if err := check(s, kind); err != nil {
+		return workload.Sample{}, err
 	}
 	order := s.Order.Indices(max(1, s.Batch), s.Seed)
 	sizes := workload.MixSizes()
@@ -56,6 +56,23 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	}
 	C.bench_run(&spec, (*C.int64_t)(&ns[0]))
 	return workload.PerThread(ns, s.Ops), nil
+}
+
+// check refuses what the loops would not survive: they trust their spec.
+func check(s workload.Spec, kind C.enum_bench_kind) error {
+	ok := s.Threads > 0 && s.Ops > 0
+	switch kind {
+	case C.BENCH_BATCH:
+		ok = ok && s.Batch > 0
+	case C.BENCH_CHURN, C.BENCH_MIX:
+		ok = ok && s.Live > 0
+	case C.BENCH_XFER:
+		ok = ok && s.Threads%2 == 0 && s.Batch > 0 && s.Batch <= workload.XferBatch
+	}
+	if !ok {
+		return fmt.Errorf("impossible run: %+v", s)
+	}
+	return nil
 }
 
 // Verify checks who serves malloc: the library that exports symbol, or, when

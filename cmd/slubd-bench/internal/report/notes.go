@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -13,6 +15,9 @@ import (
 // failures, heap operations on slubd's paths, and how far to trust it all.
 func (d Document) notes(b *bytes.Buffer) {
 	b.WriteString("\n")
+	if load, _, _ := strings.Cut(d.Env.Load, " "); busy(load, d.Env.CPUs) {
+		fmt.Fprintf(b, "the machine was busy before the first run (load %s on %s): expect noise\n", load, count(d.Env.CPUs, "CPU"))
+	}
 	for _, m := range d.Missing {
 		fmt.Fprintf(b, "%s: %s\n", m.Alloc, m.Reason)
 	}
@@ -20,18 +25,31 @@ func (d Document) notes(b *bytes.Buffer) {
 		fmt.Fprintf(b, "FAILED %s, %d threads, size %d, %s: %s\n", f.Workload, f.Threads, f.Size, f.Alloc, firstLine(f.Error))
 	}
 	for _, r := range d.Results {
-		if mark, ok := r.Extra["mark_cpu_ms"].(float64); ok {
+		if r.Unit == workload.PerCollection {
 			fmt.Fprintf(b, "%s, %s: marking takes %s ms of CPU time, the world stops for %s ms\n",
-				r.Workload, r.Alloc, figure(mark), figure(r.Extra["pause_ms"].(float64)))
+				r.Workload, r.Alloc, figure(extra(r, "mark_cpu_ms")), figure(extra(r, "pause_ms")))
 		}
-		if left, ok := r.Extra["left_of_peak"].(float64); ok {
-			fmt.Fprintf(b, "%s, %s: %.1f %% of the peak stay after everything was freed\n", r.Workload, r.Alloc, 100*left)
+		if r.Unit == workload.PerByte {
+			fmt.Fprintf(b, "%s, %s: %.1f %% of the peak stay after everything was freed, %.1f %% after a purge\n",
+				r.Workload, r.Alloc, 100*extra(r, "left_of_peak"), 100*extra(r, "left_after_purge"))
 		}
 	}
 	d.purity(b)
 	if spread, ok := d.spread(); ok {
 		fmt.Fprintf(b, "spread of the runs, (max-min)/median: %.0f %% in the middle row\n", 100*spread)
 	}
+}
+
+// busy reports a load average of more than half of the CPUs.
+func busy(load string, cpus int) bool {
+	x, err := strconv.ParseFloat(load, 64)
+	return err == nil && x > float64(cpus)/2
+}
+
+// extra is a numeric extra of r, 0 without it.
+func extra(r runner.Result, name string) float64 {
+	x, _ := r.Extra[name].(float64)
+	return x
 }
 
 // firstLine leaves a crash's stack to the JSON document.
@@ -49,7 +67,7 @@ func (d Document) purity(b *bytes.Buffer) {
 		}
 		seen = true
 		for _, name := range []string{workload.GoAllocs, workload.CgoCalls} {
-			if x, _ := r.Extra[name].(float64); x >= impure {
+			if x := extra(r, name); x >= impure {
 				clean = false
 				fmt.Fprintf(b, "slubd, %s: %s %.4f\n", r.Workload, name, x)
 			}

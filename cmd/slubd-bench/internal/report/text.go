@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -16,7 +15,8 @@ import (
 // unit, and what could not be measured.
 func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
-	d.header(&b)
+	d.machine(&b)
+	fmt.Fprintf(&b, "medians of %d interleaved runs of %s, seed %d\n", d.Env.Count, d.Env.BenchTime, d.Env.Seed)
 	for _, unit := range []string{workload.PerOp, workload.PerCollection, workload.PerByte} {
 		if t := d.table(unit); len(t.rows) > 0 {
 			fmt.Fprintf(&b, "\n%s\n\n", captions[unit])
@@ -32,27 +32,6 @@ var captions = map[string]string{
 	workload.PerOp:         "ns per alloc+free pair and thread, and how many times slubd's time that is",
 	workload.PerCollection: "ms per forced garbage collection with live objects",
 	workload.PerByte:       "resident bytes per byte of payload, a million live objects",
-}
-
-func (d Document) header(b *bytes.Buffer) {
-	e := d.Env
-	fmt.Fprintf(b, "slubd-bench   engine %s", e.Engine)
-	if e.EngineReason != "" {
-		fmt.Fprintf(b, " (%s)", e.EngineReason)
-	}
-	fmt.Fprintf(b, "\n%s, %s, %s\n", cmp.Or(e.CPU, e.Arch), count(e.CPUs, "CPU"), count(e.Nodes, "NUMA node"))
-	fmt.Fprintf(b, "%s, %s\n", e.Kernel, e.Go)
-	fmt.Fprintf(b, "medians of %d interleaved runs of %s, seed %d\n", e.Count, e.BenchTime, e.Seed)
-	if e.Race {
-		b.WriteString("built with the race detector: the figures say nothing about speed\n")
-	}
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // table arranges the results of one unit: rows by case, columns by allocator.
@@ -113,7 +92,7 @@ func cell(results map[string]runner.Result, alloc string) string {
 }
 
 // ratioWidth is the room of a ratio behind a time.
-const ratioWidth = 6
+const ratioWidth = 5
 
 // heading names an allocator above the times, leaving the ratios' room free.
 func heading(alloc string, columns []string) string {

@@ -1,0 +1,61 @@
+package heap
+
+import (
+	"errors"
+	"runtime/debug"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+func TestSizesAreThePromisedOnes(t *testing.T) {
+	for name, size := range map[string]uintptr{
+		"object": unsafe.Sizeof(object{}), "node": unsafe.Sizeof(node{}), "refNode": unsafe.Sizeof(refNode{}),
+	} {
+		if size != workload.HeapSize {
+			t.Errorf("%s takes %d bytes", name, size)
+		}
+	}
+}
+
+func TestPopulationsSurviveCollections(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // Build switches it off
+	const live = 10_000
+	for _, alloc := range []string{workload.Slubd, workload.Go} {
+		for _, kind := range []workload.Kind{workload.GC, workload.GCLinked} {
+			p, err := Build(alloc, kind, live)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", kind, alloc, err)
+			}
+			s := p.Collect()
+			if s.Value <= 0 || s.Extra["mark_cpu_ms"] <= 0 || s.Extra["pause_ms"] <= 0 {
+				t.Errorf("%s, %s: a collection of nothing: %+v", kind, alloc, s)
+			}
+			if err := p.Check(live); err != nil {
+				t.Errorf("%s, %s: %v", kind, alloc, err)
+			}
+			if err := p.Check(live + 1); !errors.Is(err, errLost) {
+				t.Errorf("%s, %s: a missing object is not noticed: %v", kind, alloc, err)
+			}
+		}
+	}
+}
+
+func TestUnknownAllocatorsAreErrors(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	if _, err := Build(workload.Pool, workload.GC, 1); err == nil {
+		t.Error("sync.Pool has a population")
+	}
+	if _, err := Resident(workload.Pool, 1); err == nil {
+		t.Error("sync.Pool has resident objects")
+	}
+}
+
+func TestResidentSample(t *testing.T) {
+	const live, payload = 1000, 1000 * workload.HeapSize
+	s := residentSample(500, 500+2*payload, 500+payload/2, 400, live)
+	if s.Value != 2 || s.Extra["left_of_peak"] != 0.25 || s.Extra["left_after_purge"] != 0 {
+		t.Errorf("twice the payload, of which a quarter stays until the purge: %+v", s)
+	}
+}

@@ -1,0 +1,98 @@
+package native
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+func TestBothLanguagesDrawTheSameNumbers(t *testing.T) {
+	random := workload.NewRandom(7, 3)
+	for i, n := range Draws(7, 3, 1000, 100) {
+		if want := random.Draw(1000); n != want {
+			t.Fatalf("draw %d: C %d, Go %d", i, n, want)
+		}
+	}
+}
+
+func TestEveryLoopRuns(t *testing.T) {
+	if !Available {
+		t.Skip(ErrUnavailable)
+	}
+	for _, w := range workload.Catalog() {
+		for _, threads := range []int{1, 2} {
+			if !w.Has(workload.Malloc) || w.Kind == workload.Xfer && threads == 1 {
+				continue
+			}
+			s, err := Run(w.Spec(threads, 64, 1).WithOps(1000))
+			if err != nil || s.Value <= 0 || s.Elapsed <= 0 {
+				t.Errorf("%s, %d threads: %+v, %v", w.Name, threads, s, err)
+			}
+		}
+	}
+}
+
+func TestRunRefusesWhatCCouldNotBear(t *testing.T) {
+	for _, s := range []workload.Spec{
+		{Kind: workload.RCU, Threads: 1, Ops: 1},
+		{Kind: workload.Pair, Threads: 0, Ops: 1},
+		{Kind: workload.Pair, Threads: 1, Ops: 0},
+		{Kind: workload.Batch, Threads: 1, Ops: 1},
+		{Kind: workload.Mix, Threads: 1, Ops: 1},
+		{Kind: workload.Xfer, Threads: 3, Ops: 64, Batch: 64},
+		{Kind: workload.Xfer, Threads: 2, Ops: 64, Batch: 65},
+	} {
+		if _, err := Run(s); err == nil {
+			t.Errorf("%+v ran", s)
+		}
+	}
+}
+
+func TestVerifyNoticesTheWrongMalloc(t *testing.T) {
+	if !Available {
+		t.Skip(ErrUnavailable)
+	}
+	if path, err := Verify(""); err != nil || path == "" {
+		t.Errorf("nothing is preloaded: %q, %v", path, err)
+	}
+	for _, l := range Libraries() {
+		if l.Symbol == "" {
+			continue
+		}
+		if _, err := Verify(l.Symbol); err == nil || !strings.Contains(err.Error(), "LD_PRELOAD") {
+			t.Errorf("%s is not preloaded: %v", l.Alloc, err)
+		}
+	}
+}
+
+func TestMissingLibraryNamesThePackage(t *testing.T) {
+	packages := map[string]string{
+		workload.TCMalloc: "libtcmalloc-minimal4",
+		workload.Mimalloc: "libmimalloc2.0",
+		workload.Jemalloc: "libjemalloc2",
+	}
+	var names []string
+	for _, l := range Libraries() {
+		names = append(names, l.Alloc)
+		_, err := l.Find([]string{t.TempDir()})
+		var missing *MissingError
+		switch want := packages[l.Alloc]; {
+		case !Available:
+			if !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s without cgo: %v", l.Alloc, err)
+			}
+		case want == "":
+			if err != nil {
+				t.Errorf("%s: %v", l.Alloc, err)
+			}
+		case !errors.As(err, &missing) || !strings.HasSuffix(err.Error(), "apt-get install "+want):
+			t.Errorf("%s: %v", l.Alloc, err)
+		}
+	}
+	if !slices.Equal(names, workload.Allocators()[3:]) {
+		t.Errorf("native allocators are %v", names)
+	}
+}

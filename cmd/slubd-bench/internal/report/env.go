@@ -1,0 +1,55 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+)
+
+// Machine writes for a person what -env shows: where results would come from
+// and what may disturb them.
+func (d Document) Machine(w io.Writer) error {
+	var b bytes.Buffer
+	d.machine(&b)
+	e := d.Env
+	for _, line := range [][2]string{
+		{"GOMAXPROCS", fmt.Sprint(e.GOMAXPROCS)},
+		{"cgo", yes(e.Cgo)},
+		{"transparent huge pages", e.HugePages},
+		{"frequency governor", e.Governor},
+		{"load averages", e.Load},
+	} {
+		fmt.Fprintf(&b, "%-24s%s\n", line[0], cmp.Or(line[1], "unknown"))
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// machine is the head of all texts.
+func (d Document) machine(b *bytes.Buffer) {
+	e := d.Env
+	fmt.Fprintf(b, "slubd-bench   engine %s", e.Engine)
+	if e.EngineReason != "" {
+		fmt.Fprintf(b, " (%s)", e.EngineReason)
+	}
+	fmt.Fprintf(b, "\n%s, %s, %s\n", cmp.Or(e.CPU, e.Arch), count(e.CPUs, "CPU"), count(e.Nodes, "NUMA node"))
+	fmt.Fprintf(b, "%s, %s\n", e.Kernel, e.Go)
+	if e.Race {
+		b.WriteString("built with the race detector: the figures say nothing about speed\n")
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,148 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+// result is a pair result with two runs.
+func result(alloc string, median float64) runner.Result {
+	return runner.Result{
+		Workload: "pair", Alloc: alloc, Threads: 1, Size: 64, Unit: workload.PerOp,
+		Median: median, Min: median * 0.9, Max: median * 1.1, N: 2, Extra: map[string]any{},
+		Values: []float64{median * 0.9, median * 1.1}, Ops: 1000,
+	}
+}
+
+// sample is a document with one of everything.
+func sample() Document {
+	mixed := result(workload.Go, 120)
+	mixed.Workload, mixed.Size = "batch-100-fifo", 0
+	gc := result(workload.Go, 90)
+	gc.Workload, gc.Unit, gc.Extra = "gc", workload.PerCollection, map[string]any{"mark_cpu_ms": 88.0, "pause_ms": 0.05}
+	resident := result(workload.Slubd, 1.02)
+	resident.Workload, resident.Unit = "resident", workload.PerByte
+	resident.Extra = map[string]any{"left_of_peak": 0.03, "left_after_purge": 0.01}
+	return New(machine.Env{
+		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", OS: "linux", Arch: "amd64",
+		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
+	}, 1, 20*time.Millisecond, 2, runner.Report{
+		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident},
+		Failures: []runner.Failure{{Workload: "bulk", Alloc: "go", Threads: 1, Size: 64, Error: "first line\nstack"}},
+		Missing:  []runner.Missing{{Alloc: "mimalloc", Reason: "apt-get install libmimalloc2.0"}},
+	})
+}
+
+func TestText(t *testing.T) {
+	var b bytes.Buffer
+	if err := sample().Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for _, want := range []string{
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, seed 1\n`,
+		`workload +threads +size +slubd +go +tcmalloc\n`,
+		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
+		`batch-100-fifo +1 +mixed +- +120 +-\n`,
+		`gc +1 +64 +90\.0\n`,
+		`resident +1 +64 +1\.02\n`,
+		`mimalloc: apt-get install libmimalloc2\.0\n`,
+		`FAILED bulk, 1 threads, size 64, go: first line\n`,
+		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,
+		`resident, slubd: 3\.0 % of the peak stay after everything was freed, 1\.0 % after a purge\n`,
+		`load 1\.50 on 2 CPUs`,
+		`no Go allocation and no cgo call per operation`,
+		`\(max-min\)/median: 20 %`,
+	} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(text, "stack") {
+		t.Error("a crash's stack is in the table")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestTextTellsImpurePaths(t *testing.T) {
+	d := sample()
+	d.Results[0].Extra[workload.CgoCalls] = 1.0
+	var b bytes.Buffer
+	if err := d.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); !strings.Contains(text, "slubd, pair: cgo_calls_per_op 1.0000") || strings.Contains(text, "no Go allocation") {
+		t.Errorf("a cgo call per operation is passed over:\n%s", text)
+	}
+}
+
+func TestGoBench(t *testing.T) {
+	var b bytes.Buffer
+	if err := sample().GoBench(&b); err != nil {
+		t.Fatal(err)
+	}
+	format := regexp.MustCompile(`^(Benchmark[A-Z]\S*-2\t\d+\t[\d.]+ (ns/op|ms/collection|B/B)|[a-z-]+: .+)$`)
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	for _, line := range lines {
+		if !format.MatchString(line) {
+			t.Errorf("odd line %q", line)
+		}
+	}
+	for _, want := range []string{
+		"slubd-engine: rseq",
+		"BenchmarkPair/threads=1/size=64/alloc=slubd-2\t1000\t5.4000 ns/op",
+		"BenchmarkBatch100Fifo/threads=1/size=0/alloc=go-2\t1000\t108.0000 ns/op",
+	} {
+		if !strings.Contains(b.String(), want+"\n") {
+			t.Errorf("no line %q in\n%s", want, b.String())
+		}
+	}
+}
+
+// The field names are promised to be stable: this test lists them once more.
+func TestJSONFieldNames(t *testing.T) {
+	var b bytes.Buffer
+	if err := sample().JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var d map[string]any
+	if err := json.Unmarshal(b.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	has := func(what string, object any, names ...string) {
+		for _, name := range names {
+			if _, ok := object.(map[string]any)[name]; !ok {
+				t.Errorf("%s lacks %q", what, name)
+			}
+		}
+	}
+	first := func(list string) any { return d[list].([]any)[0] }
+	has("document", d, "env", "results", "failures", "missing")
+	has("env", d["env"], "engine", "cpus", "nodes", "kernel", "go", "os", "arch", "gomaxprocs", "cgo", "seed", "benchtime", "count")
+	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra")
+	has("failure", first("failures"), "workload", "alloc", "threads", "size", "error")
+	has("missing", first("missing"), "alloc", "reason")
+	if n := len(first("results").(map[string]any)); n != 10 {
+		t.Errorf("a result has %d fields", n)
+	}
+}
+
+func TestAnEmptyDocumentHasAListOfResults(t *testing.T) {
+	var b bytes.Buffer
+	if err := New(machine.Env{}, 1, time.Second, 1, runner.Report{}).JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), `"results": []`) {
+		t.Errorf("no empty list in %s", b.String())
+	}
+}

@@ -1,0 +1,40 @@
+package runner
+
+import (
+	"testing"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+func TestSummarize(t *testing.T) {
+	w := workload.Catalog()[0]
+	spec := w.Spec(2, 64, 1).WithOps(100)
+	samples := []workload.Sample{
+		{Value: 9, Extra: map[string]float64{workload.GoAllocs: 0, "grace_periods": 10}},
+		{Value: 5.00004, Extra: map[string]float64{workload.GoAllocs: 1, "grace_periods": 30}},
+		{Value: 7, Extra: map[string]float64{workload.GoAllocs: 0, "grace_periods": 20}},
+	}
+	r := summarize(Case{w, spec}, workload.Go, spec, samples)
+	if r.Median != 7 || r.Min != 5 || r.Max != 9 || r.N != 3 || r.Ops != 200 {
+		t.Errorf("%+v", r)
+	}
+	if r.Extra[workload.GoAllocs] != 1.0 {
+		t.Errorf("one run of three allocated, reported %v per operation", r.Extra[workload.GoAllocs])
+	}
+	if r.Extra["grace_periods"] != 20.0 || r.Extra["engine"] != nil {
+		t.Errorf("extras %v", r.Extra)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{
+		{[]float64{3}, 3}, {[]float64{4, 1}, 2.5}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 3, 2, 1}, 2.5},
+	} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median of %v is %v", c.values, got)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/nativetest"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+)
+
+func TestMain(m *testing.M) {
+	child.Main()
+	os.Exit(m.Run())
+}
+
+// plan is Plan with parameters that make runs short.
+func plan(pattern string, threads ...int) []Case {
+	cases := Plan(Choice{Run: regexp.MustCompile(pattern), Threads: threads, Sizes: []int{64}, Live: 10_000, Seed: 1})
+	for i := range cases {
+		cases[i].Spec.Live = min(cases[i].Spec.Live, 100_000) // resident's, too
+	}
+	return cases
+}
+
+// brief is a Config with the shortest of runs.
+func brief(allocs ...string) Config {
+	return Config{
+		Allocs: allocs, BenchTime: time.Millisecond / 2, Count: 2,
+		Libraries: native.Libraries(), Dirs: native.Dirs(),
+	}
+}
+
+func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
+	cases := plan("", 1, 2)
+	r, err := Run(t.Context(), cases, brief(workload.Allocators()...))
+	if err != nil || len(r.Failures) > 0 {
+		t.Fatalf("%v, %+v", err, r.Failures)
+	}
+	missing := map[string]bool{}
+	for _, m := range r.Missing {
+		missing[m.Alloc] = true
+		t.Logf("%s: %s", m.Alloc, m.Reason)
+	}
+	want := 0
+	for _, c := range cases {
+		for _, alloc := range workload.Allocators() {
+			if c.Workload.Has(alloc) && !missing[alloc] {
+				want++
+			}
+		}
+	}
+	if len(r.Results) != want {
+		t.Errorf("%d results, want %d", len(r.Results), want)
+	}
+	for _, x := range r.Results {
+		if x.Median <= 0 || x.Min > x.Median || x.Median > x.Max || x.N != 2 || len(x.Values) != 2 || x.Unit == "" {
+			t.Errorf("odd result %+v", x)
+		}
+		if x.Alloc == workload.Slubd && x.Extra["engine"] == nil {
+			t.Errorf("%s: slubd's engine is not told", x.Workload)
+		}
+	}
+}
+
+func TestRunsTakeTurnsAndRotate(t *testing.T) {
+	var turns []string
+	cfg := brief(workload.Slubd, workload.Go, workload.Pool)
+	cfg.Count = 4
+	cfg.Progress = func(s Step) {
+		if strings.HasPrefix(s.Stage, "round") {
+			turns = append(turns, s.Alloc)
+		}
+	}
+	if _, err := Run(t.Context(), plan("^pair$", 1), cfg); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields("slubd go pool  go pool slubd  pool slubd go  slubd go pool")
+	if !slices.Equal(turns, want) {
+		t.Errorf("turns were %v", turns)
+	}
+}
+
+func TestADeadChildCostsItsCaseOnly(t *testing.T) {
+	// It survives muster and dies in the first case; the next case gets a new
+	// process and dies again, which shows that it was started.
+	shim := nativetest.New(t, 2000)
+	cfg := brief("shim", workload.Pool)
+	cfg.Libraries, cfg.Dirs = []native.Library{shim.Library}, []string{shim.Dir}
+	r, err := Run(t.Context(), plan("^(pair|bulk)$", 1), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Failures) != 2 {
+		t.Fatalf("failures: %+v", r.Failures)
+	}
+	for i, name := range []string{"pair", "bulk"} {
+		if f := r.Failures[i]; f.Workload != name || f.Alloc != "shim" || !strings.Contains(f.Error, "dying as told") {
+			t.Errorf("failure %+v", f)
+		}
+	}
+	if len(r.Results) != 2 {
+		t.Errorf("sync.Pool was measured %d times of 2", len(r.Results))
+	}
+}
+
+func TestMissingLibrariesAreToldAndLeftOut(t *testing.T) {
+	cfg := brief(workload.Pool, workload.Mimalloc)
+	cfg.Dirs = []string{t.TempDir()}
+	r, err := Run(t.Context(), plan("^pair$", 1), cfg)
+	if err != nil || len(r.Results) != 1 || len(r.Failures) != 0 || len(r.Missing) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := "apt-get install libmimalloc2.0"
+	if !native.Available {
+		want = native.ErrUnavailable.Error()
+	}
+	if m := r.Missing[0]; m.Alloc != workload.Mimalloc || !strings.Contains(m.Reason, want) {
+		t.Errorf("missing: %+v", m)
+	}
+}
+
+func TestALibraryThatIsNotTheAllocatorIsRefused(t *testing.T) {
+	shim := nativetest.New(t, 0)
+	shim.Library.Symbol = "mi_version"
+	cfg := brief("shim")
+	cfg.Libraries, cfg.Dirs = []native.Library{shim.Library}, []string{shim.Dir}
+	r, err := Run(t.Context(), plan("^pair$", 1), cfg)
+	if err != nil || len(r.Missing) != 1 || !strings.Contains(r.Missing[0].Reason, "LD_PRELOAD had no effect") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestAnInterruptionKeepsWhatIsFinished(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cfg := brief(workload.Go)
+	cfg.Progress = func(s Step) {
+		if s.Case.Workload.Name == "batch-100-lifo" {
+			cancel()
+		}
+	}
+	r, err := Run(ctx, plan("^(pair|batch-100-lifo|gc)$", 1), cfg)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if len(r.Results) != 1 || r.Results[0].Workload != "pair" || len(r.Failures) != 0 {
+		t.Errorf("after an interruption in the second case: %+v", r)
+	}
+}

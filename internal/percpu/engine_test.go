@@ -1,0 +1,265 @@
+package percpu
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// The tests below count over all CPUs, so that a migration in their middle can't
+// fail them.
+
+func TestOperations(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		for _, k := range []Kind{Main, RCU} {
+			slots := arrays(t, k, 4)
+			var slowPops int
+			var refused []unsafe.Pointer
+			pop := NewPop(func(base uintptr) (unsafe.Pointer, error) {
+				if base != slots.Base()+uintptr(k) {
+					t.Errorf("slow pop was given %#x", base)
+				}
+				slowPops++
+				return nil, nil
+			})
+			push := NewPush(func(_ uintptr, p unsafe.Pointer, own uint32) { refused = append(refused, p) })
+			base := slots.Base() + uintptr(k)
+			push(base, object(99), testOwn+1)
+			if len(refused) != 1 || refused[0] != object(99) {
+				t.Fatalf("a stranger's object was taken: %v", refused)
+			}
+			want := 4 * NumCPU()
+			seen := map[unsafe.Pointer]bool{}
+			for i := 0; i < 1000 && total(slots, k).Size < want; i++ {
+				push(base, object(i), testOwn)
+			}
+			for i := 0; i < 1000 && total(slots, k).Size > 0; i++ {
+				if p, _ := pop(base); p != nil {
+					if seen[p] {
+						t.Fatalf("object %d was popped twice", index(p))
+					}
+					seen[p] = true
+				}
+			}
+			c := total(slots, k)
+			if int(c.Pushes) < 4 || c.Pushes != c.Pops+uint64(c.Size) || int(c.Pops) != len(seen) {
+				t.Errorf("counted %+v for %d objects popped", c, len(seen))
+			}
+			if len(refused) == 1 && slowPops == 0 {
+				t.Error("neither a full nor an empty stack asked its slow path")
+			}
+		}
+	})
+}
+
+func TestHeldStackRefuses(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		slots := arrays(t, Main, 4)
+		for cpu := range NumCPU() {
+			st := slots.LockCPU(cpu, Main)
+			st.PushN([]unsafe.Pointer{object(cpu)})
+			if again := slots.TryLockCPU(cpu, Main); again != nil {
+				t.Error("a held stack was locked again")
+			}
+			defer st.Unlock()
+		}
+		if st, _ := slots.TryLock(Main); st != nil {
+			t.Error("a held stack was locked again from its own CPU")
+		}
+		slow := 0
+		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })
+		push := NewPush(func(uintptr, unsafe.Pointer, uint32) { slow++ })
+		if p, _ := pop(slots.Base()); p != nil {
+			t.Error("popped from a held stack")
+		}
+		push(slots.Base(), object(77), testOwn)
+		if slow != 2 {
+			t.Errorf("%d of 2 operations took the slow path", slow)
+		}
+	})
+}
+
+func TestHolderCountsNothingButBulk(t *testing.T) {
+	slots := arrays(t, Main, 8)
+	st := slots.LockCPU(0, Main)
+	objs := []unsafe.Pointer{object(1), object(2), object(3)}
+	if n := st.PushN(objs); n != 3 {
+		t.Fatalf("pushed %d of 3", n)
+	}
+	var dst [2]unsafe.Pointer
+	if n := st.PopN(dst[:]); n != 2 || dst[1] != object(3) {
+		t.Fatalf("popped %d: %v", n, dst)
+	}
+	st.SetSize(0)
+	st.CountPush(1)
+	st.SetSpare(0x1000, 5)
+	st.Unlock()
+	c := slots.Snapshot(0, Main)
+	if c.Size != 0 || c.Pushes != 4 || c.Pops != 2 || c.Spare != 5 {
+		t.Errorf("snapshot is %+v", c)
+	}
+}
+
+func TestCountSurvivesFold(t *testing.T) {
+	slots := arrays(t, Main, 8)
+	st := slots.Stack(0, Main)
+	// As if 2^46 pushes and as many pops had happened since the last fold.
+	st.head = 1<<47<<opShift | 3
+	st.base = 3
+	c := slots.Snapshot(0, Main)
+	if c.Pushes != 1<<46 || c.Pops != 1<<46 || c.Size != 3 {
+		t.Errorf("snapshot is %+v", c)
+	}
+	if st.head>>opShift != 0 {
+		t.Error("a count near its end was not folded")
+	}
+}
+
+func TestZeroedSlotsRefuse(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		slots, err := NewSlots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		slow := 0
+		NewPush(func(uintptr, unsafe.Pointer, uint32) { slow++ })(slots.Base(), object(1), 0)
+		NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })(slots.Base())
+		if slow != 2 {
+			t.Errorf("%d of 2 operations on zeroed slots took the slow path", slow)
+		}
+	})
+}
+
+func TestNoGoAllocation(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		slots := arrays(t, Main, 60)
+		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
+		push := NewPush(func(uintptr, unsafe.Pointer, uint32) {})
+		if n := testing.AllocsPerRun(1000, func() {
+			push(slots.Base(), object(1), testOwn)
+			pop(slots.Base())
+		}); n != 0 {
+			t.Errorf("a pair makes %v allocations", n)
+		}
+	})
+}
+
+func TestChoice(t *testing.T) {
+	if e, why := choose("trylock"); e.name != "trylock" || why == "" {
+		t.Errorf("forced trylock gives %s (%s)", e.name, why)
+	}
+	if e, why := choose("sheaf"); e.name == "rseq" && !strings.Contains(why, `"sheaf"`) {
+		t.Errorf("an unknown engine's name is not reported: %q", why)
+	}
+	if forced := os.Getenv("SLUBD_ENGINE"); forced == "rseq" && Engine() != "rseq" {
+		t.Errorf("SLUBD_ENGINE=rseq gives %s: %s", Engine(), Reason())
+	}
+}
+
+// TestSelfTestRejects shows that each of the engine's operations, broken, is found.
+func TestSelfTestRejects(t *testing.T) {
+	good := newTrylock()
+	breakages := map[string]func(*engine){
+		"pop returns something else": func(e *engine) {
+			e.newPop = func(slow Pop) Pop {
+				pop := good.newPop(slow)
+				return func(s uintptr) (unsafe.Pointer, error) {
+					if p, err := pop(s); p == nil {
+						return p, err
+					}
+					return object(1), nil
+				}
+			}
+		},
+		"pop skips the slow path": func(e *engine) {
+			e.newPop = func(slow Pop) Pop {
+				return good.newPop(func(uintptr) (unsafe.Pointer, error) { return nil, errors.New("other") })
+			}
+		},
+		"push ignores the owner": func(e *engine) {
+			e.newPush = func(slow Push) Push {
+				push := good.newPush(slow)
+				return func(s uintptr, p unsafe.Pointer, _ uint32) { push(s, p, 7) }
+			}
+		},
+		"push mangles its slow call": func(e *engine) {
+			e.newPush = func(slow Push) Push {
+				return good.newPush(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s+8, p, own) })
+			}
+		},
+		"lock always succeeds": func(e *engine) { e.lock = func(uintptr) int { return 0 } },
+		"lock never succeeds":  func(e *engine) { e.lock = func(uintptr) int { return -1 } },
+		"pop crashes": func(e *engine) {
+			e.newPop = func(Pop) Pop { return func(uintptr) (unsafe.Pointer, error) { panic("bad ABI") } }
+		},
+	}
+	if err := selfTest(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, broken := range breakages {
+		e := good
+		broken(&e)
+		if selfTest(e) == nil {
+			t.Errorf("not noticed: %s", name)
+		}
+	}
+}
+
+// TestOwnThreadArea runs this package's storm where libc doesn't register rseq, so
+// that every thread has to be registered on its first slow path.
+func TestOwnThreadArea(t *testing.T) {
+	if Engine() != "rseq" {
+		t.Skipf("no rseq here: %s", Reason())
+	}
+	out, child, err := testutil.Rerun(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0", "SLUBD_ENGINE=rseq")
+	if child {
+		if Engine() != "rseq" {
+			t.Fatalf("engine %s: %s", Engine(), Reason())
+		}
+		storm(t, testutil.Stress(t, 2_000_000))
+		return
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestListOfCPUs(t *testing.T) {
+	for list, want := range map[string]int{"0": 0, "0-3": 3, "0-3,8-11": 11, "0,5": 5, "2-5,7\n": 7} {
+		if got, err := lastOf(list); err != nil || got != want {
+			t.Errorf("lastOf(%q) = %d, %v; want %d", list, got, err, want)
+		}
+	}
+	if _, err := lastOf("none"); err == nil {
+		t.Error("a list without numbers was read")
+	}
+	if NumCPU() < 1 || CPU() < 0 || CPU() >= NumCPU() {
+		t.Errorf("CPU %d of %d", CPU(), NumCPU())
+	}
+}
+
+func TestCounters(t *testing.T) {
+	c, err := NewCounters(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	for range 4 {
+		go func() {
+			for range 1000 {
+				c.Add(1, 2)
+			}
+			done <- true
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+	if c.Sum(0) != 0 || c.Sum(1) != 8000 || c.Sum(2) != 0 {
+		t.Errorf("sums are %d %d %d", c.Sum(0), c.Sum(1), c.Sum(2))
+	}
+}

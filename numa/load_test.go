@@ -1,0 +1,168 @@
+package numa
+
+import (
+	"errors"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/slubd/slubd/internal/sys"
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+func TestWithoutSysfs(t *testing.T) {
+	topo := load(t, fstest.MapFS{})
+	if topo.NodeCount() != 1 || topo.NumCPU() < runtime.NumCPU() || len(topo.CPUs(0)) < runtime.NumCPU() || topo.NodeOf(0) != 0 {
+		t.Errorf("%d nodes, %d CPUs", topo.NodeCount(), topo.NumCPU())
+	}
+	if s := topo.Source(); !strings.Contains(s, "one node assumed") || !strings.Contains(s, "node/online") {
+		t.Errorf("source %q does not say what is missing", s)
+	}
+	total, free := topo.Memory(0)
+	if runtime.GOOS == "linux" && (total == 0 || free > total) {
+		t.Errorf("%d bytes, %d free", total, free)
+	}
+}
+
+// The affinity mask may be refused too.
+func TestWithoutSysfsAndCalls(t *testing.T) {
+	for _, c := range []sys.Call{sys.CallAffinity, sys.CallRAM} {
+		defer sys.FailNth(c, 0, errors.ErrUnsupported)()
+	}
+	topo := load(t, fstest.MapFS{})
+	if topo.NumCPU() != runtime.NumCPU() {
+		t.Errorf("%d CPUs, the runtime has %d", topo.NumCPU(), runtime.NumCPU())
+	}
+	if total, free := topo.Memory(0); total != 0 || free != 0 {
+		t.Errorf("%d bytes, %d free from nowhere", total, free)
+	}
+}
+
+// A kernel without CONFIG_NUMA lists CPUs, but no nodes.
+func TestKernelWithoutNUMA(t *testing.T) {
+	tree := fstest.MapFS{
+		"devices/system/cpu/online":   testutil.Text("0,2"),
+		"devices/system/cpu/possible": testutil.Text("0-5"),
+	}
+	topo := load(t, tree)
+	if !slices.Equal(topo.CPUs(0), []int{0, 2}) || topo.NumCPU() != 6 || topo.NodeOf(5) != 0 {
+		t.Errorf("CPUs %v of %d, CPU 5 on node %d", topo.CPUs(0), topo.NumCPU(), topo.NodeOf(5))
+	}
+	for file := range tree {
+		broken := fstest.MapFS{file: testutil.Text("x")}
+		if _, err := LoadFS(broken); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), file) {
+			t.Errorf("malformed %s: %v", file, err)
+		}
+	}
+}
+
+// denied is a tree that exists but may not be read.
+type denied struct{}
+
+func (denied) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+}
+
+func TestUnreadableSysfs(t *testing.T) {
+	topo := load(t, denied{})
+	if topo.NodeCount() != 1 || !strings.Contains(topo.Source(), "permission denied") {
+		t.Errorf("%d nodes, source %q", topo.NodeCount(), topo.Source())
+	}
+}
+
+func TestMissingFiles(t *testing.T) {
+	const node, cpu = "devices/system/node/", "devices/system/cpu/"
+	for name, c := range map[string]struct {
+		gone []string
+		ok   func(*Topology) bool
+	}{
+		"no distance": {
+			[]string{node + "node0/distance", node + "node2/distance", node + "node5/distance"},
+			func(t *Topology) bool { return t.Distance(0, 0) == 10 && t.Distance(0, 5) == 20 },
+		},
+		"no has_memory, but meminfo": {
+			[]string{node + "has_memory"},
+			func(t *Topology) bool { return t.HasMemory(0) && !t.HasMemory(2) },
+		},
+		"neither": {
+			[]string{node + "has_memory", node + "node2/meminfo"},
+			func(t *Topology) bool { return t.HasMemory(2) },
+		},
+		"no possible": {
+			[]string{cpu + "possible"},
+			func(t *Topology) bool { return t.NumCPU() == 5 },
+		},
+		"no cpulist": {
+			[]string{node + "node0/cpulist"},
+			func(t *Topology) bool { return len(t.CPUs(0)) == 0 && t.NodeOf(1) == 0 },
+		},
+		"no CPU at all": {
+			[]string{cpu + "possible", node + "node0/cpulist", node + "node2/cpulist", node + "node5/cpulist",
+				node + "node0/cpu0/uevent", node + "node0/cpu1/uevent",
+				node + "node2/cpu2/uevent", node + "node2/cpu3/uevent", node + "node2/cpu4/uevent"},
+			func(t *Topology) bool { return t.NumCPU() >= runtime.NumCPU() && t.NodeOf(0) == NoNode },
+		},
+	} {
+		tree := odd()
+		for _, file := range c.gone {
+			if tree[file] == nil {
+				t.Fatalf("%s: there was no %s", name, file)
+			}
+			delete(tree, file)
+		}
+		if topo := load(t, tree); !c.ok(topo) {
+			t.Errorf("%s: %+v", name, topo)
+		}
+	}
+}
+
+func TestNoNodeClaimsMemory(t *testing.T) {
+	topo := load(t, testutil.SysFS(testutil.SysNode{ID: 0, CPUs: []int{0}}, testutil.SysNode{ID: 1}))
+	if !topo.HasMemory(0) || !topo.HasMemory(1) || !strings.Contains(topo.Source(), "no node claims memory") {
+		t.Errorf("memory %v %v, source %q", topo.HasMemory(0), topo.HasMemory(1), topo.Source())
+	}
+}
+
+func TestNoNodeOnline(t *testing.T) {
+	tree := odd()
+	tree["devices/system/node/online"] = testutil.Text("")
+	if topo := load(t, tree); topo.NodeCount() != 1 || !strings.Contains(topo.Source(), "none is listed") {
+		t.Errorf("%d nodes, source %q", topo.NodeCount(), topo.Source())
+	}
+}
+
+// No text in any file may crash the loader or give a topology that breaks its
+// equations.
+func FuzzLoadFS(f *testing.F) {
+	f.Add("0-1", "0-1", "0-3", "10 20", "0-1", "Node 0 MemTotal: 1 kB\nNode 0 MemFree: 1 kB")
+	f.Add("0,5", "5", "", "10 20", "0,70", "")
+	f.Add("", "x", "0-3", "", "", "Node 0 MemTotal: -1 kB")
+	f.Fuzz(func(t *testing.T, online, hasMemory, possible, distance, cpulist, meminfo string) {
+		if len(online)+len(possible)+len(cpulist) > 1000 {
+			return // only slower
+		}
+		tree := fstest.MapFS{
+			"devices/system/node/online":         testutil.Text(online),
+			"devices/system/node/has_memory":     testutil.Text(hasMemory),
+			"devices/system/cpu/possible":        testutil.Text(possible),
+			"devices/system/node/node0/distance": testutil.Text(distance),
+			"devices/system/node/node0/cpulist":  testutil.Text(cpulist),
+			"devices/system/node/node0/meminfo":  testutil.Text(meminfo),
+		}
+		topo, err := LoadFS(tree)
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if topo.NodeCount() > 64 {
+			return // checking is quadratic
+		}
+		checkEquations(t, topo)
+		topo.Memory(0)
+	})
+}
