@@ -2,6 +2,7 @@ package numa
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"runtime"
@@ -35,6 +36,8 @@ func LoadFS(tree fs.FS) (*Topology, error) {
 		return nil, err
 	case err != nil:
 		return oneNode(s, err.Error())
+	case len(ids) > 0 && ids[len(ids)-1] > maxNode:
+		return nil, inFile(nodeDir+"online", fmt.Errorf("%w: node %d", ErrMalformed, ids[len(ids)-1]))
 	case len(ids) == 0:
 		return oneNode(s, "none is listed as online")
 	}

@@ -25,6 +25,9 @@ func TestWithoutSysfs(t *testing.T) {
 	if runtime.GOOS == "linux" && (total == 0 || free > total) {
 		t.Errorf("%d bytes, %d free", total, free)
 	}
+	if total, free := topo.Memory(1); total != 0 || free != 0 {
+		t.Errorf("a node that isn't there has %d bytes, %d free", total, free)
+	}
 }
 
 // The affinity mask may be refused too.

@@ -56,8 +56,7 @@ type Policy struct {
 	Strictness Strictness
 }
 
-// maxNode is the highest node id that any kernel knows; a longer mask is an
-// error for mbind.
+// maxNode is the highest node id that any kernel is built for (NODES_SHIFT 10).
 const maxNode = 1023
 
 // Validate reports everything that is wrong with the policy, as ErrInvalid.

@@ -119,6 +119,20 @@ func TestFallbackPrefersItselfThenLowId(t *testing.T) {
 	}
 }
 
+func TestFallbackTiesGoById(t *testing.T) {
+	nodes := make([]testutil.SysNode, 40) // enough for an unstable sort to show
+	want := []Node{20}
+	for i := range nodes {
+		nodes[i] = testutil.SysNode{ID: i, Memory: gib}
+		if i != 20 {
+			want = append(want, Node(i))
+		}
+	}
+	if got := load(t, testutil.SysFS(nodes...)).Fallback(20); !slices.Equal(got, want) {
+		t.Errorf("fallback of 20 is %v", got)
+	}
+}
+
 func TestMemory(t *testing.T) {
 	tree := odd()
 	topo := load(t, tree)
@@ -129,7 +143,14 @@ func TestMemory(t *testing.T) {
 	if total, free := topo.Memory(5); total != 2<<20 || free != 1<<20 {
 		t.Errorf("later, node 5 has %d bytes, %d free", total, free)
 	}
-	for _, text := range []string{"", "Node 5 MemTotal: 2048 kB", "Node 5 MemTotal: x kB\nNode 5 MemFree: 1 kB", "MemTotal: 5 kB\nMemFree: 1 kB"} {
+	for _, text := range []string{
+		"",
+		"Node 5 MemTotal: 2048 kB",
+		"Node 5 MemTotal: x kB\nNode 5 MemFree: 1 kB",
+		"Node 5 MemTotal: 18446744073709551615 kB\nNode 5 MemFree: 1 kB",
+		"Node 5 MemTotal: 8 MB\nNode 5 MemFree: 1 MB",
+		"MemTotal: 5 kB\nMemFree: 1 kB",
+	} {
 		tree["devices/system/node/node5/meminfo"] = testutil.Text(text)
 		if total, free := topo.Memory(5); total != 0 || free != 0 {
 			t.Errorf("from %q: %d bytes, %d free", text, total, free)
@@ -153,15 +174,18 @@ func TestFakeNodesShareCPUs(t *testing.T) {
 }
 
 func TestMalformedFilesAreNamed(t *testing.T) {
-	for file, text := range map[string]string{
-		"node/online":         "0,2,5-",
-		"node/has_memory":     "all",
-		"node/node0/cpulist":  "0-1;2",
-		"node/node2/distance": "10 20",
-		"node/node5/distance": "10 20 far",
-		"node/node0/distance": "0 10 10",
-		"cpu/possible":        "0-99999",
+	for _, c := range [][2]string{
+		{"node/online", "0,2,5-"},
+		{"node/online", "0-1024"}, // tables of distances are quadratic
+		{"node/has_memory", "all"},
+		{"node/node0/cpulist", "0-1;2"},
+		{"node/node2/distance", "10 20"},
+		{"node/node2/distance", "10 20 30 40"},
+		{"node/node5/distance", "10 20 far"},
+		{"node/node0/distance", "0 10 10"},
+		{"cpu/possible", "0-99999"},
 	} {
+		file, text := c[0], c[1]
 		tree := odd()
 		tree["devices/system/"+file] = testutil.Text(text)
 		_, err := LoadFS(tree)

@@ -24,13 +24,13 @@ const padding = 128
 //	callbacks that have run <= callbacks queued
 type Domain struct {
 	seq sequence // last grace period started; atomic
-	_   [padding - 8]byte
+	_   [padding]byte
 
 	completed sequence                  // last grace period known to be over; atomic, only rises
 	periods   atomic.Uint64             // how often completed has risen
 	holder    atomic.Pointer[Reader]    // a reader that was last seen behind: a hint that spares Poll the full scan
 	readers   atomic.Pointer[[]*Reader] // registered readers; the slice is immutable, replaced under mu
-	_         [padding - 32]byte
+	_         [padding]byte
 
 	callbacks queue
 	_         [padding]byte

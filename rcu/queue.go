@@ -21,7 +21,7 @@ import "sync/atomic"
 type queue struct {
 	head   atomic.Pointer[callback]
 	queued count // ever queued, marks excepted; atomic
-	_      [padding - 24]byte
+	_      [padding]byte
 
 	working callback      // only its address counts
 	worker  atomic.Uint64 // goroutine of the last worker started

@@ -99,17 +99,17 @@ func wantPanic(t *testing.T, want string, f func()) {
 	f()
 }
 
+// TestHotWordsStandApart: what different CPUs write lies apart by the padding,
+// whatever the word size.
 func TestHotWordsStandApart(t *testing.T) {
-	if at := unsafe.Offsetof(Reader{}.name); at < padding {
-		t.Errorf("the reader's cold fields begin at byte %d", at)
-	}
-	if at := unsafe.Offsetof(Domain{}.completed); at != padding {
-		t.Errorf("completed is at byte %d", at)
-	}
-	if at := unsafe.Offsetof(Domain{}.callbacks); at != 2*padding {
-		t.Errorf("the queue is at byte %d", at)
-	}
-	if at := unsafe.Offsetof(queue{}.working); at != padding {
-		t.Errorf("the worker's part of the queue is at byte %d", at)
+	for name, apart := range map[string]uintptr{
+		"reader's word and what others write in it": unsafe.Offsetof(Reader{}.held) - unsafe.Offsetof(Reader{}.word),
+		"seq and completed":                         unsafe.Offsetof(Domain{}.completed) - unsafe.Offsetof(Domain{}.seq),
+		"completed and the queue":                   unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.readers),
+		"queue's two sides":                         unsafe.Offsetof(queue{}.working) - unsafe.Offsetof(queue{}.queued),
+	} {
+		if apart < padding {
+			t.Errorf("%s: %d bytes apart", name, apart)
+		}
 	}
 }

@@ -190,7 +190,7 @@ func dawdle(rng *rand.Rand) {
 
 func TestTorture(t *testing.T) {
 	const readers, elements = 4, 200
-	sections := testutil.Stress(t, 2_000_000) / readers
+	sections := testutil.Stress(t, 1_000_000) / readers
 	seed := testutil.Seed(t)
 	tt := &torture{t: t, free: make(chan *element, elements)}
 	for range elements {

@@ -62,10 +62,10 @@ func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
 	}
 	// A sheaf whose grace period is over costs no slab work: it goes first. The
 	// kernel can't know before the callback has run.
-	if s.reapOne(b) {
-		return s.relock(nil, b)
+	fresh := s.expired(b)
+	if fresh == nil {
+		fresh = s.refill(b.getEmpty(), node)
 	}
-	fresh := s.refill(b.getEmpty(), node)
 	if fresh == nil {
 		return nil
 	}
@@ -119,21 +119,14 @@ func (s *Set) fill(sh *sheaf, node int) bool {
 
 // relock locks the calling CPU's stack, which may be another by now, and uses fresh
 // where it fits: in main's place, else as the spare, else in the barn it was filled
-// for. fresh may be nil when a reap has just fed the barn.
+// for.
 func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
-	st, cpu := s.slots.TryLock(percpu.Main)
+	st, _ := s.slots.TryLock(percpu.Main)
 	if st == nil || st.Cap() == 0 {
 		if st != nil {
 			st.Unlock()
 		}
 		s.stow(fresh, b)
-		return nil
-	}
-	if fresh == nil {
-		if here, _ := s.barnOf(cpu); st.Size() > 0 || s.swapIn(st, here) {
-			return st
-		}
-		st.Unlock()
 		return nil
 	}
 	var left *sheaf

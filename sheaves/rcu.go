@@ -127,11 +127,12 @@ func (s *Set) submitCPU(cpu int, noBarn bool) {
 	s.arm(b)
 }
 
-// submitStale is the timer, half of Delay after the last one: it submits the sheaves
-// that were there the last time already. A CPU that fills its sheaves is thus never
-// disturbed: taking its lock from here would turn its FreeRCU away meanwhile. When
-// all have gone the timer stops, until the next installRCU.
-func (s *Set) submitStale() {
+// tick is the timer, half of Delay after the last one: it submits the rcu_free
+// sheaves that were there the last time already, and ends the grace periods that are
+// over. A CPU that fills its sheaves is thus never disturbed: taking its lock from
+// here would turn its FreeRCU away meanwhile. When nothing is left the timer stops,
+// until the next installRCU.
+func (s *Set) tick() {
 	s.timerArmed.Store(false)
 	again := false
 	for cpu := range s.seen {
@@ -145,27 +146,36 @@ func (s *Set) submitStale() {
 			again = true
 		}
 	}
+	for i := range s.barns {
+		b := &s.barns[i]
+		for s.reapOne(b) {
+		}
+		again = again || b.nrWaiting.Load() > 0
+	}
 	if again {
 		s.armTimer()
 	}
 }
 
 func (s *Set) armTimer() {
-	if s.timerArmed.CompareAndSwap(false, true) {
+	if !s.closed.Load() && s.timerArmed.CompareAndSwap(false, true) {
 		s.timer.Reset(s.Delay / 2)
 	}
 }
 
-// arm queues the callback that reaps b once the grace periods asked for so far are
-// over, unless one is queued that has not run yet.
+// arm makes sure that b's waiting sheaves are reaped although nobody may want them.
+// A few can wait for the timer; more than the barn would keep full are worth a
+// callback of their own, one at a time.
 func (s *Set) arm(b *barn) {
-	if b.armed.CompareAndSwap(false, true) {
+	if int(b.nrWaiting.Load()) <= s.MaxFull {
+		s.armTimer()
+	} else if b.armed.CompareAndSwap(false, true) {
 		s.Domain.DeferN(s.Capacity, b.reapReady)
 	}
 }
 
 // reapAll is that callback. armed is cleared first, so that a sheaf parked while
-// this runs is either reaped here or arms a callback of its own.
+// this runs is either reaped here or arms anew.
 func (s *Set) reapAll(b *barn) {
 	b.armed.Store(false)
 	for s.reapOne(b) {
@@ -175,24 +185,37 @@ func (s *Set) reapAll(b *barn) {
 	}
 }
 
-// reapOne ends the oldest waiting sheaf's grace period if it is over: destructors
-// and free hooks run, and what is left goes to the barn it came from (kernel:
-// rcu_free_sheaf).
+// reapOne ends the oldest waiting sheaf's grace period if it is over, and reports
+// whether it was (kernel: rcu_free_sheaf).
 func (s *Set) reapOne(b *barn) bool {
-	if b.nrWaiting.Load() == 0 {
-		return false
-	}
 	phase := s.expiring.enter()
 	defer s.expiring.leave(phase)
-	sh := b.takeReady(s.Domain)
+	sh := s.expire(b)
 	if sh == nil {
 		return false
 	}
-	sh.check()
-	sh.size = uint32(s.Source.Expire(sh.objects()))
+	s.house(sh, b)
+	return true
+}
+
+// expire takes the oldest waiting sheaf whose grace period is over, if any, and has
+// destructors and free hooks run on its objects. The caller is within s.expiring, until
+// it has given the sheaf a place.
+func (s *Set) expire(b *barn) *sheaf {
+	sh := b.takeReady(s.Domain)
+	if sh != nil {
+		sh.check()
+		sh.size = uint32(s.Source.Expire(sh.objects()))
+	}
+	return sh
+}
+
+// house finds a place for an expired sheaf: in the barn it came from, as far as its
+// limits go.
+func (s *Set) house(sh *sheaf, b *barn) {
 	if sh.size > 0 && !sh.noBarn && int(b.nrFull.Load()) < s.MaxFull {
 		s.stow(sh, b)
-		return true
+		return
 	}
 	if sh.size > 0 {
 		s.count(BarnPutFail, 1)
@@ -203,7 +226,26 @@ func (s *Set) reapOne(b *barn) bool {
 	} else {
 		s.freeSheaf(sh)
 	}
-	return true
+}
+
+// expired is expire for a CPU that wants objects at once. The sheaf counts as if it
+// had gone through the barn.
+func (s *Set) expired(b *barn) *sheaf {
+	if b.nrWaiting.Load() == 0 {
+		return nil
+	}
+	phase := s.expiring.enter()
+	defer s.expiring.leave(phase)
+	sh := s.expire(b)
+	if sh != nil && (sh.size == 0 || sh.noBarn) {
+		s.house(sh, b)
+		return nil
+	}
+	if sh != nil {
+		s.count(BarnPut, 1)
+		s.count(BarnGet, 1)
+	}
+	return sh
 }
 
 // Barrier submits every CPU's rcu_free, unconditionally, and returns when every

@@ -55,7 +55,7 @@ type Set struct {
 	flushing sync.Mutex // one flush of all CPUs at a time (kernel: flush_lock)
 	expiring inFlight   // sheaves between their barn and the end of Expire
 
-	timer      *time.Timer // submits rcu_free sheaves that don't fill
+	timer      *time.Timer // runs tick
 	timerArmed atomic.Bool
 	seen       []uint64 // by CPU: the rcu stack's Seq the timer saw last; the timer's own
 	closed     atomic.Bool
@@ -87,7 +87,7 @@ func New(cfg Config) (*Set, error) {
 		b := &s.barns[i]
 		b.reapReady = func() { s.reapAll(b) }
 	}
-	s.timer = time.AfterFunc(time.Hour, s.submitStale)
+	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	for cpu := range percpu.NumCPU() {
 		main, err := s.newSheaf()

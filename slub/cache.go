@@ -2,7 +2,6 @@ package slub
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -25,9 +24,9 @@ type Cache struct {
 	pages   uintptr        // of the range; 0 where Free must look closer
 	owners  unsafe.Pointer // owner word of every page
 	mask    uintptr        // bytes of a slab - 1
-	magic   uint64         // see startsObject
-	end     uintptr        // offset behind the last object of a slab
-	slots   uintptr        // the per-CPU stacks
+	magic   uint64         // see startsObject, as for limit
+	limit   uint64
+	slots   uintptr // the per-CPU stacks
 	pop     percpu.Pop
 	push    percpu.Push
 	pushRCU percpu.Push
@@ -102,8 +101,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	c.base, c.owners = a.Base(), a.Owners()
 	c.pages = uintptr(a.Pages())
 	c.mask = mem.PageSize<<order - 1
-	c.magic = math.MaxUint64/uint64(c.layout.slot) + 1
-	c.end = uintptr(c.perSlab) * c.layout.slot
+	c.magic, c.limit = divider(c.layout.slot, c.perSlab)
 
 	if err := c.buildSheaves(a.Topology()); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
@@ -26,12 +27,18 @@ func (c *Cache) ownerOf(p unsafe.Pointer) uint32 {
 	return 0
 }
 
-// startsObject reports whether an object starts off bytes into a slab. The product
-// wraps to less than magic for multiples of the slot size only (Lemire, Kaser and
-// Kurz, "Faster remainder by direct computation", 2019), and end leaves out the
-// unused bytes at the slab's end.
-func (c *Cache) startsObject(off uintptr) bool {
-	return uint64(off)*c.magic < c.magic && off < c.end
+// startsObject reports whether an object starts off bytes into a slab, in one
+// multiplication (after Lemire, Kaser and Kurz, "Faster remainder by direct
+// computation", 2019). With magic = ceil(2^64/slot) the product wraps to k*r for
+// off = k*slot, where r = magic*slot - 2^64 < slot, and to at least magic for all
+// others. limit is perSlab*r, so that the unused bytes at the slab's end fail too; for
+// powers of two r is 0 and there are none.
+func (c *Cache) startsObject(off uintptr) bool { return uint64(off)*c.magic < c.limit }
+
+// divider computes magic and limit.
+func divider(slot uintptr, perSlab int) (magic, limit uint64) {
+	magic = math.MaxUint64/uint64(slot) + 1
+	return magic, max(1, uint64(perSlab)*(magic*uint64(slot)))
 }
 
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the

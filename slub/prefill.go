@@ -10,15 +10,16 @@ import (
 
 // A Prefilled is a sheaf of objects that one goroutine has borrowed: Alloc from it
 // can't fail for as many objects as Prefill promised, and is a few instructions of
-// inlined Go. It must be returned. (Kernel: struct slab_sheaf of
+// inlined Go, as is Free. It must be returned. (Kernel: struct slab_sheaf of
 // kmem_cache_prefill_sheaf.)
 type Prefilled struct {
-	room  []unsafe.Pointer // the sheaf's array; empty where objects need more care
-	n     int              // objects left
-	own   uint32           // owner word of objects that Free may put back
+	n     uint           // objects left
+	room  uint           // objects that the array has room for
+	array unsafe.Pointer // of the sheaf
+	own   uint32         // owner word of objects that Free may put back
 	cache *Cache
 	loan  sheaves.Loan
-	lent  int // objects in the sheaf when it was last accounted for
+	lent  uint // objects in the sheaf when it was last accounted for
 }
 
 // Prefill borrows a sheaf with at least n objects, n > 0. Errors: ErrConfig when n
@@ -47,55 +48,58 @@ func (c *Cache) prefillError(err error) error {
 	return fmt.Errorf("slub: cache %q: %w", c.name, err)
 }
 
-// adopt takes over a loan as it comes from package sheaves.
+// adopt takes over a loan as it comes from package sheaves. Wrapped caches see every
+// object now as it goes out, and those that were not taken as they come back: Alloc
+// would be no inlined function if it called hooks.
 func (p *Prefilled) adopt(loan sheaves.Loan) {
-	p.loan, p.n, p.lent = loan, loan.Size(), loan.Size()
-	if p.room = loan.Room(); p.cache.wrapped() {
-		p.room = nil
+	room := loan.Room()
+	p.loan, p.array, p.room = loan, unsafe.Pointer(unsafe.SliceData(room)), uint(len(room))
+	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
+	if p.cache.wrapped() {
+		for _, obj := range room[:p.n] {
+			p.cache.allocated(obj)
+		}
 	}
 }
 
 // settle gives the loan its size back and counts what was taken from it.
 func (p *Prefilled) settle() {
-	p.loan.SetSize(p.n)
-	if taken := p.lent - p.n; taken != 0 {
-		p.cache.slabs.count(loaned, taken)
+	if p.cache.wrapped() {
+		p.n = uint(p.cache.freedAll(p.loan.Room()[:p.n]))
+	}
+	p.loan.SetSize(int(p.n))
+	if p.lent != p.n {
+		p.cache.slabs.count(loaned, int(p.lent-p.n))
 		p.lent = p.n
 	}
 }
 
 // Len returns how many objects are left.
-func (p *Prefilled) Len() int { return p.n }
+func (p *Prefilled) Len() int { return int(p.n) }
 
 // Alloc returns an object, or nil when none is left: it does not fall back on the
 // cache. Content as for Cache.Alloc.
 func (p *Prefilled) Alloc() unsafe.Pointer {
-	if n := uint(p.n - 1); n < uint(len(p.room)) {
-		p.n = int(n)
-		return p.room[n]
-	}
-	return p.allocSlow()
-}
-
-func (p *Prefilled) allocSlow() unsafe.Pointer {
-	if p.n == 0 {
+	n := p.n - 1
+	if n >= p.room {
 		return nil
 	}
-	p.n--
-	obj := p.loan.Room()[p.n]
-	p.cache.allocated(obj)
-	return obj
+	p.n = n
+	return *(*unsafe.Pointer)(unsafe.Add(p.array, n*8))
 }
 
-// Free puts an object of the cache back into the sheaf, or gives it to the cache
-// when the sheaf is full. Checks as Cache.Free.
-func (p *Prefilled) Free(obj unsafe.Pointer) {
-	if n := uint(p.n); n < uint(len(p.room)) && p.cache.ownerOf(obj) == p.own {
-		p.room[n] = obj
-		p.n++
-		return
+// Free puts an object of the cache back into the sheaf and reports whether it did.
+// False means that the object is still the caller's, for Cache.Free: the sheaf is
+// full, the object lies on another node, is to be looked at closer, or isn't the
+// cache's. A call for such a case would keep Free from being inlined, which is
+// half its speed.
+func (p *Prefilled) Free(obj unsafe.Pointer) bool {
+	if p.n >= p.room || p.cache.ownerOf(obj) != p.own {
+		return false
 	}
-	p.cache.Free(obj)
+	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj
+	p.n++
+	return true
 }
 
 // Refill makes sure of at least n objects, in a larger sheaf if need be. On error
@@ -123,5 +127,5 @@ func (p *Prefilled) Return() {
 	}
 	p.settle()
 	p.cache.sheaves.Return(p.loan)
-	p.loan, p.room, p.n = sheaves.Loan{}, nil, 0
+	p.loan, p.array, p.room, p.n = sheaves.Loan{}, nil, 0, 0
 }

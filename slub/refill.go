@@ -30,22 +30,18 @@ func (s source) Expire(objs []unsafe.Pointer) (kept int) {
 // expire runs the destructor, then the free hooks, and moves the objects that are
 // free now to the front.
 func (s source) expire(objs []unsafe.Pointer) int {
-	dtor := s.c.config.RCUDtor
-	if dtor == nil && !s.c.wrapped() {
+	if dtor := s.c.config.RCUDtor; dtor != nil || sanitized {
+		for _, p := range objs {
+			if sanitized {
+				expireObject(p)
+			}
+			if dtor != nil {
+				dtor(p)
+			}
+		}
+	}
+	if !s.c.wrapped() {
 		return len(objs)
 	}
-	n := 0
-	for _, p := range objs {
-		if sanitized {
-			expireObject(p)
-		}
-		if dtor != nil {
-			dtor(p)
-		}
-		if !s.c.freed(p) {
-			objs[n] = p
-			n++
-		}
-	}
-	return n
+	return s.c.freedAll(objs)
 }

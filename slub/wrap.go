@@ -70,6 +70,18 @@ func (c *Cache) freed(p unsafe.Pointer) (keep bool) {
 	return false
 }
 
+// freedAll calls freed on all objects, moves those that no hook keeps to the front
+// and returns their number.
+func (c *Cache) freedAll(objs []unsafe.Pointer) (n int) {
+	for _, p := range objs {
+		if !c.freed(p) {
+			objs[n] = p
+			n++
+		}
+	}
+	return n
+}
+
 func (c *Cache) object(p unsafe.Pointer) hooks.Object {
 	return hooks.Object{Cache: c.name, Addr: uintptr(p), Size: c.config.Size,
 		Node: int(c.slabs.arena.NodeOf(uintptr(p)))}

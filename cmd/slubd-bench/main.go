@@ -69,6 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
+// errInterrupted reports a document that ends early.
+var errInterrupted = errors.New("interrupted; this is what was finished")
+
 // errIncomplete reports a document with holes; the document says which.
 var errIncomplete = errors.New("not everything could be measured")
 
@@ -87,6 +90,9 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		Libraries: native.Libraries(), Dirs: native.Dirs(), Progress: p.step,
 	})
 	p.clear()
+	if errors.Is(err, context.Canceled) {
+		err = errInterrupted
+	}
 	d := report.New(env, o.choice.Seed, o.benchTime, o.count, found)
 	if err := errors.Join(err, o.print(d, stdout)); err != nil {
 		return err

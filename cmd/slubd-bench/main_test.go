@@ -170,7 +170,7 @@ func TestAnInterruptedSuiteStillPrints(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	code := run(ctx, append(short, "-json"), &out, &errs)
-	if code != exitFailed || !strings.Contains(errs.String(), context.Canceled.Error()) || !json.Valid(out.Bytes()) {
+	if code != exitFailed || !strings.Contains(errs.String(), errInterrupted.Error()) || !json.Valid(out.Bytes()) {
 		t.Errorf("exit %d, %s, %s", code, errs.String(), out.String())
 	}
 }

@@ -127,6 +127,18 @@ func TestAHangingChildEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestAnInterruptIsTheParentsBusiness(t *testing.T) {
+	p := start(t, "")
+	for range 2 { // the first answer shows that the child is up
+		if _, err := p.Call(within(t, time.Minute), Request{Op: Collect}); errors.Is(err, ErrDied) {
+			t.Fatal(err)
+		}
+		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestHeapRequests(t *testing.T) {
 	p := start(t, "")
 	if _, err := p.Call(within(t, time.Minute), Request{Op: Collect}); err == nil || !strings.Contains(err.Error(), errNothingBuilt.Error()) {

@@ -133,8 +133,9 @@ func (p *Process) bury(err error, wait time.Duration) error {
 	return p.failed
 }
 
-// patience is what a child gets to end by itself.
-const patience = time.Second
+// patience is what a child gets to end by itself: on a busy machine one that
+// was just started needs seconds to notice.
+const patience = 10 * time.Second
 
 // end closes the child's input, kills it if it still runs after wait, and
 // returns how it ended.

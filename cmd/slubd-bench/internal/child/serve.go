@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/metrics"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/heap"
@@ -18,6 +19,8 @@ func Main() {
 	if os.Getenv(Env) == "" {
 		return
 	}
+	// A Ctrl-C goes to all processes of the terminal; the parent decides.
+	signal.Ignore(os.Interrupt)
 	if err := serve(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "slubd-bench:", err)
 		os.Exit(1)

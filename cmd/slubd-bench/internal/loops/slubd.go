@@ -131,7 +131,7 @@ func prefilled(c *slub.Cache) (worker, error) {
 	if err != nil {
 		return worker{}, err
 	}
-	return worker{loop: func(n int) error { return slubdPrefill(p, n) }, stop: p.Return}, nil
+	return worker{loop: func(n int) error { return slubdPrefill(c, p, n) }, stop: p.Return}, nil
 }
 
 // settle waits until everything that the run handed to FreeRCU is free again.

@@ -22,7 +22,7 @@ func (d Document) notes(b *bytes.Buffer) {
 		fmt.Fprintf(b, "%s: %s\n", m.Alloc, m.Reason)
 	}
 	for _, f := range d.Failures {
-		fmt.Fprintf(b, "FAILED %s, %d threads, size %d, %s: %s\n", f.Workload, f.Threads, f.Size, f.Alloc, firstLine(f.Error))
+		fmt.Fprintf(b, "FAILED %s, threads %d, size %d, %s: %s\n", f.Workload, f.Threads, f.Size, f.Alloc, firstLine(f.Error))
 	}
 	for _, r := range d.Results {
 		if r.Unit == workload.PerCollection {

@@ -55,7 +55,7 @@ func TestText(t *testing.T) {
 		`gc +1 +64 +90\.0\n`,
 		`resident +1 +64 +1\.02\n`,
 		`mimalloc: apt-get install libmimalloc2\.0\n`,
-		`FAILED bulk, 1 threads, size 64, go: first line\n`,
+		`FAILED bulk, threads 1, size 64, go: first line\n`,
 		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,
 		`resident, slubd: 3\.0 % of the peak stay after everything was freed, 1\.0 % after a purge\n`,
 		`load 1\.50 on 2 CPUs`,

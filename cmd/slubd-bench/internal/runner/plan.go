@@ -16,7 +16,7 @@ type Case struct {
 
 // String names the case for progress and errors.
 func (c Case) String() string {
-	return fmt.Sprintf("%s, %d threads, %d bytes", c.Workload.Name, c.Spec.Threads, c.Spec.Size)
+	return fmt.Sprintf("%s, threads %d, size %d", c.Workload.Name, c.Spec.Threads, c.Spec.Size)
 }
 
 // Choice selects and parametrizes workloads.
