@@ -64,7 +64,7 @@ func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
 	// kernel can't know before the callback has run.
 	fresh := s.expired(b)
 	if fresh == nil {
-		fresh = s.refill(b.getEmpty(), node)
+		fresh = s.refill(s.findEmpty(b), node)
 	}
 	if fresh == nil {
 		return nil
@@ -91,15 +91,12 @@ func (s *Set) swapIn(st *percpu.Stack, b *barn) bool {
 	return true
 }
 
-// refill fills empty, or a new sheaf when there is none, from the Source. A sheaf
-// that could not be filled is given up, with what it got: memory is short, and the
-// caller's single object may still be had (kernel: refill_sheaf's callers).
+// refill fills empty, unless it is nil, from the Source. A sheaf that could not be
+// filled is given up, with what it got: memory is short, and the caller's single
+// object may still be had (kernel: refill_sheaf's callers).
 func (s *Set) refill(empty *sheaf, node int) *sheaf {
 	if empty == nil {
-		var err error
-		if empty, err = s.newSheaf(); err != nil {
-			return nil
-		}
+		return nil
 	}
 	if !s.fill(empty, node) {
 		s.flushSheaf(empty)
@@ -111,6 +108,9 @@ func (s *Set) refill(empty *sheaf, node int) *sheaf {
 
 // fill tops a detached sheaf up and reports whether it is full now.
 func (s *Set) fill(sh *sheaf, node int) bool {
+	if sh.full() {
+		return true
+	}
 	n := s.Source.Refill(node, sh.room()[sh.size:])
 	sh.size += uint32(n)
 	s.count(Refilled, n)
@@ -168,9 +168,6 @@ func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 // stow gives a detached sheaf to the barn. Its limits don't apply: the sheaf was
 // obtained for this barn, and has nowhere else to go.
 func (s *Set) stow(sh *sheaf, b *barn) {
-	if sh == nil {
-		return
-	}
 	s.countPut(sh)
 	b.put(sh)
 	// Close sets closed before it empties the barns. Whoever puts a sheaf in too

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -19,7 +20,7 @@ type barn struct {
 
 	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
 	// mutex. Written under mu.
-	nrFull, nrEmpty atomic.Int32
+	nrFull, nrEmpty uint32
 
 	// Sheaves submitted but not yet in waiting, youngest first: a lock-free list,
 	// because FreeRCU submits under its stack's lock, where the mutex may only be
@@ -47,16 +48,19 @@ func (b *barn) tryLock() bool {
 
 // unlock publishes the counts and unlocks.
 func (b *barn) unlock() {
-	b.nrFull.Store(int32(b.full.n))
-	b.nrEmpty.Store(int32(b.empty.n))
+	mem.Store32(&b.nrFull, uint32(b.full.n))
+	mem.Store32(&b.nrEmpty, uint32(b.empty.n))
 	b.mu.Unlock()
 }
+
+func (b *barn) fulls() int   { return int(atomic.LoadUint32(&b.nrFull)) }
+func (b *barn) empties() int { return int(atomic.LoadUint32(&b.nrEmpty)) }
 
 // replaceEmpty trades empty for a full sheaf, or returns nil. It ignores the limit
 // of empty sheaves: their number is unchanged on the whole. May be called under a
 // stack's lock (kernel: barn_replace_empty_sheaf).
 func (b *barn) replaceEmpty(empty *sheaf) *sheaf {
-	if b.nrFull.Load() == 0 || !b.tryLock() {
+	if b.fulls() == 0 || !b.tryLock() {
 		return nil
 	}
 	full := b.full.pop()
@@ -74,16 +78,17 @@ const (
 	accepted refusal = iota
 	tooMany          // the barn has its fill of full sheaves (kernel: E2BIG)
 	noEmpty          // no empty sheaf to trade for (ENOMEM)
+	noSpare          // there is no spare either: no full sheaf was offered
 	busy             // the mutex was held (EBUSY)
 )
 
 // replaceFull trades full for an empty sheaf. May be called under a stack's lock
 // (kernel: barn_replace_full_sheaf).
-func (b *barn) replaceFull(full *sheaf, maxFull int32) (*sheaf, refusal) {
-	if b.nrFull.Load() >= maxFull {
+func (b *barn) replaceFull(full *sheaf, maxFull int) (*sheaf, refusal) {
+	if b.fulls() >= maxFull {
 		return nil, tooMany
 	}
-	if b.nrEmpty.Load() == 0 {
+	if b.empties() == 0 {
 		return nil, noEmpty
 	}
 	if !b.tryLock() {
@@ -102,7 +107,7 @@ func (b *barn) replaceFull(full *sheaf, maxFull int32) (*sheaf, refusal) {
 
 // getEmpty takes an empty sheaf, or returns nil. May be called under a stack's lock.
 func (b *barn) getEmpty() *sheaf {
-	if b.nrEmpty.Load() == 0 || !b.tryLock() {
+	if b.empties() == 0 || !b.tryLock() {
 		return nil
 	}
 	empty := b.empty.pop()
@@ -112,7 +117,7 @@ func (b *barn) getEmpty() *sheaf {
 
 // get takes a full sheaf, or failing that an empty one, or returns nil.
 func (b *barn) get() *sheaf {
-	if b.nrFull.Load() == 0 && b.nrEmpty.Load() == 0 {
+	if b.fulls() == 0 && b.empties() == 0 {
 		return nil
 	}
 	b.mu.Lock()

@@ -37,7 +37,7 @@ func (s *Set) FreeBulk(objs []unsafe.Pointer, own uint32) int {
 		return 0
 	}
 	defer st.Unlock()
-	if st.Own() != own || st.Cap() == 0 {
+	if st.Own() != own {
 		return 0
 	}
 	b, _ := s.barnOf(cpu)
@@ -45,7 +45,9 @@ func (s *Set) FreeBulk(objs []unsafe.Pointer, own uint32) int {
 	for put < len(objs) {
 		if st.Size() == st.Cap() {
 			if why := s.swapOut(st, b); why != accepted {
-				s.count(BarnPutFail, 1)
+				if why != noSpare {
+					s.count(BarnPutFail, 1)
+				}
 				break
 			}
 		}

@@ -41,6 +41,6 @@
 //
 // # Not allowed
 //
-// Calling Source, rcu or the pool under a stack's lock. Waiting for a stack's lock
+// Calling Source, rcu (but Start) or the pool under a stack's lock. Waiting for a stack's lock
 // in Alloc, Free or FreeRCU: they report failure and the caller goes to the slabs.
 package sheaves

@@ -21,7 +21,7 @@ func (s *Set) Free(obj unsafe.Pointer, own uint32) bool {
 
 // lockNonFull locks the calling CPU's stack with room for at least one object of
 // owner own, or returns nil without the lock. A CPU of another node has another
-// owner word, so that a migration in between is noticed here.
+// owner word, so that a migration in between is noticed here; a closed one has none.
 func (s *Set) lockNonFull(own uint32) *percpu.Stack {
 	st, cpu := s.slots.TryLock(percpu.Main)
 	if st == nil {
@@ -40,10 +40,6 @@ func (s *Set) lockNonFull(own uint32) *percpu.Stack {
 // replaceFull finds another sheaf for a locked stack whose main is full, or unlocks
 // it and returns nil (kernel: __pcs_replace_full_main).
 func (s *Set) replaceFull(st *percpu.Stack, cpu int, own uint32) *percpu.Stack {
-	if st.Cap() == 0 { // closed
-		st.Unlock()
-		return nil
-	}
 	b, _ := s.barnOf(cpu)
 	why := s.swapOut(st, b)
 	if why == accepted {
@@ -63,7 +59,9 @@ func (s *Set) replaceFull(st *percpu.Stack, cpu int, own uint32) *percpu.Stack {
 	if err == nil {
 		return s.installEmpty(empty, b, own)
 	}
-	s.count(BarnPutFail, 1)
+	if why != noSpare {
+		s.count(BarnPutFail, 1)
+	}
 	return s.makeRoom(own)
 }
 
@@ -77,13 +75,13 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 	if spare == nil {
 		empty := b.getEmpty()
 		if empty == nil {
-			return noEmpty
+			return noSpare
 		}
 		setSpare(st, settle(st))
 		install(st, empty, st.Own())
 		return accepted
 	}
-	empty, why := b.replaceFull(settle(st), int32(s.MaxFull))
+	empty, why := b.replaceFull(settle(st), s.MaxFull)
 	if why == accepted {
 		s.count(BarnPut, 1)
 		install(st, empty, st.Own())
@@ -95,7 +93,7 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 // where it is needed.
 func (s *Set) installEmpty(empty *sheaf, b *barn, own uint32) *percpu.Stack {
 	st, _ := s.slots.TryLock(percpu.Main)
-	if st == nil || st.Cap() == 0 || st.Own() != own {
+	if st == nil || st.Own() != own {
 		if st != nil {
 			st.Unlock()
 		}

@@ -85,9 +85,13 @@ func (p *pool) close() {
 }
 
 func (p *pool) releaseLocked() {
-	if !p.closed || p.free.n != p.made {
-		return
+	if p.closed && p.free.n == p.made {
+		p.unmap()
 	}
+}
+
+// unmap gives the memory back, that of sheaves that are out included.
+func (p *pool) unmap() {
 	for _, chunk := range p.chunks {
 		// Refused only for addresses that were never mapped.
 		_ = percpu.Unreserve(chunk, p.chunkBytes())

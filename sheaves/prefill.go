@@ -3,6 +3,7 @@ package sheaves
 import (
 	"errors"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -10,6 +11,9 @@ import (
 
 // ErrShort says that the Source could not fill a sheaf.
 var ErrShort = errors.New("sheaves: not enough objects")
+
+// maxOversize keeps a sheaf's size and limit within their 32 bits.
+const maxOversize = math.MaxInt32
 
 // A Loan is a sheaf that a user has borrowed: objects taken from it can't fail up
 // to its size. It belongs to one goroutine at a time.
@@ -75,6 +79,9 @@ func (s *Set) takeSpare() *sheaf {
 
 func (s *Set) prefillOversize(n, node int) (Loan, error) {
 	s.count(PrefillOversize, 1)
+	if n > maxOversize {
+		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
+	}
 	addr, err := percpu.Reserve(sheafBytes(n))
 	if err != nil {
 		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, err)
@@ -129,7 +136,7 @@ func (s *Set) Return(l Loan) {
 	}
 	s.count(ReturnSlow, 1)
 	b := &s.barns[l.node]
-	if !s.closed.Load() && int(b.nrFull.Load()) < s.MaxFull && s.fill(l.sh, l.node) {
+	if !s.closed.Load() && b.fulls() < s.MaxFull && s.fill(l.sh, l.node) {
 		s.stow(l.sh, b)
 		return
 	}

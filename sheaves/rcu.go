@@ -31,6 +31,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	}
 	if st.PushN([]unsafe.Pointer{obj}) == 1 {
 		st.Unlock()
+		s.armTimer()
 		return true
 	}
 	sh := detachRCU(st)
@@ -43,37 +44,43 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	return true
 }
 
-// installRCU finds an empty sheaf and makes it the calling CPU's rcu_free: the
-// CPU's spare if that is empty, else the barn's, else a new one. The stack is
-// returned locked, or nil.
+// installRCU finds an empty sheaf and makes it the calling CPU's rcu_free, unless
+// that CPU has one by now. The stack is returned locked, or nil.
 func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
 	b, _ := s.barnOf(cpu)
+	empty := s.findEmpty(b)
+	if empty == nil {
+		return nil, -1
+	}
+	st, cpu := s.slots.TryLock(percpu.RCU)
+	if st != nil && st.Own() == own {
+		if st.Sheaf == 0 {
+			st.Install(empty.array(), 0, int(empty.limit)-1, own)
+			st.Sheaf = empty.word()
+			return st, cpu
+		}
+		if b.tryPut(empty) {
+			return st, cpu
+		}
+	}
+	if st != nil {
+		st.Unlock()
+	}
+	s.stow(empty, b)
+	return nil, -1
+}
+
+// findEmpty gets an empty sheaf: the CPU's spare if that is empty, else one of the
+// barn's, else a new one; nil if there is no memory.
+func (s *Set) findEmpty(b *barn) *sheaf {
 	empty := s.takeEmptySpare()
 	if empty == nil {
 		empty = b.getEmpty()
 	}
 	if empty == nil {
-		var err error
-		if empty, err = s.newSheaf(); err != nil {
-			return nil, -1
-		}
+		empty, _ = s.newSheaf()
 	}
-	st, cpu := s.slots.TryLock(percpu.RCU)
-	if st == nil || st.Own() != own || st.Sheaf != 0 {
-		if st == nil || !b.tryPut(empty) {
-			if st != nil {
-				st.Unlock()
-			}
-			s.stow(empty, b)
-			return nil, -1
-		}
-		return st, cpu
-	}
-	empty.noBarn = false
-	st.Install(empty.array(), 0, int(empty.limit)-1, own)
-	st.Sheaf = empty.word()
-	s.armTimer()
-	return st, cpu
+	return empty
 }
 
 func (s *Set) takeEmptySpare() *sheaf {
@@ -131,18 +138,22 @@ func (s *Set) submitCPU(cpu int, noBarn bool) {
 // sheaves that were there the last time already, and ends the grace periods that are
 // over. A CPU that fills its sheaves is thus never disturbed: taking its lock from
 // here would turn its FreeRCU away meanwhile. When nothing is left the timer stops,
-// until the next installRCU.
+// until armTimer. timerArmed is cleared first, so that what comes while this runs is
+// either seen here or sets the timer anew; then two ticks overlap, hence the atomics
+// in seen.
 func (s *Set) tick() {
 	s.timerArmed.Store(false)
 	again := false
 	for cpu := range s.seen {
 		now := s.slots.Snapshot(cpu, percpu.RCU)
+		// What tells a sheaf from the next: how many objects had left before its first.
+		sheaf := now.Pushes - uint64(now.Size) + 1
 		switch {
 		case now.Size == 0:
-		case now.Seq == s.seen[cpu]:
+		case sheaf == s.seen[cpu].Load():
 			s.submitCPU(cpu, false)
 		default:
-			s.seen[cpu] = now.Seq
+			s.seen[cpu].Store(sheaf)
 			again = true
 		}
 	}
@@ -157,6 +168,7 @@ func (s *Set) tick() {
 	}
 }
 
+// armTimer sets the timer, which may wake a thread: not under a stack's lock.
 func (s *Set) armTimer() {
 	if !s.closed.Load() && s.timerArmed.CompareAndSwap(false, true) {
 		s.timer.Reset(s.Delay / 2)
@@ -213,15 +225,17 @@ func (s *Set) expire(b *barn) *sheaf {
 // house finds a place for an expired sheaf: in the barn it came from, as far as its
 // limits go.
 func (s *Set) house(sh *sheaf, b *barn) {
-	if sh.size > 0 && !sh.noBarn && int(b.nrFull.Load()) < s.MaxFull {
+	if sh.size > 0 && !sh.noBarn && b.fulls() < s.MaxFull {
 		s.stow(sh, b)
 		return
 	}
 	if sh.size > 0 {
-		s.count(BarnPutFail, 1)
+		if !sh.noBarn {
+			s.count(BarnPutFail, 1)
+		}
 		s.flushSheaf(sh)
 	}
-	if !sh.noBarn && int(b.nrEmpty.Load()) < s.MaxEmpty {
+	if !sh.noBarn && b.empties() < s.MaxEmpty {
 		s.stow(sh, b)
 	} else {
 		s.freeSheaf(sh)
@@ -250,7 +264,8 @@ func (s *Set) expired(b *barn) *sheaf {
 
 // Barrier submits every CPU's rcu_free, unconditionally, and returns when every
 // object accepted by FreeRCU before the call has been through Expire (kernel:
-// kvfree_rcu_barrier_on_cache). It must not be called from Expire.
+// kvfree_rcu_barrier_on_cache). It must not be called from Expire or a callback of
+// the Domain, nor by an online reader.
 func (s *Set) Barrier() {
 	for cpu := range percpu.NumCPU() {
 		s.submitCPU(cpu, true)

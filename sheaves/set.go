@@ -16,7 +16,7 @@ import (
 // Config says what New makes.
 type Config struct {
 	// Own gives the owner word of the objects that a CPU's stacks accept, by the
-	// index of its node. Never 0.
+	// index of its node. Never 0, which is the owner word of closed stacks.
 	Own func(node int) uint32
 	// NodeOfCPU gives the index of a CPU's node, Nodes their number.
 	NodeOfCPU func(cpu int) int
@@ -57,7 +57,7 @@ type Set struct {
 
 	timer      *time.Timer // runs tick
 	timerArmed atomic.Bool
-	seen       []uint64 // by CPU: the rcu stack's Seq the timer saw last; the timer's own
+	seen       []atomic.Uint64 // by CPU: which rcu_free tick saw last; 0 none
 	closed     atomic.Bool
 }
 
@@ -76,7 +76,7 @@ func New(cfg Config) (*Set, error) {
 		cfg.MaxEmpty = defaultSheaves
 	}
 	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), pool: pool{limit: cfg.Capacity},
-		seen: make([]uint64, percpu.NumCPU())}
+		seen: make([]atomic.Uint64, percpu.NumCPU())}
 	var err1, err2 error
 	s.slots, err1 = percpu.NewSlots()
 	s.counters, err2 = percpu.NewCounters(int(NumEvents))
@@ -92,7 +92,7 @@ func New(cfg Config) (*Set, error) {
 	for cpu := range percpu.NumCPU() {
 		main, err := s.newSheaf()
 		if err != nil {
-			s.pool.close()
+			s.pool.unmap() // all of it: nobody has seen the set yet
 			return nil, err
 		}
 		own := cfg.Own(cfg.NodeOfCPU(cpu))

@@ -7,14 +7,16 @@ import (
 )
 
 // Shrink gives back what the cache holds without need: the CPUs' sheaves, the
-// barns, the empty slabs. It returns how many slabs are left. Objects that wait for
-// a grace period stay. The arena keeps the pages until Purge or MaxDirty.
+// barns, the empty slabs, and with them all idle pages of the arena. It returns how
+// many slabs are left. Objects that wait for a grace period stay.
 // (Kernel: kmem_cache_shrink.)
 func (c *Cache) Shrink() (slabs int) {
 	if c.sheaves != nil && !c.closed.Load() {
 		c.sheaves.Shrink()
 	}
-	return c.slabs.shrink()
+	left := c.slabs.shrink()
+	c.slabs.arena.Purge(0)
+	return left
 }
 
 // Barrier returns when every object given to FreeRCU before the call is free, its

@@ -18,7 +18,11 @@ func (l *layer) encode(at, next uintptr) uint64 {
 	return uint64(next) ^ l.secret ^ bits.ReverseBytes64(uint64(at))
 }
 
-// setNext writes obj's free pointer.
+// setNext writes obj's free pointer. The race detector must not see it, nor next's
+// read, since it doesn't see the exchange of the slab's state, off-heap, that orders
+// the two.
+//
+//go:norace
 func (l *layer) setNext(obj, next uintptr) {
 	at := obj + l.fp
 	*mem.At[uint64](at) = l.encode(at, next)
@@ -26,6 +30,8 @@ func (l *layer) setNext(obj, next uintptr) {
 
 // next reads obj's free pointer. Whatever is found there, the result is 0 or lies
 // within obj's slab, else ok is false: nothing may be followed out of the slab.
+//
+//go:norace
 func (l *layer) next(obj uintptr, s slabRef) (next uintptr, ok bool) {
 	at := obj + l.fp
 	next = uintptr(*mem.At[uint64](at) ^ l.secret ^ bits.ReverseBytes64(uint64(at)))

@@ -97,6 +97,9 @@ func (l *layer) grow(at int) (slabRef, error) {
 	if l.newSlab != nil {
 		l.newSlab(s)
 	}
+	if sanitized {
+		l.releaseSlab(s)
+	}
 	return s, nil
 }
 
@@ -108,6 +111,9 @@ func (l *layer) discard(s slabRef) {
 	n := &l.nodes[s.node]
 	n.slabs.Add(-1)
 	n.objects.Add(-int64(s.objects))
+	if sanitized {
+		l.acquireSlab(s)
+	}
 	l.arena.Free(s.page)
 }
 

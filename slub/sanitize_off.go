@@ -11,3 +11,5 @@ func acquireObject(unsafe.Pointer, layout) {}
 func releaseObject(unsafe.Pointer, layout) {}
 func deferObject(unsafe.Pointer)           {}
 func expireObject(unsafe.Pointer)          {}
+func (l *layer) acquireSlab(slabRef)       {}
+func (l *layer) releaseSlab(slabRef)       {}

@@ -5,6 +5,8 @@ package slub
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
 )
 
 // The race detector sees the arena, which is Go heap memory in these builds, but
@@ -24,3 +26,17 @@ func releaseObject(p unsafe.Pointer, l layout) {
 // FreeRCU hands the object to whoever expires it after the grace period.
 func deferObject(p unsafe.Pointer)  { runtime.RaceReleaseMerge(p) }
 func expireObject(p unsafe.Pointer) { runtime.RaceAcquire(p) }
+
+// releaseSlab orders the making of a slab before the first Alloc of each object,
+// acquireSlab their last Free before the next use of the pages.
+func (l *layer) releaseSlab(s slabRef) {
+	for i := range s.objects {
+		runtime.RaceReleaseMerge(mem.Ptr(l.object(s, i)))
+	}
+}
+
+func (l *layer) acquireSlab(s slabRef) {
+	for i := range s.objects {
+		runtime.RaceAcquire(mem.Ptr(l.object(s, i)))
+	}
+}

@@ -74,10 +74,10 @@ func (s *Stack) Own() uint32 { return s.own }
 func (s *Stack) fold() {
 	pushes, pops := split(s.head, s.base)
 	size := s.head & sizeMask
-	atomic.StoreUint64(&s.pushes, s.pushes+pushes)
-	atomic.StoreUint64(&s.pops, s.pops+pops)
-	atomic.StoreUint64(&s.base, size)
-	atomic.StoreUint64(&s.head, size)
+	mem.Store64(&s.pushes, s.pushes+pushes)
+	mem.Store64(&s.pops, s.pops+pops)
+	mem.Store64(&s.base, size)
+	mem.Store64(&s.head, size)
 }
 
 // split solves ops = pushes+pops and size-base = pushes-pops.
@@ -95,8 +95,8 @@ func (s *Stack) Install(objs uintptr, size, limit int, own uint32) {
 	}
 	s.fold()
 	s.objs, s.cap, s.own = objs, uint32(limit), own
-	atomic.StoreUint64(&s.base, uint64(size))
-	atomic.StoreUint64(&s.head, uint64(size))
+	mem.Store64(&s.base, uint64(size))
+	mem.Store64(&s.head, uint64(size))
 }
 
 // SetSize drops objects from the top or takes in what the holder wrote there,
@@ -107,7 +107,7 @@ func (s *Stack) SetSize(size int) { s.Install(s.objs, size, int(s.cap), s.own) }
 // the lock.
 func (s *Stack) SetSpare(spare uintptr, n int) {
 	s.Spare = spare
-	atomic.StoreUint64(&s.spareSize, uint64(n))
+	mem.Store64(&s.spareSize, uint64(n))
 }
 
 // Objects views the whole array, up to its capacity. The caller holds the lock.
@@ -124,7 +124,7 @@ func (s *Stack) PopN(dst []unsafe.Pointer) int {
 	size := s.Size()
 	n := min(len(dst), size)
 	copy(dst, s.Objects()[size-n:size])
-	atomic.StoreUint64(&s.head, s.head+uint64(n)*popOne)
+	mem.Store64(&s.head, s.head+uint64(n)*popOne)
 	return n
 }
 
@@ -134,13 +134,13 @@ func (s *Stack) PushN(src []unsafe.Pointer) int {
 	size := s.Size()
 	n := min(len(src), int(s.cap)-size)
 	copy(s.Objects()[size:], src[:n])
-	atomic.StoreUint64(&s.head, s.head+uint64(n)*pushOne)
+	mem.Store64(&s.head, s.head+uint64(n)*pushOne)
 	return n
 }
 
 // CountPush counts n pushes of objects that left the stack in the same step, as
 // the one that fills an rcu_free sheaf does. The caller holds the lock.
-func (s *Stack) CountPush(n int) { atomic.StoreUint64(&s.pushes, s.pushes+uint64(n)) }
+func (s *Stack) CountPush(n int) { mem.Store64(&s.pushes, s.pushes+uint64(n)) }
 
 // Unlock gives the stack back to its CPU's sequences. The store of the even word
 // comes after all of the holder's; a sequence loads the word before anything else.
@@ -149,7 +149,7 @@ func (s *Stack) Unlock() {
 		invariants.Check(s.lock&1 == 1, "unlock of a stack that is not held")
 		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
 	}
-	atomic.StoreUint64(&s.lock, s.lock+1)
+	mem.Store64(&s.lock, s.lock+1)
 }
 
 // tryLock makes the lock word odd. It keeps other holders out; keeping the CPU's

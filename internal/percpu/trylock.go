@@ -1,7 +1,6 @@
 package percpu
 
 import (
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -42,7 +41,7 @@ func newPopLocked(slow Pop) Pop {
 		if st, _ := hinted(slots); st.tryLock() {
 			if size := st.head & sizeMask; size > 0 {
 				p = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
-				atomic.StoreUint64(&st.head, st.head+popOne)
+				mem.Store64(&st.head, st.head+popOne)
 			}
 			st.Unlock()
 		}
@@ -61,7 +60,7 @@ func newPushLocked(slow Push) Push {
 		if st, _ := hinted(slots); st.tryLock() {
 			if size := st.head & sizeMask; own == st.own && size < uint64(st.cap) {
 				*mem.At[uintptr](st.objs + uintptr(size)*8) = uintptr(p)
-				atomic.StoreUint64(&st.head, st.head+pushOne)
+				mem.Store64(&st.head, st.head+pushOne)
 				done = true
 			}
 			st.Unlock()

@@ -1,0 +1,176 @@
+package slub
+
+import "unsafe"
+
+// An op is one kind of operation on the i-th subject.
+type op func(w *worker, s *subject, i int)
+
+// burst is how many pairs one op does: enough that choosing the op costs nothing.
+const burst = 256
+
+// pairs is the operation that matters: one to four objects deep.
+func pairs(w *worker, s *subject, i int) {
+	var ps [4]unsafe.Pointer
+	depth := 1 + w.rng.IntN(len(ps))
+	for range burst / depth {
+		for k := range depth {
+			ps[k] = w.alloc(s, i)
+		}
+		for k := range depth {
+			if ps[k] != nil {
+				w.free(s, i, ps[k])
+			}
+		}
+	}
+}
+
+// flood takes or frees more than the sheaves hold, one by one.
+func flood(w *worker, s *subject, i int) {
+	n := w.rng.IntN(w.most(s) + 1)
+	if w.rng.IntN(2) == 0 {
+		for _, p := range w.lose(i, n) {
+			w.free(s, i, p)
+		}
+		return
+	}
+	for n = min(n, w.most(s)-len(w.held[i])); n > 0; n-- {
+		w.keep(s, i, w.alloc(s, i))
+	}
+}
+
+// bulk takes with AllocBulk and frees some other objects with FreeBulk.
+func bulk(w *worker, s *subject, i int) {
+	ps := make([]unsafe.Pointer, w.rng.IntN(150))
+	if err := s.cache.AllocBulk(ps); err != nil {
+		w.missed(s, i, err)
+		for _, p := range ps {
+			if p != nil {
+				s.faultf("failed AllocBulk left %p", p)
+			}
+		}
+		ps = nil
+	}
+	for _, p := range ps {
+		w.took(s, i, p)
+	}
+	w.held[i] = append(w.held[i], ps...)
+	out := w.lose(i, max(len(w.held[i])-w.most(s), w.rng.IntN(150)))
+	for _, p := range out {
+		s.leave(p)
+	}
+	w.ops -= len(out)
+	w.count[i].given += int64(len(out))
+	s.cache.FreeBulk(out)
+}
+
+// zero takes objects that must be zero, whatever they held.
+func zero(w *worker, s *subject, i int) {
+	if s.config.Ctor != nil {
+		return // AllocZero would undo its work
+	}
+	for range burst / 4 {
+		p, err := s.cache.AllocZero()
+		if err != nil {
+			w.missed(s, i, err)
+			return
+		}
+		if !zeroed(p, s.size) {
+			s.faultf("%p is not zero", p)
+		}
+		w.took(s, i, p)
+		w.keep(s, i, p)
+	}
+}
+
+// onNode asks for objects of one node.
+func onNode(w *worker, s *subject, i int) {
+	node := w.nodes[w.rng.IntN(len(w.nodes))]
+	for range burst / 8 {
+		p, err := s.cache.AllocNode(node)
+		if err != nil {
+			w.missed(s, i, err)
+			return
+		}
+		if at := s.cache.Arena().NodeOf(uintptr(p)); at != node {
+			s.faultf("AllocNode(%d) gave %p on node %d", node, p, at)
+		}
+		w.took(s, i, p)
+		w.keep(s, i, p)
+	}
+}
+
+// publish shows new objects to readers and gives those that they replace to FreeRCU.
+func publish(w *worker, s *subject, i int) {
+	if s.config.Ctor != nil || s.size < 8 {
+		return
+	}
+	for range burst / 4 {
+		p := w.alloc(s, i)
+		if p == nil {
+			return
+		}
+		slot := &s.published[w.rng.IntN(len(s.published))]
+		if old := slot.Swap((*byte)(p)); old != nil {
+			w.ops--
+			w.count[i].retired++
+			s.drop(unsafe.Pointer(old))
+		}
+	}
+}
+
+// cross exchanges objects with other workers, so that they are freed elsewhere.
+func cross(w *worker, s *subject, i int) {
+	for range burst / 4 {
+		p := w.alloc(s, i)
+		if p == nil {
+			return
+		}
+		if old := s.crossing[w.rng.IntN(len(s.crossing))].Swap((*byte)(p)); old != nil {
+			w.free(s, i, unsafe.Pointer(old))
+		}
+	}
+}
+
+// prefilled works on a borrowed sheaf.
+func prefilled(w *worker, s *subject, i int) {
+	if s.config.Flags&NoSheaves != 0 {
+		return
+	}
+	n := 1 + w.rng.IntN(100)
+	pre, err := s.cache.Prefill(n)
+	if err != nil {
+		w.missed(s, i, err)
+		return
+	}
+	defer pre.Return()
+	for k := range w.rng.IntN(2 * n) {
+		if pre.Len() == 0 && w.rng.IntN(4) == 0 {
+			n = 1 + w.rng.IntN(100)
+			if err := pre.Refill(n); err != nil {
+				w.missed(s, i, err)
+			} else if pre.Len() < n {
+				s.faultf("refilled to %d objects, got %d", n, pre.Len())
+			}
+		}
+		p := pre.Alloc()
+		if p == nil {
+			if k < n || pre.Len() != 0 {
+				s.faultf("prefilled with %d, the %d. is missing, %d left", n, k+1, pre.Len())
+			}
+			break
+		}
+		w.took(s, i, p)
+		if w.rng.IntN(2) == 0 {
+			w.keep(s, i, p)
+			continue
+		}
+		w.ops--
+		s.leave(p)
+		if pre.Free(p) {
+			w.count[i].taken-- // as if it had never left the sheaf
+		} else {
+			s.cache.Free(p)
+			w.count[i].given++
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package slub
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// storm runs f while signals interrupt every thread, the collector stops the world,
+// and there are four times as many threads as CPUs.
+func storm(t *testing.T, f func()) {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
+	during(f,
+		// SIGURG is what Go preempts with: its handler takes it for that.
+		every(20*time.Microsecond, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGURG) }),
+		every(time.Millisecond, runtime.GC),
+	)
+}
+
+// during runs f beside others, which are told to stop when it returns.
+func during(f func(), others ...func(stop chan struct{})) {
+	stop := make(chan struct{})
+	var beside sync.WaitGroup
+	for _, other := range others {
+		beside.Go(func() { other(stop) })
+	}
+	defer beside.Wait()
+	defer close(stop)
+	f()
+}
+
+// every calls f again and again, pausing in between.
+func every(pause time.Duration, f func()) func(stop chan struct{}) {
+	return func(stop chan struct{}) {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(pause):
+				f()
+			}
+		}
+	}
+}
+
+// disturb uses a subject's slow entry points while workers use the fast ones.
+func (s *subject) disturb(stop chan struct{}) {
+	turn := 0
+	every(5*time.Millisecond, func() {
+		switch turn++; turn % 4 {
+		case 0:
+			if err := s.cache.Barrier(context.Background()); err != nil {
+				s.faultf("Barrier: %v", err)
+			}
+		case 1, 2:
+			s.cache.Shrink()
+		default:
+			s.cache.Stats()
+		}
+	})(stop)
+}
+
+// read is a reader of what is published. What it has found must stay as it is until
+// the reader says that it is done, whoever frees it meanwhile.
+func (s *subject) read(stop chan struct{}) {
+	r := s.domain.Register(s.cache.Name())
+	defer func() { _ = r.Close() }()
+	var found [8]struct {
+		p     unsafe.Pointer
+		stamp uint64
+	}
+	for round := 0; ; round++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		for i := range found {
+			f := &found[i]
+			if f.p = unsafe.Pointer(s.published[(round+i)%len(s.published)].Load()); f.p != nil {
+				f.stamp = stampIn(f.p)
+			}
+		}
+		if round%16 == 0 {
+			runtime.Gosched()
+		}
+		for _, f := range found {
+			if f.p != nil && !painted(f.p, s.size, f.stamp) {
+				s.faultf("%p, stamp %#x, changed under a reader", f.p, f.stamp)
+			}
+		}
+		r.Quiescent()
+		if round%64 == 0 {
+			r.Offline()
+			time.Sleep(100 * time.Microsecond)
+			r.Online()
+		}
+	}
+}
