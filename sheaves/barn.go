@@ -16,6 +16,7 @@ type barn struct {
 	full, empty list
 	waiting     *sheaf // oldest first, linked by next
 	last        *sheaf // youngest waiting
+	ready       list   // have waited; youngest first
 	_           [64]byte
 
 	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
@@ -27,10 +28,11 @@ type barn struct {
 	// tried and failing is no option.
 	parked atomic.Pointer[sheaf]
 
-	nrWaiting      atomic.Int32 // sheaves in parked and waiting
+	nrWaiting      atomic.Int32 // sheaves in parked, waiting and ready
 	waitingObjects atomic.Int64 // objects in them
 	armed          atomic.Bool  // a callback that will reap this barn is queued
-	reapReady      func()       // that callback, made once
+	reapExcess     func()       // that callback, made once
+	mark           rcu.Token    // youngest sheaf at the last takeStale, 0 none; Set.ticking
 }
 
 // tries bounds how often a holder of a stack's lock asks for the mutex, whose
@@ -179,25 +181,73 @@ func (b *barn) park(s *sheaf) {
 	}
 }
 
-// takeReady takes the oldest waiting sheaf whose grace period is over, or nil.
+// takeReady takes the sheaf whose grace period was the last to end, or returns nil.
+// The youngest is the one whose objects the caches may still hold; the oldest are
+// what a burst has left over, and takeStale's.
 func (b *barn) takeReady(d *rcu.Domain) *sheaf {
 	if b.nrWaiting.Load() == 0 {
 		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sortParked()
-	s := b.waiting
-	if s == nil || !d.Poll(s.token) {
-		return nil
-	}
-	if b.waiting = s.next; b.waiting == nil {
-		b.last = nil
-	}
-	s.next = nil
-	b.nrWaiting.Add(-1)
-	b.waitingObjects.Add(-int64(s.size))
+	b.sortReady(d)
+	s := b.ready.pop()
+	b.left(s)
 	return s
+}
+
+// takeStale takes all sheaves whose grace period is over and that were there at the
+// last call already, linked by next. One caller at a time (Set.ticking).
+func (b *barn) takeStale(d *rcu.Domain) (stale *sheaf) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sortReady(d)
+	// From its top on, ready grows older. Tokens wrap.
+	keep, at := 0, &b.ready.head
+	for *at != nil && (b.mark == 0 || int64(b.mark-(*at).token) < 0) {
+		at = &(*at).next
+		keep++
+	}
+	stale, *at = *at, nil
+	b.ready.n = keep
+	b.left(stale)
+	if b.last != nil {
+		b.mark = b.last.token
+	} else if b.ready.head != nil {
+		b.mark = b.ready.head.token
+	}
+	return stale
+}
+
+// takeAll takes all sheaves whose grace period is over, linked by next.
+func (b *barn) takeAll(d *rcu.Domain) (all *sheaf) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sortReady(d)
+	all, b.ready = b.ready.head, list{}
+	b.left(all)
+	return all
+}
+
+// left counts the sheaves from s on, linked by next, that leave ready. The caller
+// holds mu.
+func (b *barn) left(s *sheaf) {
+	for ; s != nil; s = s.next {
+		b.nrWaiting.Add(-1)
+		b.waitingObjects.Add(-int64(s.size))
+	}
+}
+
+// sortReady moves parked sheaves to waiting, and those whose grace period is over on
+// to ready. The caller holds mu.
+func (b *barn) sortReady(d *rcu.Domain) {
+	b.sortParked()
+	for s := b.waiting; s != nil && d.Poll(s.token); s = b.waiting {
+		if b.waiting = s.next; b.waiting == nil {
+			b.last = nil
+		}
+		b.ready.push(s)
+	}
 }
 
 // sortParked appends the parked sheaves to waiting in the order they were

@@ -29,7 +29,7 @@
 //
 // # Locks, outer to inner
 //
-//	flush mutex (Set.flushing)
+//	flush mutex (Set.flushing); Set.ticking, which is only tried
 //	  percpu.Stack lock, RCU: tried by operations, taken by flushes
 //	  percpu.Stack lock, Main: the same; the two are never held at once
 //	    barn mutex: under a stack's lock only tried

@@ -1,6 +1,7 @@
 package sheaves
 
 import (
+	"context"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -108,7 +109,8 @@ func (s *Set) Close() {
 	for cpu := range percpu.NumCPU() {
 		s.closeCPU(cpu)
 	}
-	s.Barrier()
+	// Without a deadline Barrier only fails when called from a callback.
+	_ = s.Barrier(context.Background())
 	s.shrinkBarns()
 	s.pool.close()
 }

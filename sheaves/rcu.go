@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
 )
 
 // FreeRCU is what percpu.Push falls back on for rcu_free: there is none yet, or obj
@@ -135,14 +136,18 @@ func (s *Set) submitCPU(cpu int, noBarn bool) {
 }
 
 // tick is the timer, half of Delay after the last one: it submits the rcu_free
-// sheaves that were there the last time already, and ends the grace periods that are
-// over. A CPU that fills its sheaves is thus never disturbed: taking its lock from
-// here would turn its FreeRCU away meanwhile. When nothing is left the timer stops,
-// until armTimer. timerArmed is cleared first, so that what comes while this runs is
-// either seen here or sets the timer anew; then two ticks overlap, hence the atomics
-// in seen.
+// sheaves that were there the last time already, and reaps the waiting ones that
+// nobody has wanted since the last time. A CPU that fills its sheaves is thus never
+// disturbed: taking its lock from here would turn its FreeRCU away meanwhile. When
+// nothing is left the timer stops, until armTimer. timerArmed is cleared first, so
+// that what comes while this runs is either seen here or sets the timer anew.
 func (s *Set) tick() {
 	s.timerArmed.Store(false)
+	if !s.ticking.TryLock() {
+		s.armTimer() // the last one is still at it, in a slow destructor
+		return
+	}
+	defer s.ticking.Unlock()
 	again := false
 	for cpu := range s.seen {
 		now := s.slots.Snapshot(cpu, percpu.RCU)
@@ -150,17 +155,16 @@ func (s *Set) tick() {
 		sheaf := now.Pushes - uint64(now.Size) + 1
 		switch {
 		case now.Size == 0:
-		case sheaf == s.seen[cpu].Load():
+		case sheaf == s.seen[cpu]:
 			s.submitCPU(cpu, false)
 		default:
-			s.seen[cpu].Store(sheaf)
+			s.seen[cpu] = sheaf
 			again = true
 		}
 	}
 	for i := range s.barns {
 		b := &s.barns[i]
-		for s.reapOne(b) {
-		}
+		s.reapAll(b, b.takeStale)
 		again = again || b.nrWaiting.Load() > 0
 	}
 	if again {
@@ -175,51 +179,62 @@ func (s *Set) armTimer() {
 	}
 }
 
-// arm makes sure that b's waiting sheaves are reaped although nobody may want them.
-// A few can wait for the timer; more than the barn would keep full are worth a
-// callback of their own, one at a time.
+// arm makes sure that b's waiting sheaves are reaped although nobody may want them:
+// by the timer, or beyond MaxWaiting by a callback, one at a time.
 func (s *Set) arm(b *barn) {
-	if int(b.nrWaiting.Load()) <= s.MaxFull {
+	if int(b.nrWaiting.Load()) <= s.MaxWaiting {
 		s.armTimer()
 	} else if b.armed.CompareAndSwap(false, true) {
-		s.Domain.DeferN(s.Capacity, b.reapReady)
+		s.Domain.DeferN(s.Capacity, b.reapExcess)
 	}
 }
 
-// reapAll is that callback. armed is cleared first, so that a sheaf parked while
+// reapExcess is that callback. armed is cleared first, so that a sheaf parked while
 // this runs is either reaped here or arms anew.
-func (s *Set) reapAll(b *barn) {
+func (s *Set) reapExcess(b *barn) {
 	b.armed.Store(false)
-	for s.reapOne(b) {
+	for int(b.nrWaiting.Load()) > s.MaxWaiting && s.reapOne(b) {
 	}
 	if b.nrWaiting.Load() > 0 {
 		s.arm(b)
 	}
 }
 
-// reapOne ends the oldest waiting sheaf's grace period if it is over, and reports
-// whether it was (kernel: rcu_free_sheaf).
+// reapOne ends a waiting sheaf's grace period if one's is over, and reports whether
+// it did (kernel: rcu_free_sheaf).
 func (s *Set) reapOne(b *barn) bool {
 	phase := s.expiring.enter()
 	defer s.expiring.leave(phase)
-	sh := s.expire(b)
+	sh := b.takeReady(s.Domain)
 	if sh == nil {
 		return false
 	}
+	s.expire(sh)
 	s.house(sh, b)
 	return true
 }
 
-// expire takes the oldest waiting sheaf whose grace period is over, if any, and has
-// destructors and free hooks run on its objects. The caller is within s.expiring, until
-// it has given the sheaf a place.
-func (s *Set) expire(b *barn) *sheaf {
-	sh := b.takeReady(s.Domain)
-	if sh != nil {
-		sh.check()
-		sh.size = uint32(s.Source.Expire(sh.objects()))
+// reapAll does so for all the sheaves that take takes.
+func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
+	if b.nrWaiting.Load() == 0 {
+		return
 	}
-	return sh
+	phase := s.expiring.enter()
+	defer s.expiring.leave(phase)
+	for sh := take(s.Domain); sh != nil; {
+		next := sh.next
+		s.expire(sh)
+		s.house(sh, b)
+		sh = next
+	}
+}
+
+// expire has destructors and free hooks run on the objects of a sheaf whose grace
+// period is over. From taking it off the barn until it has a place the caller is
+// within s.expiring.
+func (s *Set) expire(sh *sheaf) {
+	sh.check()
+	sh.size = uint32(s.Source.Expire(sh.objects()))
 }
 
 // house finds a place for an expired sheaf: in the barn it came from, as far as its
@@ -242,23 +257,25 @@ func (s *Set) house(sh *sheaf, b *barn) {
 	}
 }
 
-// expired is expire for a CPU that wants objects at once. The sheaf counts as if it
-// had gone through the barn.
+// expired takes and expires a sheaf for a CPU that wants objects at once. The sheaf
+// counts as if it had gone through the barn.
 func (s *Set) expired(b *barn) *sheaf {
 	if b.nrWaiting.Load() == 0 {
 		return nil
 	}
 	phase := s.expiring.enter()
 	defer s.expiring.leave(phase)
-	sh := s.expire(b)
-	if sh != nil && (sh.size == 0 || sh.noBarn) {
+	sh := b.takeReady(s.Domain)
+	if sh == nil {
+		return nil
+	}
+	s.expire(sh)
+	if sh.size == 0 || sh.noBarn {
 		s.house(sh, b)
 		return nil
 	}
-	if sh != nil {
-		s.count(BarnPut, 1)
-		s.count(BarnGet, 1)
-	}
+	s.count(BarnPut, 1)
+	s.count(BarnGet, 1)
 	return sh
 }
 
@@ -266,17 +283,19 @@ func (s *Set) expired(b *barn) *sheaf {
 // object accepted by FreeRCU before the call has been through Expire (kernel:
 // kvfree_rcu_barrier_on_cache). It must not be called from Expire or a callback of
 // the Domain, nor by an online reader.
-func (s *Set) Barrier() {
+func (s *Set) Barrier(ctx context.Context) error {
 	for cpu := range percpu.NumCPU() {
 		s.submitCPU(cpu, true)
 	}
-	// Without a deadline Synchronize only fails when called from a callback.
-	_ = s.Domain.Synchronize(context.Background())
+	if err := s.Domain.Synchronize(ctx); err != nil {
+		return err
+	}
+	// Once is enough, and others may submit faster than a loop would reap.
 	for i := range s.barns {
-		for s.reapOne(&s.barns[i]) {
-		}
+		s.reapAll(&s.barns[i], s.barns[i].takeAll)
 	}
 	s.expiring.wait()
+	return nil
 }
 
 // inFlight lets Barrier wait for those who took a sheaf from a barn and are still

@@ -33,12 +33,19 @@ type Config struct {
 	Delay time.Duration
 	// MaxFull and MaxEmpty limit a barn's sheaves; 0 means 10, as in the kernel.
 	MaxFull, MaxEmpty int
+	// MaxWaiting is how many sheaves a barn lets wait for CPUs to want them; 0 means
+	// 512. Where as many objects are allocated as are freed they go round through the
+	// grace period and never see a slab, which at 60 million objects a second and a
+	// grace period of a millisecond takes 1000 sheaves of 60.
+	MaxWaiting int
 }
 
 // DefaultDelay is how long a half-full rcu_free sheaf stays on its CPU. The kernel
 // has no such bound; 20 ms was what kfree_rcu's own batching used (KFREE_DRAIN_JIFFIES
 // before 5 s), long against a grace period and short against a person's patience.
 const DefaultDelay = 20 * time.Millisecond
+
+const defaultWaiting = 512
 
 // defaultSheaves is MAX_FULL_SHEAVES and MAX_EMPTY_SHEAVES.
 const defaultSheaves = 10
@@ -57,7 +64,8 @@ type Set struct {
 
 	timer      *time.Timer // runs tick
 	timerArmed atomic.Bool
-	seen       []atomic.Uint64 // by CPU: which rcu_free tick saw last; 0 none
+	ticking    sync.Mutex // only tried; guards seen and the barns' mark
+	seen       []uint64   // by CPU: which rcu_free tick saw last; 0 none
 	closed     atomic.Bool
 }
 
@@ -75,8 +83,11 @@ func New(cfg Config) (*Set, error) {
 	if cfg.MaxEmpty == 0 {
 		cfg.MaxEmpty = defaultSheaves
 	}
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = defaultWaiting
+	}
 	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), pool: pool{limit: cfg.Capacity},
-		seen: make([]atomic.Uint64, percpu.NumCPU())}
+		seen: make([]uint64, percpu.NumCPU())}
 	var err1, err2 error
 	s.slots, err1 = percpu.NewSlots()
 	s.counters, err2 = percpu.NewCounters(int(NumEvents))
@@ -85,7 +96,7 @@ func New(cfg Config) (*Set, error) {
 	}
 	for i := range s.barns {
 		b := &s.barns[i]
-		b.reapReady = func() { s.reapAll(b) }
+		b.reapExcess = func() { s.reapExcess(b) }
 	}
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()

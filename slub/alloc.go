@@ -61,8 +61,12 @@ func (c *Cache) localNode() int { return c.nodeOf[percpu.CPU()] }
 // AllocZero is Alloc with the object's Size bytes zeroed. On caches with a
 // constructor that undoes its work. (Kernel: kmem_cache_zalloc.)
 func (c *Cache) AllocZero() (unsafe.Pointer, error) {
-	p, err := c.Alloc()
-	if err == nil {
+	p, err := c.bare(c.slots)
+	switch {
+	case err != nil:
+	case c.wrapped():
+		c.allocated(p, true)
+	default:
 		mem.Zero(uintptr(p), c.config.Size)
 	}
 	return p, err
@@ -93,7 +97,7 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 		p, err = c.allocSlab(i, true)
 	}
 	if err == nil && c.wrapped() {
-		c.allocated(p)
+		c.allocated(p, false)
 	}
 	return p, err
 }

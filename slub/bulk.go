@@ -24,7 +24,7 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 	}
 	if c.wrapped() {
 		for _, p := range dst {
-			c.allocated(p)
+			c.allocated(p, false)
 		}
 	}
 	return nil

@@ -111,6 +111,9 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	return nil
 }
 
+// waitingBytes is how much a barn lets wait for a grace period to be allocated again.
+const waitingBytes = 16 << 20
+
 // buildSheaves makes the per-CPU sheaves and the operations on them. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
 func (c *Cache) buildSheaves(topology *numa.Topology) error {
@@ -126,6 +129,7 @@ func (c *Cache) buildSheaves(topology *numa.Topology) error {
 		c.slots = slots.Base()
 		return err
 	}
+	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
 	set, err := sheaves.New(sheaves.Config{
 		Own:       func(node int) uint32 { return c.id<<nodeBits | uint32(node) },
 		NodeOfCPU: func(cpu int) int { return c.nodeOf[cpu] },
@@ -133,8 +137,10 @@ func (c *Cache) buildSheaves(topology *numa.Topology) error {
 		NodeOf:    func(obj unsafe.Pointer) int { return c.slabs.arena.NodeIndex(uintptr(obj)) },
 		Source:    source{c},
 		Domain:    c.domain,
-		Capacity:  sheaves.Capacity(c.layout.slot, c.config.SheafCapacity),
-		Delay:     c.config.RCUDelay,
+		Capacity:  capacity,
+		// As many bytes as a burst may leave behind until the next timer.
+		MaxWaiting: max(16, waitingBytes/int(c.layout.slot)/capacity),
+		Delay:      c.config.RCUDelay,
 	})
 	if err != nil {
 		return err

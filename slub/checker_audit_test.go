@@ -38,6 +38,11 @@ func (s *subject) settle() {
 			s.cache.Free(unsafe.Pointer(p))
 		}
 	}
+}
+
+// quiet waits for those who are at work on their own: a timer or a callback may have
+// a sheaf in its hands, whose objects are nowhere then.
+func (s *subject) quiet() {
 	if err := s.cache.Barrier(context.Background()); err != nil {
 		s.faultf("Barrier: %v", err)
 	}
@@ -50,9 +55,10 @@ func (s *subject) equal(what string, got, want int64) {
 	}
 }
 
-// audit compares the cache's figures with the checker's, to the object, when nobody
-// is at work and out objects are out.
+// audit compares the cache's figures with the checker's, to the object, when no
+// worker is at work and out objects are out.
 func (s *subject) audit(out int64) {
+	s.quiet()
 	c, st := s.cache, s.cache.Stats()
 	event := func(e Event) int64 { return int64(st.Events[e]) }
 	taken := event(AllocFastpath) + event(AllocSlowpath) - c.counter(singleFailed) + c.counter(loaned)

@@ -143,22 +143,24 @@ func prefilled(w *worker, s *subject, i int) {
 		return
 	}
 	defer pre.Return()
-	for k := range w.rng.IntN(2 * n) {
+	promised := n
+	for range w.rng.IntN(2 * n) {
 		if pre.Len() == 0 && w.rng.IntN(4) == 0 {
 			n = 1 + w.rng.IntN(100)
 			if err := pre.Refill(n); err != nil {
 				w.missed(s, i, err)
-			} else if pre.Len() < n {
-				s.faultf("refilled to %d objects, got %d", n, pre.Len())
+			} else {
+				promised = n
 			}
 		}
 		p := pre.Alloc()
 		if p == nil {
-			if k < n || pre.Len() != 0 {
-				s.faultf("prefilled with %d, the %d. is missing, %d left", n, k+1, pre.Len())
+			if promised > 0 || pre.Len() != 0 {
+				s.faultf("an empty prefilled sheaf promises %d objects and shows %d", promised, pre.Len())
 			}
-			break
+			return
 		}
+		promised--
 		w.took(s, i, p)
 		if w.rng.IntN(2) == 0 {
 			w.keep(s, i, p)
@@ -167,6 +169,7 @@ func prefilled(w *worker, s *subject, i int) {
 		w.ops--
 		s.leave(p)
 		if pre.Free(p) {
+			promised++
 			w.count[i].taken-- // as if it had never left the sheaf
 		} else {
 			s.cache.Free(p)

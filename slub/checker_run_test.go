@@ -134,7 +134,7 @@ func TestCheckerFourNodes(t *testing.T) {
 func TestCheckerOtherEngines(t *testing.T) {
 	for _, engine := range []string{"trylock", "rseq", "rseq-abi0"} {
 		t.Run(engine, func(t *testing.T) {
-			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine, "SLUBD_STRESS_OPS=400000")
+			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine, "SLUBD_STRESS_OPS=100000")
 			if isChild {
 				plan{kinds: everyKind, percent: 100, menu: everyOp}.run(t)
 				return

@@ -21,10 +21,13 @@ func (c *Cache) Shrink() (slabs int) {
 
 // Barrier returns when every object given to FreeRCU before the call is free, its
 // destructor run. It must not be called by a registered reader that is online, nor
-// from RCUDtor or a hook. (Kernel: kvfree_rcu_barrier_on_cache.)
+// from RCUDtor or a hook. Errors: that of ctx; rcu.ErrInCallback. (Kernel:
+// kvfree_rcu_barrier_on_cache.)
 func (c *Cache) Barrier(ctx context.Context) error {
 	if c.sheaves != nil && !c.closed.Load() {
-		c.sheaves.Barrier()
+		if err := c.sheaves.Barrier(ctx); err != nil {
+			return fmt.Errorf("slub: cache %q: %w", c.name, err)
+		}
 	}
 	return c.barrierDeferred(ctx)
 }

@@ -94,7 +94,7 @@ func (c Config) Validate() error {
 	if c.Align != 0 && (!mem.IsPow2(c.Align) || c.Align > mem.PageSize) {
 		bad("alignment %d is no power of two up to %d", c.Align, mem.PageSize)
 	}
-	if off := c.FreePtrOffset; off.set && (off.n%freePtrSize != 0 || off.n+freePtrSize > mem.AlignUp(c.Size, freePtrSize)) {
+	if off := c.FreePtrOffset; off.set && (off.n%freePtrSize != 0 || off.n >= mem.AlignUp(c.Size, freePtrSize)) {
 		bad("free pointer offset %d: want a multiple of 8 with 8 bytes of the object's %d behind it", off.n, c.Size)
 	}
 	if c.SheafCapacity < 0 || c.SheafCapacity > percpu.MaxCap {

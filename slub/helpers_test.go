@@ -12,6 +12,9 @@ import (
 
 const mib = 1 << 20
 
+// smallArena is the config of an arena for tests that don't care.
+var smallArena = arena.Config{}
+
 // newArena makes an arena with a small range. It must be empty when the test ends:
 // every cache gave back every slab.
 func newArena(t testing.TB, cfg arena.Config) *arena.Arena {

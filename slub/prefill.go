@@ -57,7 +57,7 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
 	if p.cache.wrapped() {
 		for _, obj := range room[:p.n] {
-			p.cache.allocated(obj)
+			p.cache.allocated(obj, false)
 		}
 	}
 }
@@ -103,15 +103,19 @@ func (p *Prefilled) Free(obj unsafe.Pointer) bool {
 }
 
 // Refill makes sure of at least n objects, in a larger sheaf if need be. On error
-// the sheaf is as it was. Errors: ErrNoMemory, ErrClosed. (Kernel:
+// the sheaf is as it was. Errors: ErrNoMemory, ErrClosed; ErrConfig after Return. (Kernel:
 // kmem_cache_refill_sheaf.)
 func (p *Prefilled) Refill(n int) error {
 	if p.cache.closed.Load() {
 		return ErrClosed
 	}
+	if p.loan == (sheaves.Loan{}) {
+		return fmt.Errorf("%w: cache %q: the prefilled sheaf was returned", ErrConfig, p.cache.name)
+	}
 	p.settle()
 	loan, err := p.cache.sheaves.Refill(p.loan, n)
 	if err != nil {
+		p.adopt(loan) // the old one; its objects go out once more
 		return p.cache.prefillError(err)
 	}
 	p.adopt(loan)

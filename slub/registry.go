@@ -15,8 +15,8 @@ var caches registry
 
 type registry struct {
 	mu    sync.Mutex
-	byID  []*Cache        // index = number; nil before publish, after remove, and for 0
-	names map[string]bool // of caches that have a number and are not removed
+	byID  []*Cache          // index = number; nil before publish, after remove, and for 0
+	names map[string]*Cache // caches that have a number and are not removed
 }
 
 // maxCaches is what an owner word has room for: 31 bits less 8 for the node.
@@ -32,17 +32,17 @@ func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.names == nil {
-		r.names, r.byID = make(map[string]bool), make([]*Cache, 1)
+		r.names, r.byID = make(map[string]*Cache), make([]*Cache, 1)
 	}
 	if len(r.byID) == maxCaches {
 		return fmt.Errorf("slub: more than %d caches", maxCaches-1)
 	}
 	c.id = uint32(len(r.byID))
 	r.byID = append(r.byID, nil)
-	if r.names[c.name] {
+	if r.names[c.name] != nil {
 		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
 	}
-	r.names[c.name] = true
+	r.names[c.name] = c
 	return nil
 }
 
@@ -53,11 +53,14 @@ func (r *registry) publish(c *Cache) {
 	r.mu.Unlock()
 }
 
-// remove takes back reserve and publish.
+// remove takes back reserve and publish. The name may be another's when c is closed
+// a second time.
 func (r *registry) remove(c *Cache) {
 	r.mu.Lock()
 	r.byID[c.id] = nil
-	delete(r.names, c.name)
+	if r.names[c.name] == c {
+		delete(r.names, c.name)
+	}
 	r.mu.Unlock()
 }
 

@@ -28,20 +28,20 @@ func (c *Cache) wrap() {
 	c.pop = func(slots uintptr) (unsafe.Pointer, error) {
 		p, err := bare(slots)
 		if err == nil {
-			c.allocated(p)
+			c.allocated(p, false)
 		}
 		return p, err
 	}
 }
 
-// allocated is called on every object before the user gets it (kernel:
-// slab_post_alloc_hook).
-func (c *Cache) allocated(p unsafe.Pointer) {
+// allocated is called on every object before the user gets it, zeroed if he asked for
+// that (kernel: slab_post_alloc_hook).
+func (c *Cache) allocated(p unsafe.Pointer, zero bool) {
 	if sanitized {
 		acquireObject(p, c.layout)
 	}
 	switch {
-	case c.config.Flags&InitOnAlloc != 0:
+	case zero || c.config.Flags&InitOnAlloc != 0:
 		mem.Zero(uintptr(p), c.config.Size)
 	case c.config.Flags&InitOnFree != 0 && c.layout.fpInside():
 		// The rest is zero since the object was freed.

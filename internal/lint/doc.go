@@ -7,7 +7,9 @@
 //   - cgo, assembly, go:linkname and unsafe outside the places made for them;
 //   - a slub that links the Prometheus client;
 //   - files that are too long, not as gofmt writes them, carry to-do markers,
-//     or belong to a package without a comment.
+//     or belong to a package without a comment;
+//   - relative links of Markdown files that lead nowhere, and a program in
+//     README.md that is not the example that the tests run.
 //
 // The import graph, "a < b" meaning that b may import a, bottom first:
 //

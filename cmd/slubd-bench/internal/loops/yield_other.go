@@ -2,6 +2,11 @@
 
 package loops
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 func yield() { runtime.Gosched() }
+
+func pause(d time.Duration) { time.Sleep(d) }

@@ -1,0 +1,153 @@
+package slub
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"unsafe"
+)
+
+// Close says how many objects are out and where; they may be freed on any way after
+// that, and then it succeeds.
+func TestCloseReportsWhatIsOut(t *testing.T) {
+	for name, back := range backs {
+		t.Run(name, func(t *testing.T) {
+			c, err := New(newArena(t, smallArena), Config{Name: "leaky", Size: 64})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ps := take(t, c, 200)
+			freeAll(c, ps[3:])
+			for range 2 {
+				err = c.Close()
+				same(t, "Close", err, ErrBusy)
+				for _, want := range []string{`"leaky"`, "3 objects", fmt.Sprintf("%p", ps[0]), fmt.Sprintf("%p", ps[2])} {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("no word of %s in %v", want, err)
+					}
+				}
+			}
+			if !slices.Contains(slices.Collect(Caches()), c) {
+				t.Error("a cache with objects out has left the list")
+			}
+			back(c, ps[:3])
+			for range 2 {
+				same(t, "Close", c.Close(), nil)
+			}
+			if slices.Contains(slices.Collect(Caches()), c) {
+				t.Error("a closed cache is still listed")
+			}
+		})
+	}
+}
+
+func TestCloseListsAFew(t *testing.T) {
+	c, err := New(newArena(t, smallArena), Config{Size: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := take(t, c, 100)
+	err = c.Close()
+	if n := strings.Count(err.Error(), "0x"); n != maxListed || !strings.Contains(err.Error(), "100 objects") {
+		t.Errorf("%d addresses in %v", n, err)
+	}
+	freeAll(c, ps)
+	same(t, "Close", c.Close(), nil)
+}
+
+func TestClosedCache(t *testing.T) {
+	c := open(t, nil, Config{Size: 64})
+	freeAll(c, take(t, c, 100))
+	same(t, "Close", c.Close(), nil)
+	_, err := c.Alloc()
+	same(t, "Alloc", err, ErrClosed)
+	_, err = c.AllocZero()
+	same(t, "AllocZero", err, ErrClosed)
+	_, err = c.AllocNode(c.nodeAt(0))
+	same(t, "AllocNode", err, ErrClosed)
+	_, err = c.Prefill(1)
+	same(t, "Prefill", err, ErrClosed)
+	same(t, "AllocBulk", c.AllocBulk(make([]unsafe.Pointer, 3)), ErrClosed)
+	if n := c.Shrink(); n != 0 {
+		t.Errorf("%d slabs left", n)
+	}
+	same(t, "Close of nil", (*Cache)(nil).Close(), nil)
+	same(t, "Close of no Typed", (*Typed[int])(nil).Close(), nil)
+}
+
+// A prefilled sheaf outlives Close: its objects are out until it is returned.
+func TestCloseWithAPrefilledSheaf(t *testing.T) {
+	c := open(t, nil, Config{Size: 64})
+	pre, err := c.Prefill(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "Close", c.Close(), ErrBusy)
+	p := pre.Alloc()
+	same(t, "Refill", pre.Refill(100), ErrClosed)
+	c.Free(p)
+	pre.Return()
+	same(t, "Close", c.Close(), nil)
+}
+
+// Names are unique among the open caches, whichever of them are closed, and how often.
+func TestNamesAreUnique(t *testing.T) {
+	a := newArena(t, smallArena)
+	first := open(t, a, Config{Name: "twin", Size: 64})
+	second := open(t, a, Config{Name: "twin", Size: 64})
+	if first.Name() != "twin" || !strings.HasPrefix(second.Name(), "twin#") {
+		t.Errorf("named %q and %q", first.Name(), second.Name())
+	}
+	same(t, "Close", first.Close(), nil)
+	third := open(t, a, Config{Name: "twin", Size: 64})
+	same(t, "second Close of the first", first.Close(), nil)
+	fourth := open(t, a, Config{Name: "twin", Size: 64})
+	if third.Name() != "twin" || fourth.Name() == "twin" {
+		t.Errorf("named %q and %q", third.Name(), fourth.Name())
+	}
+	if c := open(t, a, Config{Size: 48}); !strings.HasPrefix(c.Name(), "size-48") {
+		t.Errorf("a cache without a name is %q", c.Name())
+	}
+}
+
+// Caches come and go beside each other, in one arena, while somebody lists them.
+func TestCachesComeAndGo(t *testing.T) {
+	a := newArena(t, smallArena)
+	var working sync.WaitGroup
+	for i := range 4 {
+		working.Go(func() {
+			for range 20 {
+				c, err := New(a, Config{Name: "passing", Size: uintptr(40 + 100*i)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var ps []unsafe.Pointer
+				for range 50 {
+					p, err := c.Alloc()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					ps = append(ps, p)
+				}
+				for k, p := range ps {
+					if k%2 == 0 {
+						c.Free(p)
+					} else {
+						c.FreeRCU(p)
+					}
+				}
+				for other := range Caches() {
+					_ = other.Stats()
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	working.Wait()
+}

@@ -1,0 +1,116 @@
+package slub
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+)
+
+// holding is a type with T somewhere inside.
+type holding[T any] struct {
+	n     int
+	inner struct {
+		_    [0]func() // no element, no pointer
+		list [3]struct{ field T }
+	}
+}
+
+func pointered[T any](t *testing.T, kind string) {
+	t.Helper()
+	_, err := NewTyped[holding[T]](nil, Config{})
+	same(t, "NewTyped", err, ErrGoPointers)
+	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), "is a "+kind)) {
+		t.Errorf("of a %s: %v", kind, err)
+	}
+	if _, err := NewTyped[T](nil, Config{}); err == nil {
+		t.Errorf("a plain %s is accepted", kind)
+	}
+}
+
+// Every kind of Go pointer is pointered, with the path to it.
+func TestTypedRefusesGoPointers(t *testing.T) {
+	pointered[*int](t, "ptr")
+	pointered[unsafe.Pointer](t, "unsafe.Pointer")
+	pointered[string](t, "string")
+	pointered[[]byte](t, "slice")
+	pointered[map[int]int](t, "map")
+	pointered[chan int](t, "chan")
+	pointered[func()](t, "func")
+	pointered[any](t, "interface")
+	pointered[error](t, "interface")
+	_, err := NewTyped[struct{ v atomic.Pointer[int] }](nil, Config{})
+	same(t, "NewTyped of an atomic pointer", err, ErrGoPointers)
+	_, err = NewTyped[struct{}](nil, Config{})
+	same(t, "NewTyped of nothing", err, ErrConfig)
+}
+
+type point struct {
+	x, y  int64
+	label [5]byte
+	next  Ref[point]
+	mu    sync.Mutex
+	word  uintptr
+	z     complex128
+}
+
+func TestTyped(t *testing.T) {
+	a := newArena(t, smallArena)
+	typed, err := NewTyped[point](a, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := typed.Cache()
+	if s := c.Stats(); s.Size != unsafe.Sizeof(point{}) || s.Align < unsafe.Alignof(point{}) || c.Name() != "slub.point" {
+		t.Errorf("%q of %d bytes aligned to %d", c.Name(), s.Size, s.Align)
+	}
+	var head Ref[point]
+	if !head.IsNil() || head.Ptr() != nil || !typed.Ref(nil).IsNil() {
+		t.Error("the zero Ref is not nil")
+	}
+	for i := range 100 {
+		p, err := typed.AllocZero()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.x != 0 || p.next != head && !p.next.IsNil() {
+			t.Fatalf("%+v is not zero", p.label)
+		}
+		p.x, p.next = int64(i), head
+		head = typed.Ref(p)
+	}
+	for i := 99; !head.IsNil(); i-- {
+		p := head.Ptr()
+		if p.x != int64(i) || RefOf(p) != head {
+			t.Fatalf("element %d reads %d", i, p.x)
+		}
+		if head = p.next; i%2 == 0 {
+			typed.Free(p)
+		} else {
+			typed.FreeRCU(p)
+		}
+	}
+	p, err := typed.Alloc()
+	if err != nil || uintptr(unsafe.Pointer(p))%unsafe.Alignof(*p) != 0 {
+		t.Errorf("%p, %v", p, err)
+	}
+	typed.Free(p)
+	same(t, "Close", typed.Close(), nil)
+}
+
+func TestTypedConfig(t *testing.T) {
+	a := newArena(t, smallArena)
+	for _, bad := range []Config{{Size: 7}, {Align: 4}, {SheafCapacity: -1}} {
+		_, err := NewTyped[[2]uint64](a, bad)
+		same(t, "NewTyped", err, ErrConfig)
+	}
+	typed, err := NewTyped[[2]uint64](a, Config{Size: 100, Align: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer typed.Close()
+	if s := typed.Cache().Stats(); s.SlotSize != 128 || !strings.HasPrefix(s.Name, "size-100") {
+		t.Errorf("%q, slots of %d bytes", s.Name, s.SlotSize)
+	}
+}
