@@ -9,7 +9,7 @@
 //	FreeRCU -> rcu_free -> barn (waiting, one grace period) -> Source.Expire -> barn (full)
 //
 // It knows neither slabs nor pages: what lies below is a Source. The operations
-// that main can answer are percpu.Pop and percpu.Push and don't come here; this
+// that main can answer are percpu.Pop and percpu.Free and don't come here; this
 // package is what they fall back on (kernel 7.x, mm/slub.c: __pcs_replace_empty_main,
 // __pcs_replace_full_main, __kfree_rcu_sheaf and around them).
 //

@@ -6,7 +6,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// Free is what percpu.Push falls back on for an object of the calling CPU's node:
+// Free is what percpu.Free falls back on for an object of the calling CPU's node:
 // it finds main a sheaf with room and puts obj there. False means that the caller
 // frees obj to its slab.
 func (s *Set) Free(obj unsafe.Pointer, own uint32) bool {

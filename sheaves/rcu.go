@@ -11,7 +11,7 @@ import (
 	"github.com/slubd/slubd/rcu"
 )
 
-// FreeRCU is what percpu.Push falls back on for rcu_free: there is none yet, or obj
+// FreeRCU is what percpu.Free falls back on for rcu_free: there is none yet, or obj
 // is the one that fills it. False means that the caller finds obj another way to
 // wait (kernel: __kfree_rcu_sheaf).
 //

@@ -113,7 +113,7 @@ func New(cfg Config) (*Set, error) {
 	return s, nil
 }
 
-// Slots returns the stacks that percpu.Pop and percpu.Push work on.
+// Slots returns the stacks that percpu.Pop and percpu.Free work on.
 func (s *Set) Slots() percpu.Slots { return s.slots }
 
 // Capacity returns the kernel's automatic sheaf capacity for objects of size bytes,

@@ -1,10 +1,6 @@
 package slub
 
-import (
-	"unsafe"
-
-	"github.com/slubd/slubd/internal/mem"
-)
+import "unsafe"
 
 // AllocBulk fills dst with objects, or leaves it nil and returns an error. What the
 // sheaves can't give comes straight from slabs. Errors as Alloc. (Kernel:
@@ -58,9 +54,9 @@ func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
 func (c *Cache) partition(ps []unsafe.Pointer, own uint32) (left []unsafe.Pointer, local int) {
 	// ps[:local] are local, ps[local:end] unseen, ps[end:] remote.
 	end := len(ps)
-	for local = c.localPrefix(ps, own); local < end; {
+	for local = c.filter.Prefix(ps, own); local < end; {
 		p := ps[local]
-		word := c.ownerOf(p)
+		word := c.filter.Owner(p)
 		if word != own {
 			word = c.verify(p)
 		}
@@ -79,18 +75,4 @@ func (c *Cache) partition(ps []unsafe.Pointer, own uint32) (left []unsafe.Pointe
 		ps = ps[:last]
 	}
 	return ps, local
-}
-
-// localPrefix returns how many objects at the front are of owner own and need no
-// hook: nearly always all of them. It is ownerOf with the cache's words in registers.
-func (c *Cache) localPrefix(ps []unsafe.Pointer, own uint32) int {
-	base, pages, mask, magic, limit, owners := c.base, c.pages, c.mask, c.magic, c.limit, c.owners
-	for i, p := range ps {
-		off := uintptr(p) - base
-		page := off >> mem.PageShift
-		if page >= pages || uint64(off&mask)*magic >= limit || *(*uint32)(unsafe.Add(owners, page*4)) != own {
-			return i
-		}
-	}
-	return len(ps)
 }

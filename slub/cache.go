@@ -19,17 +19,13 @@ import (
 // may be called by any goroutine at any time, but for Close, which must come after
 // the last use.
 type Cache struct {
-	// What the fast paths of Alloc and Free read, constant after New.
-	base    uintptr        // of the arena's range
-	pages   uintptr        // of the range; 0 where Free must look closer
-	owners  unsafe.Pointer // owner word of every page
-	mask    uintptr        // bytes of a slab - 1
-	magic   uint64         // see startsObject, as for limit
-	limit   uint64
-	slots   uintptr // the per-CPU stacks
-	pop     percpu.Pop
-	push    percpu.Push
-	pushRCU percpu.Push
+	// What Alloc and Free read, constant after New.
+	filter    percpu.Filter // Free
+	slots     uintptr       // Alloc: the per-CPU stacks
+	pop       percpu.Pop
+	free      percpu.Free
+	freeRCU   percpu.Free
+	filterRCU percpu.Filter
 
 	name    string
 	id      uint32
@@ -98,14 +94,16 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	slabs.newSlab, slabs.corrupt = c.initSlab(), c.reportCorrupt
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)
 
-	c.base, c.owners = a.Base(), a.Owners()
-	c.pages = uintptr(a.Pages())
-	c.mask = mem.PageSize<<order - 1
-	c.magic, c.limit = divider(c.layout.slot, c.perSlab)
-
-	if err := c.buildSheaves(a.Topology()); err != nil {
+	stacks, err := c.buildSheaves(a.Topology())
+	if err != nil {
 		return err
 	}
+	c.slots = stacks.Base()
+	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
+	if c.wrapped() {
+		filter = filter.Nothing()
+	}
+	c.filter, c.filterRCU = filter.Serve(stacks, percpu.Main), filter.Serve(stacks, percpu.RCU)
 	c.bare = c.pop
 	c.wrap()
 	return nil
@@ -116,18 +114,16 @@ const waitingBytes = 16 << 20
 
 // buildSheaves makes the per-CPU sheaves and the operations on them. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
-func (c *Cache) buildSheaves(topology *numa.Topology) error {
+func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 	c.pop = percpu.NewPop(c.allocSlow)
-	c.push = percpu.NewPush(c.freeSlow)
-	c.pushRCU = percpu.NewPush(c.freeRCUSlow)
+	c.free = percpu.NewFree(c.freeSlow)
+	c.freeRCU = percpu.NewFree(c.freeRCUSlow)
 	c.nodeOf = make([]int, percpu.NumCPU())
 	for cpu := range c.nodeOf {
 		c.nodeOf[cpu] = max(0, topology.Index(topology.LocalNode(cpu)))
 	}
 	if c.config.Flags&NoSheaves != 0 {
-		slots, err := percpu.NewSlots()
-		c.slots = slots.Base()
-		return err
+		return percpu.NewSlots()
 	}
 	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
 	set, err := sheaves.New(sheaves.Config{
@@ -143,10 +139,10 @@ func (c *Cache) buildSheaves(topology *numa.Topology) error {
 		Delay:      c.config.RCUDelay,
 	})
 	if err != nil {
-		return err
+		return percpu.Slots{}, err
 	}
-	c.sheaves, c.slots = set, set.Slots().Base()
-	return nil
+	c.sheaves = set
+	return set.Slots(), nil
 }
 
 // initSlab returns what prepares a new slab: constructors, then the hook.

@@ -109,16 +109,3 @@ func TestObjectsTooLargeWithTheirLink(t *testing.T) {
 	_, err := New(newArena(t, smallArena), Config{Size: 4 * mib, Ctor: func(unsafe.Pointer) {}})
 	same(t, "New", err, ErrConfig)
 }
-
-// startsObject decides by one multiplication what a division would say.
-func TestStartsObject(t *testing.T) {
-	for slot := uintptr(8); slot <= 4096; slot += 8 {
-		c := Cache{perSlab: int(mem.PageSize << slabOrder(slot, 2) / slot)}
-		c.magic, c.limit = divider(slot, c.perSlab)
-		for off := range uintptr(mem.PageSize) << slabOrder(slot, 2) {
-			if want := off%slot == 0 && off/slot < uintptr(c.perSlab); c.startsObject(off) != want {
-				t.Fatalf("slots of %d bytes: offset %d: %v", slot, off, !want)
-			}
-		}
-	}
-}

@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
@@ -14,32 +13,7 @@ import (
 // Every call checks that p is the start of an object of this cache. A pointer that
 // isn't is reported to Hooks.Report, or by a panic with a *hooks.Report, and left
 // alone. (Kernel: kmem_cache_free.)
-func (c *Cache) Free(p unsafe.Pointer) { c.push(c.slots, p, c.ownerOf(p)) }
-
-// ownerOf returns the owner word of p's page if p is where an object of this
-// cache could start, else 0, which no CPU's stack accepts. The stack compares the
-// word with its own, and so checks cache and node in one.
-func (c *Cache) ownerOf(p unsafe.Pointer) uint32 {
-	off := uintptr(p) - c.base
-	if page := off >> mem.PageShift; page < c.pages && c.startsObject(off&c.mask) {
-		return *(*uint32)(unsafe.Add(c.owners, page*4))
-	}
-	return 0
-}
-
-// startsObject reports whether an object starts off bytes into a slab, in one
-// multiplication (after Lemire, Kaser and Kurz, "Faster remainder by direct
-// computation", 2019). With magic = ceil(2^64/slot) the product wraps to k*r for
-// off = k*slot, where r = magic*slot - 2^64 < slot, and to at least magic for all
-// others. limit is perSlab*r, so that the unused bytes at the slab's end fail too; for
-// powers of two r is 0 and there are none.
-func (c *Cache) startsObject(off uintptr) bool { return uint64(off)*c.magic < c.limit }
-
-// divider computes magic and limit.
-func divider(slot uintptr, perSlab int) (magic, limit uint64) {
-	magic = math.MaxUint64/uint64(slot) + 1
-	return magic, max(1, uint64(perSlab)*(magic*uint64(slot)))
-}
+func (c *Cache) Free(p unsafe.Pointer) { c.free(&c.filter, p) }
 
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the
 // object belongs to another node or to a slab of lower order, or p is not ours.

@@ -23,7 +23,6 @@ func (c *Cache) wrap() {
 	if !c.wrapped() {
 		return
 	}
-	c.pages = 0
 	bare := c.bare
 	c.pop = func(slots uintptr) (unsafe.Pointer, error) {
 		p, err := bare(slots)

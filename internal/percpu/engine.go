@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
 )
 
 // A Pop takes the top object of the calling CPU's stack, slots being the address
@@ -12,9 +15,13 @@ import (
 // is empty, held or closed, the function given to NewPop answers in its place.
 type Pop func(slots uintptr) (unsafe.Pointer, error)
 
-// A Push puts p on the calling CPU's stack if own is the stack's owner word, or
-// passes the whole call to the function given to NewPush.
-type Push func(slots uintptr, p unsafe.Pointer, own uint32)
+// A Free puts p on the calling CPU's stack if f finds that its owner word is the
+// stack's, and else leaves it to the function given to NewFree.
+type Free func(f *Filter, p unsafe.Pointer)
+
+// A Refused is told what Free could not place: the slots and the owner word that f
+// gave, 0 for none.
+type Refused func(slots uintptr, p unsafe.Pointer, own uint32)
 
 // engine is what the two engines differ in.
 type engine struct {
@@ -23,7 +30,7 @@ type engine struct {
 	fence   func(cpu int)           // LockCPU's second half
 	cpu     func() int              // a hint at the calling CPU; may be negative
 	newPop  func(slow Pop) Pop
-	newPush func(slow Push) Push
+	newFree func(slow Refused) Free
 }
 
 // current is the engine of this process, why why it isn't the best one.
@@ -40,8 +47,8 @@ func Reason() string { return why }
 // called without the stack's lock, on the caller's goroutine.
 func NewPop(slow Pop) Pop { return current.newPop(slow) }
 
-// NewPush returns a Push, with slow as for NewPop.
-func NewPush(slow Push) Push { return current.newPush(slow) }
+// NewFree returns a Free, with slow as for NewPop.
+func NewFree(slow Refused) Free { return current.newFree(slow) }
 
 // CPU returns the number of a CPU that the caller ran on just now, between 0 and
 // NumCPU()-1. It may have moved since.
@@ -92,50 +99,63 @@ func selfTest(e engine) (err error) {
 	if err != nil {
 		return err
 	}
+	page, err := Reserve(mem.PageSize)
+	if err != nil {
+		return err
+	}
+	const own, slot = 7, 1344 // three objects to a page, and room that is none
 	var array [2]unsafe.Pointer
-	var objects [3]uint64
-	const own = 7
+	owners := [1]uint32{own}
 	for cpu := range NumCPU() {
 		slots.Stack(cpu, RCU).Install(uintptr(unsafe.Pointer(&array)), 0, len(array), own)
 	}
-	base := slots.Base() + uintptr(RCU)
+	f := NewFilter(page, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
+	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(page + i*slot) }
 	errEmpty := errors.New("empty")
 	var asked uintptr
-	var refused []unsafe.Pointer
+	type refusal struct {
+		p   unsafe.Pointer
+		own uint32
+	}
+	var refused []refusal
 	pop := e.newPop(func(slots uintptr) (unsafe.Pointer, error) { asked = slots; return nil, errEmpty })
-	push := e.newPush(func(slots uintptr, p unsafe.Pointer, own uint32) {
-		if asked = slots; own == 7 || own == 8 {
-			refused = append(refused, p)
-		}
+	free := e.newFree(func(slots uintptr, p unsafe.Pointer, own uint32) {
+		asked = slots
+		refused = append(refused, refusal{p, own})
 	})
 	// Alone on the slots, so that one array can stand on every CPU's stack and a
 	// migration between two operations is the only thing that can disturb.
 	for range 16 {
 		cpu := e.cpu()
 		refused, asked = nil, 0
-		p0, err0 := pop(base)
+		p0, err0 := pop(f.slots)
 		askedByPop := asked
-		push(base, unsafe.Pointer(&objects[0]), own+1)
-		push(base, unsafe.Pointer(&objects[0]), own)
-		push(base, unsafe.Pointer(&objects[1]), own)
-		push(base, unsafe.Pointer(&objects[2]), own)
-		p1, err1 := pop(base)
-		p2, err2 := pop(base)
+		owners[0] = own + 1
+		free(&f, object(0))
+		owners[0] = own
+		free(&f, mem.Ptr(page+1))
+		free(&f, object(3))
+		free(&f, object(0))
+		free(&f, object(1))
+		free(&f, object(2))
+		p1, err1 := pop(f.slots)
+		p2, err2 := pop(f.slots)
 		if e.cpu() != cpu {
 			for cpu := range NumCPU() {
 				slots.Stack(cpu, RCU).SetSize(0)
 			}
 			continue
 		}
+		want := []refusal{{object(0), own + 1}, {mem.Ptr(page + 1), 0}, {object(3), 0}, {object(2), own}}
 		switch {
-		case p0 != nil || err0 != errEmpty || askedByPop != base || asked != base:
+		case p0 != nil || err0 != errEmpty || askedByPop != f.slots || asked != f.slots:
 			return errors.New("self-test: an empty stack didn't ask the slow path")
-		case len(refused) != 2 || refused[0] != unsafe.Pointer(&objects[0]) || refused[1] != unsafe.Pointer(&objects[2]):
-			return errors.New("self-test: push took a stranger or more than fits")
-		case p1 != unsafe.Pointer(&objects[1]) || p2 != unsafe.Pointer(&objects[0]) || err1 != nil || err2 != nil:
-			return errors.New("self-test: pop returned something else than was pushed")
+		case !slices.Equal(refused, want):
+			return errors.New("self-test: free took a stranger or more than fits")
+		case p1 != object(1) || p2 != object(0) || err1 != nil || err2 != nil:
+			return errors.New("self-test: pop returned something else than was freed")
 		}
-		return selfTestLock(e, slots, base)
+		return selfTestLock(e, slots, f.slots)
 	}
 	return errors.New("self-test: no quiet moment on one CPU")
 }

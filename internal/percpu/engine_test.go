@@ -26,16 +26,21 @@ func TestOperations(t *testing.T) {
 				slowPops++
 				return nil, nil
 			})
-			push := NewPush(func(_ uintptr, p unsafe.Pointer, own uint32) { refused = append(refused, p) })
-			base := slots.Base() + uintptr(k)
-			push(base, object(99), testOwn+1)
+			free := NewFree(func(base uintptr, p unsafe.Pointer, _ uint32) {
+				if base != slots.Base()+uintptr(k) {
+					t.Errorf("slow free was given %#x", base)
+				}
+				refused = append(refused, p)
+			})
+			base, ours := slots.Base()+uintptr(k), filter(slots, k, testOwn)
+			free(filter(slots, k, testOwn+1), object(99))
 			if len(refused) != 1 || refused[0] != object(99) {
 				t.Fatalf("a stranger's object was taken: %v", refused)
 			}
 			want := 4 * NumCPU()
 			seen := map[unsafe.Pointer]bool{}
 			for i := 0; i < 1000 && total(slots, k).Size < want; i++ {
-				push(base, object(i), testOwn)
+				free(ours, object(i))
 			}
 			for i := 0; i < 1000 && total(slots, k).Size > 0; i++ {
 				if p, _ := pop(base); p != nil {
@@ -72,11 +77,11 @@ func TestHeldStackRefuses(t *testing.T) {
 		}
 		slow := 0
 		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })
-		push := NewPush(func(uintptr, unsafe.Pointer, uint32) { slow++ })
+		free := NewFree(func(uintptr, unsafe.Pointer, uint32) { slow++ })
 		if p, _ := pop(slots.Base()); p != nil {
 			t.Error("popped from a held stack")
 		}
-		push(slots.Base(), object(77), testOwn)
+		free(filter(slots, Main, testOwn), object(77))
 		if slow != 2 {
 			t.Errorf("%d of 2 operations took the slow path", slow)
 		}
@@ -126,7 +131,7 @@ func TestZeroedSlotsRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		slow := 0
-		NewPush(func(uintptr, unsafe.Pointer, uint32) { slow++ })(slots.Base(), object(1), 0)
+		NewFree(func(uintptr, unsafe.Pointer, uint32) { slow++ })(filter(slots, Main, 0), object(1))
 		NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })(slots.Base())
 		if slow != 2 {
 			t.Errorf("%d of 2 operations on zeroed slots took the slow path", slow)
@@ -138,9 +143,9 @@ func TestNoGoAllocation(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
 		slots := arrays(t, Main, 60)
 		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
-		push := NewPush(func(uintptr, unsafe.Pointer, uint32) {})
+		free, ours := NewFree(func(uintptr, unsafe.Pointer, uint32) {}), filter(slots, Main, testOwn)
 		if n := testing.AllocsPerRun(1000, func() {
-			push(slots.Base(), object(1), testOwn)
+			free(ours, object(1))
 			pop(slots.Base())
 		}); n != 0 {
 			t.Errorf("a pair makes %v allocations", n)
@@ -180,15 +185,19 @@ func TestSelfTestRejects(t *testing.T) {
 				return good.newPop(func(uintptr) (unsafe.Pointer, error) { return nil, errors.New("other") })
 			}
 		},
-		"push ignores the owner": func(e *engine) {
-			e.newPush = func(slow Push) Push {
-				push := good.newPush(slow)
-				return func(s uintptr, p unsafe.Pointer, _ uint32) { push(s, p, 7) }
+		"free ignores the owner": func(e *engine) {
+			e.newFree = func(Refused) Free {
+				return good.newFree(func(uintptr, unsafe.Pointer, uint32) {})
 			}
 		},
-		"push mangles its slow call": func(e *engine) {
-			e.newPush = func(slow Push) Push {
-				return good.newPush(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s+8, p, own) })
+		"free mangles its slow call": func(e *engine) {
+			e.newFree = func(slow Refused) Free {
+				return good.newFree(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s, p, own+1) })
+			}
+		},
+		"free takes the wrong slots": func(e *engine) {
+			e.newFree = func(slow Refused) Free {
+				return good.newFree(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s+8, p, own) })
 			}
 		},
 		"lock always succeeds": func(e *engine) { e.lock = func(uintptr) int { return 0 } },

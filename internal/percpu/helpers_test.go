@@ -51,10 +51,26 @@ func offHeap(t *testing.T, n uintptr) uintptr {
 	return addr
 }
 
-// object makes a recognisable pointer without memory behind it.
-func object(i int) unsafe.Pointer { return mem.Ptr(uintptr(0x7000_0000_0000 + i*64)) }
+// Objects are recognisable addresses without memory behind them: 64 bytes apart in a
+// range of testPages.
+const (
+	testBase  = 0x7000_0000_0000
+	testPages = 4096
+)
 
-func index(p unsafe.Pointer) int { return int(uintptr(p)-0x7000_0000_0000) / 64 }
+func object(i int) unsafe.Pointer { return mem.Ptr(uintptr(testBase + i*64)) }
+
+func index(p unsafe.Pointer) int { return int(uintptr(p)-testBase) / 64 }
+
+// filter finds the owner word own for every object.
+func filter(s Slots, k Kind, own uint32) *Filter {
+	owners := make([]uint32, testPages)
+	for i := range owners {
+		owners[i] = own
+	}
+	f := NewFilter(testBase, testPages, unsafe.Pointer(&owners[0]), 64, 64, 0).Serve(s, k)
+	return &f
+}
 
 // total sums all CPUs' snapshots.
 func total(s Slots, k Kind) (c Counts) {

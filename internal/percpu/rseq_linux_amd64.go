@@ -18,7 +18,7 @@ func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
 func lockStack(slots uintptr) int
 func rseqCPU() int
 
-// sectionCode stores the addresses of popRegister, pushRegister, popStack,
+// sectionCode stores the addresses of popRegister, freeRegister, popStack,
 // pushStack and lockStack.
 //
 //go:noescape
@@ -43,7 +43,7 @@ func newRseq() (engine, error) {
 		fence:   restartCPU,
 		cpu:     rseqCPU,
 		newPop:  newPopStack,
-		newPush: newPushStack,
+		newFree: newFreeStack,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
@@ -56,7 +56,7 @@ func newRseq() (engine, error) {
 // which halves a pair's memory traffic. The ABI is internal to Go, hence the
 // self-test that decides whether it is used, and newPopStack beside it.
 func withRegisters(e engine) engine {
-	e.newPop, e.newPush = newPopRegister, newPushRegister
+	e.newPop, e.newFree = newPopRegister, newFreeRegister
 	return e
 }
 
@@ -67,9 +67,9 @@ type popValue struct {
 	slow Pop
 }
 
-type pushValue struct {
+type freeValue struct {
 	code uintptr
-	slow Push
+	slow Refused
 }
 
 func newPopRegister(slow Pop) Pop {
@@ -77,9 +77,9 @@ func newPopRegister(slow Pop) Pop {
 	return *(*Pop)(unsafe.Pointer(&v))
 }
 
-func newPushRegister(slow Push) Push {
-	v := &pushValue{codes()[1], slow}
-	return *(*Push)(unsafe.Pointer(&v))
+func newFreeRegister(slow Refused) Free {
+	v := &freeValue{codes()[1], slow}
+	return *(*Free)(unsafe.Pointer(&v))
 }
 
 func newPopStack(slow Pop) Pop {
@@ -91,10 +91,10 @@ func newPopStack(slow Pop) Pop {
 	}
 }
 
-func newPushStack(slow Push) Push {
-	return func(slots uintptr, p unsafe.Pointer, own uint32) {
-		if !pushStack(slots, p, own) {
-			slow(slots, p, own)
+func newFreeStack(slow Refused) Free {
+	return func(f *Filter, p unsafe.Pointer) {
+		if own := f.Owner(p); !pushStack(f.slots, p, own) {
+			slow(f.slots, p, own)
 		}
 	}
 }

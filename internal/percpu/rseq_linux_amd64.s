@@ -13,6 +13,9 @@
 // assembler can't put into DATA. findSection reads them off the code itself: the
 // arming instruction, the commit mark and the signature must each occur once.
 //
+// The Filter's words: 0 base, 8 pages, 16 owners, 24 mask, 32 magic, 40 limit,
+// 48 slots.
+//
 // Registers: R8 offset of struct rseq from the thread pointer, R9 descriptor,
 // R10 scratch (CPU, then size), R11 scratch, R12 the CPU's stack, SI header.
 // R14 (g) and X15 (zero) of Go's register ABI are never touched.
@@ -58,6 +61,25 @@
 	ADDQ $0xffff, SI; \
 	MOVQ SI, 0(R12)
 
+// FIND_OWNER is Filter.Owner: AX filter, BX object; CX becomes the owner word or 0,
+// DI the slots. It comes before the sequence, for nothing in it depends on the CPU.
+#define FIND_OWNER \
+	MOVQ 48(AX), DI; \
+	XORL CX, CX; \
+	MOVQ BX, R10; \
+	SUBQ 0(AX), R10; \
+	MOVQ R10, R11; \
+	SHRQ $12, R10; \
+	CMPQ R10, 8(AX); \
+	JAE  found; \
+	ANDQ 24(AX), R11; \
+	IMULQ 32(AX), R11; \
+	CMPQ R11, 40(AX); \
+	JAE  found; \
+	MOVQ 16(AX), R11; \
+	MOVL (R11)(R10*4), CX; \
+found:
+
 // PUSH_BODY puts BX on the stack of slots DI if its owner word is CX.
 #define PUSH_BODY \
 	ARM; \
@@ -99,12 +121,13 @@ slow:
 	JMP  start
 	END
 
-// pushRegister is the code of a Push: func(slots uintptr, p unsafe.Pointer, own
-// uint32), AX BX CX in, DX as above.
-TEXT ·pushRegister(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ AX, DI
+// freeRegister is the code of a Free: func(f *Filter, p unsafe.Pointer), AX BX in. DX
+// as above; the slow path is a Refused: func(slots uintptr, p unsafe.Pointer, own
+// uint32), AX BX CX.
+TEXT ·freeRegister(SB), NOSPLIT|NOFRAME, $0-0
+	FIND_OWNER
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·pushRegisterCS(SB), R9
+	MOVQ ·freeRegisterCS(SB), R9
 start:
 	PUSH_BODY
 	COMMITTED_RET
@@ -199,7 +222,7 @@ TEXT ·sectionCode(SB), NOSPLIT, $0-8
 	MOVQ code+0(FP), DI
 	LEAQ ·popRegister(SB), AX
 	MOVQ AX, 0(DI)
-	LEAQ ·pushRegister(SB), AX
+	LEAQ ·freeRegister(SB), AX
 	MOVQ AX, 8(DI)
 	LEAQ ·popStack(SB), AX
 	MOVQ AX, 16(DI)

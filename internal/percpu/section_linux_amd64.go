@@ -14,7 +14,7 @@ var (
 	rseqOffset uintptr // from the thread pointer to the thread's struct rseq, bytes
 
 	// Addresses of the sequences' descriptors, off-heap.
-	popRegisterCS, pushRegisterCS, popStackCS, pushStackCS, lockStackCS uintptr
+	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS uintptr
 )
 
 // section is struct rseq_cs of <linux/rseq.h>, version 0, 32-byte aligned.
@@ -77,7 +77,7 @@ func installSections() error {
 	if err != nil {
 		return err
 	}
-	into := [...]*uintptr{&popRegisterCS, &pushRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
+	into := [...]*uintptr{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
 	for i, pc := range codes() {
 		s, err := findSection(pc)
 		if err != nil {

@@ -42,6 +42,7 @@ func storm(t *testing.T, operations int) {
 	disturbers.Go(func() { collections(stop) })
 	disturbers.Go(func() { movers(t, slots, limit, stop) })
 
+	ours := filter(slots, Main, testOwn)
 	owned := make([]atomic.Int32, objects)
 	var pops, pushes atomic.Uint64
 	var workers sync.WaitGroup
@@ -49,7 +50,7 @@ func storm(t *testing.T, operations int) {
 		workers.Go(func() {
 			pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
 			taken := true
-			push := NewPush(func(uintptr, unsafe.Pointer, uint32) { taken = false })
+			free := NewFree(func(uintptr, unsafe.Pointer, uint32) { taken = false })
 			var in, out uint64
 			for range operations / goroutines / 2 {
 				p, _ := pop(slots.Base())
@@ -63,7 +64,7 @@ func storm(t *testing.T, operations int) {
 				}
 				owned[index(p)].Store(0)
 				taken = true
-				push(slots.Base(), p, testOwn)
+				free(ours, p)
 				for tries := 0; !taken; tries++ {
 					if tries == 1<<20 {
 						t.Error("no stack takes an object any more: there are more than were made")
@@ -71,7 +72,7 @@ func storm(t *testing.T, operations int) {
 					}
 					runtime.Gosched()
 					taken = true
-					push(slots.Base(), p, testOwn)
+					free(ours, p)
 				}
 				in++
 			}

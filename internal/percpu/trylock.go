@@ -17,7 +17,7 @@ func newTrylock() engine {
 		fence:   func(int) {}, // operations hold the lock themselves
 		cpu:     hint,
 		newPop:  newPopLocked,
-		newPush: newPushLocked,
+		newFree: newFreeLocked,
 	}
 }
 
@@ -53,11 +53,11 @@ func newPopLocked(slow Pop) Pop {
 	}
 }
 
-func newPushLocked(slow Push) Push {
-	return func(slots uintptr, p unsafe.Pointer, own uint32) {
+func newFreeLocked(slow Refused) Free {
+	return func(f *Filter, p unsafe.Pointer) {
+		own, done := f.Owner(p), false
 		procPin()
-		done := false
-		if st, _ := hinted(slots); st.tryLock() {
+		if st, _ := hinted(f.slots); st.tryLock() {
 			if size := st.head & sizeMask; own == st.own && size < uint64(st.cap) {
 				*mem.At[uintptr](st.objs + uintptr(size)*8) = uintptr(p)
 				mem.Store64(&st.head, st.head+pushOne)
@@ -67,7 +67,7 @@ func newPushLocked(slow Push) Push {
 		}
 		procUnpin()
 		if !done {
-			slow(slots, p, own)
+			slow(f.slots, p, own)
 		}
 	}
 }
