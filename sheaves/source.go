@@ -4,7 +4,8 @@ import "unsafe"
 
 // A Source is the layer below: where objects come from when the barn has none and
 // go when it has its fill. slub implements it with slabs. Its methods are called
-// without any lock of this package that is ever waited for, from any goroutine, several at a time.
+// without any lock of this package that is ever waited for, from any goroutine,
+// several at a time.
 type Source interface {
 	// Refill stores up to len(dst) free objects in dst, preferably of the node with
 	// the given index, and returns how many. Fewer than asked means memory is short.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // Free gives an object back. The caller must not touch it afterwards. nil is
@@ -17,7 +18,8 @@ func (c *Cache) Free(p unsafe.Pointer) { c.free(&c.filter, p) }
 
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the
 // object belongs to another node or to a slab of lower order, or p is not ours.
-func (c *Cache) freeSlow(_ uintptr, p unsafe.Pointer, own uint32) {
+func (c *Cache) freeSlow(f *percpu.Filter, p unsafe.Pointer) {
+	own := f.Owner(p)
 	if ownerID(own) != c.id || own&careful != 0 {
 		if own = c.verify(p); own == 0 {
 			return

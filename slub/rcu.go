@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // FreeRCU frees an object once every reader of the cache's Domain that may hold it
@@ -19,7 +21,8 @@ func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU(&c.filterRCU, p) }
 // freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(_ uintptr, p unsafe.Pointer, own uint32) {
+func (c *Cache) freeRCUSlow(f *percpu.Filter, p unsafe.Pointer) {
+	own := f.Owner(p)
 	if ownerID(own) != c.id || own&careful != 0 {
 		if own = c.verify(p); own == 0 {
 			return

@@ -17,11 +17,11 @@ type Pop func(slots uintptr) (unsafe.Pointer, error)
 
 // A Free puts p on the calling CPU's stack if f finds that its owner word is the
 // stack's, and else leaves it to the function given to NewFree.
+//
+// Both of Pop and Free go on in their slow path by a jump, which is only sound
+// because it has the very same signature: Go's register ABI has the caller reserve
+// stack space for as many arguments as it passes, and the callee may write there.
 type Free func(f *Filter, p unsafe.Pointer)
-
-// A Refused is told what Free could not place: the slots and the owner word that f
-// gave, 0 for none.
-type Refused func(slots uintptr, p unsafe.Pointer, own uint32)
 
 // engine is what the two engines differ in.
 type engine struct {
@@ -30,7 +30,7 @@ type engine struct {
 	fence   func(cpu int)           // LockCPU's second half
 	cpu     func() int              // a hint at the calling CPU; may be negative
 	newPop  func(slow Pop) Pop
-	newFree func(slow Refused) Free
+	newFree func(slow Free) Free
 }
 
 // current is the engine of this process, why why it isn't the best one.
@@ -48,7 +48,7 @@ func Reason() string { return why }
 func NewPop(slow Pop) Pop { return current.newPop(slow) }
 
 // NewFree returns a Free, with slow as for NewPop.
-func NewFree(slow Refused) Free { return current.newFree(slow) }
+func NewFree(slow Free) Free { return current.newFree(slow) }
 
 // CPU returns the number of a CPU that the caller ran on just now, between 0 and
 // NumCPU()-1. It may have moved since.
@@ -113,15 +113,12 @@ func selfTest(e engine) (err error) {
 	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(page + i*slot) }
 	errEmpty := errors.New("empty")
 	var asked uintptr
-	type refusal struct {
-		p   unsafe.Pointer
-		own uint32
-	}
-	var refused []refusal
+	var refused []unsafe.Pointer
 	pop := e.newPop(func(slots uintptr) (unsafe.Pointer, error) { asked = slots; return nil, errEmpty })
-	free := e.newFree(func(slots uintptr, p unsafe.Pointer, own uint32) {
-		asked = slots
-		refused = append(refused, refusal{p, own})
+	free := e.newFree(func(by *Filter, p unsafe.Pointer) {
+		if by == &f {
+			refused = append(refused, p)
+		}
 	})
 	// Alone on the slots, so that one array can stand on every CPU's stack and a
 	// migration between two operations is the only thing that can disturb.
@@ -129,7 +126,6 @@ func selfTest(e engine) (err error) {
 		cpu := e.cpu()
 		refused, asked = nil, 0
 		p0, err0 := pop(f.slots)
-		askedByPop := asked
 		owners[0] = own + 1
 		free(&f, object(0))
 		owners[0] = own
@@ -146,9 +142,9 @@ func selfTest(e engine) (err error) {
 			}
 			continue
 		}
-		want := []refusal{{object(0), own + 1}, {mem.Ptr(page + 1), 0}, {object(3), 0}, {object(2), own}}
+		want := []unsafe.Pointer{object(0), mem.Ptr(page + 1), object(3), object(2)}
 		switch {
-		case p0 != nil || err0 != errEmpty || askedByPop != f.slots || asked != f.slots:
+		case p0 != nil || err0 != errEmpty || asked != f.slots:
 			return errors.New("self-test: an empty stack didn't ask the slow path")
 		case !slices.Equal(refused, want):
 			return errors.New("self-test: free took a stranger or more than fits")

@@ -2,6 +2,7 @@ package percpu
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -26,9 +27,9 @@ func TestOperations(t *testing.T) {
 				slowPops++
 				return nil, nil
 			})
-			free := NewFree(func(base uintptr, p unsafe.Pointer, _ uint32) {
-				if base != slots.Base()+uintptr(k) {
-					t.Errorf("slow free was given %#x", base)
+			free := NewFree(func(f *Filter, p unsafe.Pointer) {
+				if f.slots != slots.Base()+uintptr(k) {
+					t.Errorf("slow free was given %#x", f.slots)
 				}
 				refused = append(refused, p)
 			})
@@ -77,7 +78,7 @@ func TestHeldStackRefuses(t *testing.T) {
 		}
 		slow := 0
 		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })
-		free := NewFree(func(uintptr, unsafe.Pointer, uint32) { slow++ })
+		free := NewFree(func(*Filter, unsafe.Pointer) { slow++ })
 		if p, _ := pop(slots.Base()); p != nil {
 			t.Error("popped from a held stack")
 		}
@@ -131,7 +132,7 @@ func TestZeroedSlotsRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		slow := 0
-		NewFree(func(uintptr, unsafe.Pointer, uint32) { slow++ })(filter(slots, Main, 0), object(1))
+		NewFree(func(*Filter, unsafe.Pointer) { slow++ })(filter(slots, Main, 0), object(1))
 		NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })(slots.Base())
 		if slow != 2 {
 			t.Errorf("%d of 2 operations on zeroed slots took the slow path", slow)
@@ -143,7 +144,7 @@ func TestNoGoAllocation(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
 		slots := arrays(t, Main, 60)
 		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
-		free, ours := NewFree(func(uintptr, unsafe.Pointer, uint32) {}), filter(slots, Main, testOwn)
+		free, ours := NewFree(func(*Filter, unsafe.Pointer) {}), filter(slots, Main, testOwn)
 		if n := testing.AllocsPerRun(1000, func() {
 			free(ours, object(1))
 			pop(slots.Base())
@@ -163,6 +164,47 @@ func TestChoice(t *testing.T) {
 	if forced := os.Getenv("SLUBD_ENGINE"); forced == "rseq" && Engine() != "rseq" {
 		t.Errorf("SLUBD_ENGINE=rseq gives %s: %s", Engine(), Reason())
 	}
+}
+
+// TestSlowPathKeepsCallersFrame has the slow paths grow the stack, upon which Go
+// stores their arguments in the caller's frame: in the places that the caller's own
+// call reserves, not in its variables.
+func TestSlowPathKeepsCallersFrame(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		slots, err := NewSlots()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, growStack() })
+		free := NewFree(func(*Filter, unsafe.Pointer) { _ = growStack() })
+		for range 100 {
+			done := make(chan int)
+			go func() { done <- countCalls(pop, free, filter(slots, Main, testOwn)) }()
+			if n := <-done; n != 6 {
+				t.Fatalf("a loop of 6 rounds made %d", n)
+			}
+		}
+	})
+}
+
+// countCalls keeps its variables on the stack around the calls.
+//
+//go:noinline
+func countCalls(pop Pop, free Free, f *Filter) (n int) {
+	for i := 0; i < 6; i++ {
+		free(f, object(i))
+		pop(f.slots)
+		if n++; n > 6 {
+			break
+		}
+	}
+	return n
+}
+
+//go:noinline
+func growStack() error {
+	var large [64 << 10]byte
+	return fmt.Errorf("%d", large[len(os.Args)])
 }
 
 // TestSelfTestRejects shows that each of the engine's operations, broken, is found.
@@ -185,19 +227,17 @@ func TestSelfTestRejects(t *testing.T) {
 				return good.newPop(func(uintptr) (unsafe.Pointer, error) { return nil, errors.New("other") })
 			}
 		},
-		"free ignores the owner": func(e *engine) {
-			e.newFree = func(Refused) Free {
-				return good.newFree(func(uintptr, unsafe.Pointer, uint32) {})
-			}
+		"free skips the slow path": func(e *engine) {
+			e.newFree = func(Free) Free { return good.newFree(func(*Filter, unsafe.Pointer) {}) }
 		},
 		"free mangles its slow call": func(e *engine) {
-			e.newFree = func(slow Refused) Free {
-				return good.newFree(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s, p, own+1) })
+			e.newFree = func(slow Free) Free {
+				return good.newFree(func(f *Filter, p unsafe.Pointer) { slow(f, unsafe.Add(p, 8)) })
 			}
 		},
-		"free takes the wrong slots": func(e *engine) {
-			e.newFree = func(slow Refused) Free {
-				return good.newFree(func(s uintptr, p unsafe.Pointer, own uint32) { slow(s+8, p, own) })
+		"free passes another filter on": func(e *engine) {
+			e.newFree = func(slow Free) Free {
+				return good.newFree(func(f *Filter, p unsafe.Pointer) { other := *f; slow(&other, p) })
 			}
 		},
 		"lock always succeeds": func(e *engine) { e.lock = func(uintptr) int { return 0 } },

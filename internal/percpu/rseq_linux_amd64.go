@@ -69,7 +69,7 @@ type popValue struct {
 
 type freeValue struct {
 	code uintptr
-	slow Refused
+	slow Free
 }
 
 func newPopRegister(slow Pop) Pop {
@@ -77,7 +77,7 @@ func newPopRegister(slow Pop) Pop {
 	return *(*Pop)(unsafe.Pointer(&v))
 }
 
-func newFreeRegister(slow Refused) Free {
+func newFreeRegister(slow Free) Free {
 	v := &freeValue{codes()[1], slow}
 	return *(*Free)(unsafe.Pointer(&v))
 }
@@ -91,10 +91,10 @@ func newPopStack(slow Pop) Pop {
 	}
 }
 
-func newFreeStack(slow Refused) Free {
+func newFreeStack(slow Free) Free {
 	return func(f *Filter, p unsafe.Pointer) {
-		if own := f.Owner(p); !pushStack(f.slots, p, own) {
-			slow(f.slots, p, own)
+		if !pushStack(f.slots, p, f.Owner(p)) {
+			slow(f, p)
 		}
 	}
 }

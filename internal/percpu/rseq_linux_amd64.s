@@ -121,9 +121,8 @@ slow:
 	JMP  start
 	END
 
-// freeRegister is the code of a Free: func(f *Filter, p unsafe.Pointer), AX BX in. DX
-// as above; the slow path is a Refused: func(slots uintptr, p unsafe.Pointer, own
-// uint32), AX BX CX.
+// freeRegister is the code of a Free: func(f *Filter, p unsafe.Pointer), AX BX in,
+// which both stay for the slow path. DX as above.
 TEXT ·freeRegister(SB), NOSPLIT|NOFRAME, $0-0
 	FIND_OWNER
 	MOVQ ·rseqOffset(SB), R8
@@ -132,7 +131,6 @@ start:
 	PUSH_BODY
 	COMMITTED_RET
 slow:
-	MOVQ DI, AX
 	MOVQ 8(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12

@@ -50,7 +50,7 @@ func storm(t *testing.T, operations int) {
 		workers.Go(func() {
 			pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
 			taken := true
-			free := NewFree(func(uintptr, unsafe.Pointer, uint32) { taken = false })
+			free := NewFree(func(*Filter, unsafe.Pointer) { taken = false })
 			var in, out uint64
 			for range operations / goroutines / 2 {
 				p, _ := pop(slots.Base())

@@ -53,7 +53,7 @@ func newPopLocked(slow Pop) Pop {
 	}
 }
 
-func newFreeLocked(slow Refused) Free {
+func newFreeLocked(slow Free) Free {
 	return func(f *Filter, p unsafe.Pointer) {
 		own, done := f.Owner(p), false
 		procPin()
@@ -67,7 +67,7 @@ func newFreeLocked(slow Refused) Free {
 		}
 		procUnpin()
 		if !done {
-			slow(f.slots, p, own)
+			slow(f, p)
 		}
 	}
 }

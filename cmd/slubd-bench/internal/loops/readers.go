@@ -11,21 +11,25 @@ import (
 const (
 	// readerCount goroutines are registered with the domain during rcu.
 	readerCount = 2
-	// readerWork is how long a reader goes between two quiescent states: a
-	// request of a daemon. It pauses that long and stays online, so that grace
-	// periods have to wait for it while the CPUs remain the writers'. With the
-	// kernel's timer slack it takes twice as long.
-	readerWork = 50 * time.Microsecond
+	// readerPause is how long a reader sleeps between two quiescent states where
+	// writers want every CPU. With the kernel's timer slack it takes twice as long.
+	readerPause = 50 * time.Microsecond
 )
 
-// startReaders lets readers come and go through quiescent states until stop,
-// which waits for all callbacks and reports the grace periods that passed. They get
-// threads beside the writers': with as many busy writers as GOMAXPROCS a reader that
-// wakes would otherwise wait for Go's time slice of 10 ms, and every grace period
+// startReaders lets readers go through quiescent states until stop, which waits for
+// all callbacks and reports the grace periods that passed. On a CPU that the writers
+// leave free the readers take turns without a pause, as the readers of a busy daemon
+// do. Where there is none they sleep in between, online, so that grace periods wait
+// for them, and get threads of their own: a goroutine that wakes beside as many busy
+// ones as GOMAXPROCS would wait for Go's time slice of 10 ms, and every grace period
 // with it, where the kernel runs a thread that wakes at once.
-func startReaders(d *rcu.Domain) (stop func() (map[string]float64, error)) {
+func startReaders(d *rcu.Domain, writers int) (stop func() (map[string]float64, error)) {
 	procs := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(procs + readerCount)
+	rest := runtime.Gosched
+	if writers >= procs {
+		runtime.GOMAXPROCS(procs + readerCount)
+		rest = func() { pause(readerPause) }
+	}
 	var running sync.WaitGroup
 	quit := make(chan struct{})
 	before := d.Stats().GracePeriods
@@ -38,7 +42,7 @@ func startReaders(d *rcu.Domain) (stop func() (map[string]float64, error)) {
 				case <-quit:
 					return
 				default:
-					pause(readerWork)
+					rest()
 					r.Quiescent()
 				}
 			}

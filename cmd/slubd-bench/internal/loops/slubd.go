@@ -44,7 +44,7 @@ func (a *caches) backdrop() func() (map[string]float64, error) {
 	if a.spec.Kind != workload.RCU {
 		return quiet()
 	}
-	return startReaders(&a.domain)
+	return startReaders(&a.domain, a.spec.Threads)
 }
 
 func (a *caches) worker(thread int, q *queue) (worker, error) {
