@@ -117,17 +117,6 @@ func (l *layer) discard(s slabRef) {
 	l.arena.Free(s.page)
 }
 
-// alloc takes one object, of the node with the given index if it has any, else of
-// the next ones by distance; only of that node if strict (kernel: ___slab_alloc).
-func (l *layer) alloc(at int, strict bool) (uintptr, error) {
-	var one [1]unsafe.Pointer
-	n, err := l.take(at, one[:], strict)
-	if n == 0 {
-		return 0, err
-	}
-	return uintptr(one[0]), nil
-}
-
 // take stores up to len(dst) objects in dst: from the node's partial slabs, from
 // those of other nodes that have plenty, from new slabs of the node, from new slabs
 // elsewhere (kernel: refill_objects). The error says why it is short.

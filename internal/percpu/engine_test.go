@@ -139,20 +139,6 @@ func TestZeroedSlotsRefuse(t *testing.T) {
 	})
 }
 
-func TestNoGoAllocation(t *testing.T) {
-	eachEngine(t, func(t *testing.T) {
-		slots := arrays(t, Main, 60)
-		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
-		free, ours := NewFree(func(*Filter, unsafe.Pointer) {}), filter(slots, Main, testOwn)
-		if n := testing.AllocsPerRun(1000, func() {
-			free(ours, object(1))
-			pop(slots.Base())
-		}); n != 0 {
-			t.Errorf("a pair makes %v allocations", n)
-		}
-	})
-}
-
 func TestChoice(t *testing.T) {
 	if e, why := choose("trylock"); e.name != "trylock" || why == "" {
 		t.Errorf("forced trylock gives %s (%s)", e.name, why)

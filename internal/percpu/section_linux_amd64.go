@@ -11,6 +11,7 @@ import (
 // The words that the assembly reads. Written once, by newRseq, before any
 // sequence runs.
 var (
+	//lint:ignore U1000 read by the assembly
 	rseqOffset uintptr // from the thread pointer to the thread's struct rseq, bytes
 
 	// Addresses of the sequences' descriptors, off-heap.
@@ -19,10 +20,10 @@ var (
 
 // section is struct rseq_cs of <linux/rseq.h>, version 0, 32-byte aligned.
 type section struct {
-	version, flags uint32
-	start          uint64 // first instruction
-	length         uint64 // bytes up to the end of the committing instruction
-	abort          uint64 // where the kernel resumes an interrupted sequence
+	_      [2]uint32 // version and flags, both 0
+	start  uint64    // first instruction
+	length uint64    // bytes up to the end of the committing instruction
+	abort  uint64    // where the kernel resumes an interrupted sequence
 }
 
 // The bytes that rseq_linux_amd64.s marks a sequence with.
