@@ -11,7 +11,7 @@
 //
 // Lock order: the package has no lock. A cache calls hooks on the goroutine
 // that allocates or frees (after a grace period: on the one that expires the
-// sheaf), with no lock of the module held.
+// sheaf). No lock is held that an operation on an object would wait for.
 //
 // Not allowed: a hook must not call into the allocator, and must not keep an
 // address beyond its call unless it is a Free hook that returned true.

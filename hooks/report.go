@@ -18,21 +18,15 @@ const (
 	WrongCache
 	// MisalignedPointer lies inside a slab but not at an object's start.
 	MisalignedPointer
-	// DoubleFree hit an object that was free already.
-	DoubleFree
 	// FreelistCorrupt is a free pointer that leads out of its slab.
 	FreelistCorrupt
-	// Leak is a closed cache with objects that were never freed.
-	Leak
 )
 
 var kindText = [...]string{
 	ForeignPointer:    "foreign pointer",
 	WrongCache:        "pointer of another cache",
 	MisalignedPointer: "misaligned pointer",
-	DoubleFree:        "double free",
 	FreelistCorrupt:   "corrupt freelist",
-	Leak:              "leaked objects",
 }
 
 // String gives the kind in words.

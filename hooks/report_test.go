@@ -12,7 +12,7 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 		report Report
 		want   string
 	}{
-		{Report{Kind: Leak, Cache: "conn"}, `slubd: cache "conn": leaked objects`},
+		{Report{Kind: FreelistCorrupt, Cache: "conn"}, `slubd: cache "conn": corrupt freelist`},
 		{
 			Report{Kind: ForeignPointer, Cache: "conn", Addr: 0x1040},
 			`slubd: cache "conn": foreign pointer at 0x1040`,
@@ -30,17 +30,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= Leak; k++ {
+	for k := ForeignPointer; k <= FreelistCorrupt; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(Leak) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", Leak, len(kindText)-1)
+	if int(FreelistCorrupt) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", FreelistCorrupt, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", Leak + 1: "Kind(7)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", FreelistCorrupt + 1: "Kind(5)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}
@@ -48,7 +48,7 @@ func TestEveryKindHasItsOwnWords(t *testing.T) {
 }
 
 //go:noinline
-func culprit() *Report { return NewReport(DoubleFree, "conn", 0x10, "object %d", 7) }
+func culprit() *Report { return NewReport(MisalignedPointer, "conn", 0x10, "object %d", 7) }
 
 func TestFormat(t *testing.T) {
 	r := culprit()

@@ -19,7 +19,8 @@
 // takes for the restart that it is.
 //
 // Lock order: the package has no lock. A scrape reads one snapshot per cache,
-// takes no lock of the allocation path, and holds none while it sends. Values
+// takes the locks of its barns and nodes for a moment each, which no fast path
+// does, and holds none while it sends. Values
 // of one snapshot are read one after the other while the cache works, so sums
 // across states are exact only at rest.
 //

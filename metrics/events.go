@@ -5,7 +5,7 @@ var eventHelp = map[string]string{
 	"alloc_fastpath":         "Objects allocated from a per-CPU sheaf, one by one or in bulk.",
 	"alloc_slowpath":         "Allocations that went to the slabs, and objects taken from slabs in bulk.",
 	"free_rcu_sheaf":         "Objects that an rcu_free sheaf accepted.",
-	"free_rcu_sheaf_fail":    "Objects for FreeRCU that found no rcu_free sheaf and took the fallback.",
+	"free_rcu_sheaf_fail":    "Local objects for FreeRCU that found no rcu_free sheaf and took the fallback.",
 	"free_fastpath":          "Objects freed to a per-CPU sheaf, one by one or in bulk.",
 	"free_slowpath":          "Objects that users' frees put directly into a slab.",
 	"free_add_partial":       "Full slabs that got room by a free and were listed as partial.",

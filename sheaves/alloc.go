@@ -24,6 +24,7 @@ func (s *Set) Alloc() unsafe.Pointer {
 // when theirs has nothing (kernel: alloc_from_pcs).
 func (s *Set) AllocNode(node int) unsafe.Pointer {
 	if s.NodeOfCPU(percpu.CPU()) != node {
+		s.count(NodeMismatch, 1)
 		return nil
 	}
 	st := s.lockNonEmpty()
@@ -31,10 +32,12 @@ func (s *Set) AllocNode(node int) unsafe.Pointer {
 		return nil
 	}
 	defer st.Unlock()
-	var one [1]unsafe.Pointer
-	if s.NodeOf(st.Objects()[st.Size()-1]) == node {
-		st.PopN(one[:])
+	if s.NodeOf(st.Objects()[st.Size()-1]) != node {
+		s.count(NodeMismatch, 1)
+		return nil
 	}
+	var one [1]unsafe.Pointer
+	st.PopN(one[:])
 	return one[0]
 }
 

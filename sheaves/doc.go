@@ -23,9 +23,13 @@
 //     A "full" sheaf that came through Expire may hold fewer objects.
 //   - waiting: in the barn, detached from a CPU, stamped with the grace period
 //     that its objects must see out.
+//   - ready: in the barn, that grace period over. A CPU that runs dry takes the
+//     youngest, runs Expire on it and has it for main; the timer does so with those
+//     that nobody wanted for a period and gives them the places that the limits leave;
+//     beyond MaxWaiting a callback does.
 //
 // Objects in main, spare and the barn's full sheaves have passed the free hooks;
-// those in rcu_free and waiting sheaves have not.
+// those in rcu_free, waiting and ready sheaves have not.
 //
 // # Locks, outer to inner
 //
@@ -41,6 +45,7 @@
 //
 // # Not allowed
 //
-// Calling Source, rcu (but Start) or the pool under a stack's lock. Waiting for a stack's lock
-// in Alloc, Free or FreeRCU: they report failure and the caller goes to the slabs.
+// Calling Source, rcu (but Start) or the pool under a stack's lock. Waiting for a
+// stack's lock in Alloc, Free or FreeRCU: they report failure and the caller goes to
+// the slabs.
 package sheaves

@@ -229,6 +229,18 @@ func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
 	}
 }
 
+// trim frees the empty sheaves that exchanges have left beyond the limit, which those
+// don't look at.
+func (s *Set) trim(b *barn) {
+	for b.empties() > s.MaxEmpty {
+		empty := b.getEmpty()
+		if empty == nil {
+			return
+		}
+		s.freeSheaf(empty)
+	}
+}
+
 // expire has destructors and free hooks run on the objects of a sheaf whose grace
 // period is over. From taking it off the barn until it has a place the caller is
 // within s.expiring.

@@ -21,6 +21,7 @@ const (
 	PrefillOversize              // SHEAF_PREFILL_OVERSIZE
 	ReturnFast                   // SHEAF_RETURN_FAST
 	ReturnSlow                   // SHEAF_RETURN_SLOW
+	NodeMismatch                 // ALLOC_NODE_MISMATCH
 	NumEvents
 )
 

@@ -89,9 +89,7 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	var p unsafe.Pointer
 	var err error
 	if c.sheaves != nil {
-		if p = c.sheaves.AllocNode(i); p == nil {
-			c.slabs.count(AllocNodeMismatch, 1)
-		}
+		p = c.sheaves.AllocNode(i)
 	}
 	if p == nil {
 		p, err = c.allocSlab(i, true)

@@ -15,7 +15,7 @@ const (
 	FreeAddPartial                    // full slabs that got room and were listed
 	FreeRemovePartial                 // listed slabs that became empty and were given back
 	AllocSlab                         // slabs obtained from the arena
-	AllocNodeMismatch                 // AllocNode calls that the CPU's sheaves could not serve
+	AllocNodeMismatch                 // AllocNode calls for another node than the CPU's or its top object's
 	FreeSlab                          // slabs given back because of a free
 	OrderFallback                     // slabs of the least order for want of the preferred one
 	CmpxchgDoubleFail                 // lost races for a slab's state word

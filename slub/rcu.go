@@ -12,7 +12,7 @@ import (
 // has reported a quiescent state. The object keeps its content until then; after
 // that RCUDtor is called, on some goroutine, and it can be allocated again. The
 // caller has unlinked the object from whatever readers find it by. Checks as Free;
-// nil is ignored; never blocks.
+// nil is ignored. It never waits for a grace period.
 //
 // Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
 // as a whole. (The seed, RFC v1: kfree_rcu through __kfree_rcu_sheaf.)

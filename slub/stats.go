@@ -68,6 +68,7 @@ var sheafEvents = [sheaves.NumEvents]Event{
 	sheaves.BarnGet: BarnGet, sheaves.BarnGetFail: BarnGetFail, sheaves.BarnPut: BarnPut, sheaves.BarnPutFail: BarnPutFail,
 	sheaves.PrefillFast: SheafPrefillFast, sheaves.PrefillSlow: SheafPrefillSlow, sheaves.PrefillOversize: SheafPrefillOversize,
 	sheaves.ReturnFast: SheafReturnFast, sheaves.ReturnSlow: SheafReturnSlow,
+	sheaves.NodeMismatch: AllocNodeMismatch,
 }
 
 func (s *Stats) addSheaves(set sheaves.Stats) {

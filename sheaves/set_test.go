@@ -1,0 +1,109 @@
+package sheaves
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/sys"
+	"github.com/slubd/slubd/rcu"
+)
+
+func config(t *testing.T, capacity int) Config {
+	return Config{
+		Own: own, NodeOfCPU: func(int) int { return 0 }, Nodes: 1, NodeOf: nodeOf,
+		Source: newSource(t, 1), Domain: new(rcu.Domain), Capacity: capacity,
+	}
+}
+
+func TestNew(t *testing.T) {
+	for _, capacity := range []int{-1, 0, percpu.MaxCap + 1} {
+		if _, err := New(config(t, capacity)); err == nil {
+			t.Errorf("capacity %d was accepted", capacity)
+		}
+	}
+	for _, capacity := range []int{1, 60, percpu.MaxCap} {
+		s, err := New(config(t, capacity))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Delay != 20*time.Millisecond || s.MaxFull != 10 || s.MaxEmpty != 10 || s.MaxWaiting != 512 {
+			t.Errorf("defaults are %v, %d, %d, %d", s.Delay, s.MaxFull, s.MaxEmpty, s.MaxWaiting)
+		}
+		if got := int(s.Stats().Events[SheafAlloc]); got != percpu.NumCPU() {
+			t.Errorf("%d sheaves for %d CPUs", got, percpu.NumCPU())
+		}
+		s.Close()
+		if s.pool.chunks != nil {
+			t.Errorf("%d of %d sheaves are home", s.pool.free.n, s.pool.made)
+		}
+	}
+}
+
+// TestNewWithoutMemory: each mapping may fail, and those made before are given back.
+func TestNewWithoutMemory(t *testing.T) {
+	made := percpu.NumCPU() + 2 // of the largest sheaves each is a mapping of its own
+	for n := 1; n <= made; n++ {
+		restore := sys.FailNth(sys.CallReserve, n, syscall.ENOMEM)
+		_, err := New(config(t, percpu.MaxCap))
+		restore()
+		if !errors.Is(err, syscall.ENOMEM) {
+			t.Errorf("mapping %d of %d failed, and New returned %v", n, made, err)
+		}
+	}
+	refused := errors.New("refused")
+	defer sys.FailNth(sys.CallReserve, made, syscall.ENOMEM)()
+	defer sys.FailNth(sys.CallUnmap, made-2, refused)()
+	_, _ = New(config(t, percpu.MaxCap))
+	if err := percpu.Unreserve(0, 1); !errors.Is(err, refused) {
+		t.Errorf("New has not unmapped the %d sheaves it had: %v", made-3, err)
+	}
+}
+
+// TestCapacity has the numbers of kernel-facts 2.14.
+func TestCapacity(t *testing.T) {
+	for _, tt := range []struct {
+		size uintptr
+		min  int
+		want int
+	}{
+		{8, 0, 60}, {255, 0, 60}, {256, 0, 28}, {1023, 0, 28}, {1024, 0, 12}, {4095, 0, 12}, {4096, 0, 4}, {1 << 20, 0, 4},
+		{8, 59, 60}, {8, 61, 61}, {4096, 32, 32},
+	} {
+		if got := Capacity(tt.size, tt.min); got != tt.want {
+			t.Errorf("Capacity(%d, %d) = %d, want %d", tt.size, tt.min, got, tt.want)
+		}
+	}
+	for _, n := range []int{4, 12, 28, 60} {
+		if size := sheafBytes(n); size&(size-1) != 0 {
+			t.Errorf("a sheaf of %d objects takes %d bytes", n, size)
+		}
+	}
+}
+
+// TestStats: what is where, and the operations' counts.
+func TestStats(t *testing.T) {
+	r := newRig(t, 2)
+	r.reader()
+	r.arrange(state{3, 2, 2, 1})
+	before := r.Stats()
+	r.park(1)
+	r.retire(2)
+	for range 2 {
+		alloc(r)
+	}
+	free(r)
+	s := r.Stats()
+	if s.Pops-before.Pops != 2 || s.Pushes-before.Pushes != 1 || s.RCUPushes-before.RCUPushes != 6 {
+		t.Errorf("counted %d pops, %d pushes, %d to rcu_free, want 2, 1, 6", s.Pops-before.Pops, s.Pushes-before.Pushes, s.RCUPushes-before.RCUPushes)
+	}
+	if s.MainObjects != 4 || s.RCUObjects != 2 {
+		t.Errorf("%d objects on CPUs, %d in rcu_free, want 4 and 2", s.MainObjects, s.RCUObjects)
+	}
+	// The two rcu_free sheaves took the barn's empty one and a new one.
+	if want := (BarnStats{Full: 2, Waiting: 1, Objects: 8, WaitingObjects: 4}); s.Barns[0] != want || s.Barns[1] != (BarnStats{}) {
+		t.Errorf("barns hold %+v", s.Barns)
+	}
+}

@@ -1,0 +1,135 @@
+package sheaves
+
+import (
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// An object is a recognisable address without memory behind it; it tells its node.
+const objectBase, nodeShift, objectSize = 0x7000_0000_0000, 32, 64
+
+func object(node, n int) unsafe.Pointer {
+	return mem.Ptr(uintptr(objectBase + node<<nodeShift + n*objectSize))
+}
+
+func nodeOf(p unsafe.Pointer) int { return int(uintptr(p)-objectBase) >> nodeShift }
+
+// number is unique over all nodes, and dense for nodes that have made fewer than
+// perNode objects.
+func number(p unsafe.Pointer, perNode int) int {
+	return nodeOf(p)*perNode + int(uintptr(p)&(1<<nodeShift-1))/objectSize
+}
+
+// A source is the layer below in these tests. It knows of every object whether it is
+// at home or out, and reports one that comes home twice.
+type source struct {
+	t testing.TB
+
+	mu      sync.Mutex
+	home    [][]unsafe.Pointer // by node
+	made    []int              // by node: objects ever made
+	out     map[unsafe.Pointer]bool
+	flushed []unsafe.Pointer // in the order of Flush
+	expired []unsafe.Pointer // in the order of Expire
+	short   int              // Refill hands out that many fewer than it was asked for
+
+	// keep says which expired objects the free hooks keep; nil for none.
+	keep func(unsafe.Pointer) bool
+	// Called once, without locks, by the next call of that name.
+	onRefill, onFlush, onExpire func()
+}
+
+func newSource(t testing.TB, nodes int) *source {
+	return &source{t: t, home: make([][]unsafe.Pointer, nodes), made: make([]int, nodes), out: map[unsafe.Pointer]bool{}}
+}
+
+// interrupt runs a hook, once.
+func (s *source) interrupt(hook *func()) {
+	s.mu.Lock()
+	run := *hook
+	*hook = nil
+	s.mu.Unlock()
+	if run != nil {
+		run()
+	}
+}
+
+// take hands out n objects of a node.
+func (s *source) take(node, n int) []unsafe.Pointer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	objs := make([]unsafe.Pointer, n)
+	for i := range objs {
+		if home := s.home[node]; len(home) > 0 {
+			objs[i], s.home[node] = home[len(home)-1], home[:len(home)-1]
+		} else {
+			objs[i] = object(node, s.made[node])
+			s.made[node]++
+		}
+		s.out[objs[i]] = true
+	}
+	return objs
+}
+
+// giveBack takes objects home.
+func (s *source) giveBack(objs []unsafe.Pointer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range objs {
+		if !s.out[p] {
+			s.t.Errorf("object %v comes home and was not out", p)
+			continue
+		}
+		delete(s.out, p)
+		s.home[nodeOf(p)] = append(s.home[nodeOf(p)], p)
+	}
+}
+
+func (s *source) Refill(node int, dst []unsafe.Pointer) int {
+	s.interrupt(&s.onRefill)
+	return copy(dst, s.take(node, max(0, len(dst)-s.short)))
+}
+
+func (s *source) Flush(objs []unsafe.Pointer) {
+	s.mu.Lock()
+	s.flushed = append(s.flushed, objs...)
+	s.mu.Unlock()
+	s.giveBack(objs)
+	clear(objs) // whoever reads them again has it coming
+	s.interrupt(&s.onFlush)
+}
+
+func (s *source) Expire(objs []unsafe.Pointer) (kept int) {
+	s.interrupt(&s.onExpire)
+	var hooked []unsafe.Pointer
+	s.mu.Lock()
+	for i, p := range objs {
+		s.expired = append(s.expired, p)
+		if s.keep != nil && s.keep(p) {
+			hooked = append(hooked, p)
+			continue
+		}
+		objs[kept], objs[i] = p, objs[kept]
+		kept++
+	}
+	s.mu.Unlock()
+	s.giveBack(hooked)
+	return kept
+}
+
+// expiries counts the objects that Expire was given.
+func (s *source) expiries() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.expired)
+}
+
+// away counts the objects that are out.
+func (s *source) away() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out)
+}
