@@ -67,7 +67,7 @@ func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
 	// kernel can't know before the callback has run.
 	fresh := s.expired(b)
 	if fresh == nil {
-		fresh = s.refill(s.findEmpty(b), node)
+		fresh = s.refill(s.findEmpty(b, cpu), node)
 	}
 	if fresh == nil {
 		return nil

@@ -20,19 +20,18 @@ type barn struct {
 	_           [64]byte
 
 	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
-	// mutex. Written under mu.
-	nrFull, nrEmpty uint32
+	// mutex. Written under mu. nrWaiting counts waiting and ready.
+	nrFull, nrEmpty, nrWaiting uint32
 
 	// Sheaves submitted but not yet in waiting, youngest first: a lock-free list,
 	// because FreeRCU submits under its stack's lock, where the mutex may only be
 	// tried and failing is no option.
-	parked atomic.Pointer[sheaf]
+	parked   atomic.Pointer[sheaf]
+	nrParked atomic.Int32 // never fewer than are parked
 
-	nrWaiting      atomic.Int32 // sheaves in parked, waiting and ready
-	waitingObjects atomic.Int64 // objects in them
-	armed          atomic.Bool  // a callback that will reap this barn is queued
-	reapExcess     func()       // that callback, made once
-	mark           rcu.Token    // youngest sheaf at the last takeStale, 0 none; Set.ticking
+	armed      atomic.Bool // a callback that will reap this barn is queued
+	reapExcess func()      // that callback, made once
+	mark       rcu.Token   // youngest sheaf at the last takeStale, 0 none; Set.ticking
 }
 
 // tries bounds how often a holder of a stack's lock asks for the mutex, whose
@@ -57,6 +56,11 @@ func (b *barn) unlock() {
 
 func (b *barn) fulls() int   { return int(atomic.LoadUint32(&b.nrFull)) }
 func (b *barn) empties() int { return int(atomic.LoadUint32(&b.nrEmpty)) }
+
+// waits is how many sheaves wait for a grace period or for somebody to want them.
+func (b *barn) waits() int { return int(b.nrParked.Load()) + int(atomic.LoadUint32(&b.nrWaiting)) }
+
+func (b *barn) anyWaiting() bool { return b.waits() > 0 }
 
 // replaceEmpty trades empty for a full sheaf, or returns nil. It ignores the limit
 // of empty sheaves: their number is unchanged on the whole. May be called under a
@@ -170,8 +174,7 @@ func (b *barn) drain() (full, empty list) {
 // park submits a stamped sheaf. Called under the stack's lock that its objects
 // came from: once that is free, whoever looks for them finds them here.
 func (b *barn) park(s *sheaf) {
-	b.nrWaiting.Add(1)
-	b.waitingObjects.Add(int64(s.size))
+	b.nrParked.Add(1)
 	for {
 		head := b.parked.Load()
 		s.next = head
@@ -185,7 +188,7 @@ func (b *barn) park(s *sheaf) {
 // The youngest is the one whose objects the caches may still hold; the oldest are
 // what a burst has left over, and takeStale's.
 func (b *barn) takeReady(d *rcu.Domain) *sheaf {
-	if b.nrWaiting.Load() == 0 {
+	if !b.anyWaiting() {
 		return nil
 	}
 	b.mu.Lock()
@@ -229,13 +232,13 @@ func (b *barn) takeAll(d *rcu.Domain) (all *sheaf) {
 	return all
 }
 
-// left counts the sheaves from s on, linked by next, that leave ready. The caller
-// holds mu.
+// left counts the chain of sheaves that leave ready. The caller holds mu.
 func (b *barn) left(s *sheaf) {
+	n := b.nrWaiting
 	for ; s != nil; s = s.next {
-		b.nrWaiting.Add(-1)
-		b.waitingObjects.Add(-int64(s.size))
+		n--
 	}
+	mem.Store32(&b.nrWaiting, n)
 }
 
 // sortReady moves parked sheaves to waiting, and those whose grace period is over on
@@ -254,13 +257,18 @@ func (b *barn) sortReady(d *rcu.Domain) {
 // submitted. The caller holds mu.
 func (b *barn) sortParked() {
 	var oldest, youngest *sheaf
+	var arrived int32
 	for s := b.parked.Swap(nil); s != nil; {
 		next := s.next
 		if s.next = oldest; oldest == nil {
 			youngest = s
 		}
 		oldest, s = s, next
+		arrived++
 	}
+	// In this order, lest somebody see none at all in between.
+	mem.Store32(&b.nrWaiting, b.nrWaiting+uint32(arrived))
+	b.nrParked.Add(-arrived)
 	switch {
 	case oldest == nil:
 		return
@@ -276,10 +284,17 @@ func (b *barn) sortParked() {
 func (b *barn) occupancy() (o BarnStats) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	o = BarnStats{Full: b.full.n, Empty: b.empty.n, Waiting: int(b.nrWaiting.Load()),
-		WaitingObjects: uint64(max(0, b.waitingObjects.Load()))}
-	for s := b.full.head; s != nil; s = s.next {
-		o.Objects += uint64(s.size)
-	}
+	b.sortParked()
+	o = BarnStats{Full: b.full.n, Empty: b.empty.n, Waiting: b.waits()}
+	o.Objects = objectsIn(b.full.head)
+	o.WaitingObjects = objectsIn(b.waiting) + objectsIn(b.ready.head)
 	return o
+}
+
+// objectsIn sums a list of sheaves.
+func objectsIn(s *sheaf) (n uint64) {
+	for ; s != nil; s = s.next {
+		n += uint64(s.size)
+	}
+	return n
 }

@@ -60,32 +60,6 @@ func TestBarnHeld(t *testing.T) {
 	r.expect(state{3, 0, 1, 1}, events{BarnGetFail: 1, SheafAlloc: 1, Refilled: 4})
 }
 
-// TestBarnTriesAgain: a mutex that is held for a moment is no reason to give up.
-func TestBarnTriesAgain(t *testing.T) {
-	var b barn
-	var stop atomic.Bool
-	var holder sync.WaitGroup
-	holder.Go(func() {
-		for !stop.Load() {
-			b.mu.Lock()
-			b.mu.Unlock() //nolint:staticcheck // held for a moment is the point
-			runtime.Gosched()
-		}
-	})
-	got := 0
-	for range 1000 {
-		if b.tryLock() {
-			got++
-			b.unlock()
-		}
-	}
-	stop.Store(true)
-	holder.Wait()
-	if got < 500 {
-		t.Errorf("got the mutex %d times of 1000", got)
-	}
-}
-
 // TestInFlight: wait returns when everybody has left who was there before, whoever
 // comes meanwhile.
 func TestInFlight(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 // the sheaf always comes here and takes it along to the barn.
 func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	st, cpu := s.slots.TryLock(percpu.RCU)
-	if st != nil && st.Own() == own && st.Sheaf == 0 {
+	if st != nil && st.Own() == own && st.Sheaf == 0 && !s.adoptEmpty(st, cpu) {
 		st.Unlock()
 		st, cpu = s.installRCU(cpu, own)
 	}
@@ -45,19 +45,38 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	return true
 }
 
+// adoptEmpty makes an empty sheaf of the barn's a locked stack's rcu_free, unless the
+// CPU's spare looks empty, which should be taken first.
+func (s *Set) adoptEmpty(st *percpu.Stack, cpu int) bool {
+	if s.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+		return false
+	}
+	b, _ := s.barnOf(cpu)
+	empty := b.getEmpty()
+	if empty == nil {
+		return false
+	}
+	installRCU(st, empty)
+	return true
+}
+
+func installRCU(st *percpu.Stack, empty *sheaf) {
+	st.Install(empty.array(), 0, int(empty.limit)-1, st.Own())
+	st.Sheaf = empty.word()
+}
+
 // installRCU finds an empty sheaf and makes it the calling CPU's rcu_free, unless
 // that CPU has one by now. The stack is returned locked, or nil.
 func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
 	b, _ := s.barnOf(cpu)
-	empty := s.findEmpty(b)
+	empty := s.findEmpty(b, cpu)
 	if empty == nil {
 		return nil, -1
 	}
 	st, cpu := s.slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own {
 		if st.Sheaf == 0 {
-			st.Install(empty.array(), 0, int(empty.limit)-1, own)
-			st.Sheaf = empty.word()
+			installRCU(st, empty)
 			return st, cpu
 		}
 		if b.tryPut(empty) {
@@ -73,8 +92,10 @@ func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
 
 // findEmpty gets an empty sheaf: the CPU's spare if that is empty, else one of the
 // barn's, else a new one; nil if there is no memory.
-func (s *Set) findEmpty(b *barn) *sheaf {
-	empty := s.takeEmptySpare()
+func (s *Set) findEmpty(b *barn, cpu int) (empty *sheaf) {
+	if s.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+		empty = s.takeEmptySpare()
+	}
 	if empty == nil {
 		empty = b.getEmpty()
 	}
@@ -136,11 +157,12 @@ func (s *Set) submitCPU(cpu int, noBarn bool) {
 }
 
 // tick is the timer, half of Delay after the last one: it submits the rcu_free
-// sheaves that were there the last time already, and reaps the waiting ones that
-// nobody has wanted since the last time. A CPU that fills its sheaves is thus never
-// disturbed: taking its lock from here would turn its FreeRCU away meanwhile. When
-// nothing is left the timer stops, until armTimer. timerArmed is cleared first, so
-// that what comes while this runs is either seen here or sets the timer anew.
+// sheaves that were there the last time already, reaps the waiting ones that nobody
+// has wanted since the last time, and trims the barns. A CPU that fills its sheaves is
+// thus never disturbed: taking its lock from here would turn its FreeRCU away
+// meanwhile. When nothing is left the timer stops, until armTimer. timerArmed is
+// cleared first, so that what comes while this runs is either seen here or sets the
+// timer anew.
 func (s *Set) tick() {
 	s.timerArmed.Store(false)
 	if !s.ticking.TryLock() {
@@ -165,7 +187,8 @@ func (s *Set) tick() {
 	for i := range s.barns {
 		b := &s.barns[i]
 		s.reapAll(b, b.takeStale)
-		again = again || b.nrWaiting.Load() > 0
+		s.trim(b)
+		again = again || b.anyWaiting()
 	}
 	if again {
 		s.armTimer()
@@ -182,7 +205,7 @@ func (s *Set) armTimer() {
 // arm makes sure that b's waiting sheaves are reaped although nobody may want them:
 // by the timer, or beyond MaxWaiting by a callback, one at a time.
 func (s *Set) arm(b *barn) {
-	if int(b.nrWaiting.Load()) <= s.MaxWaiting {
+	if b.waits() <= s.MaxWaiting {
 		s.armTimer()
 	} else if b.armed.CompareAndSwap(false, true) {
 		s.Domain.DeferN(s.Capacity, b.reapExcess)
@@ -193,9 +216,9 @@ func (s *Set) arm(b *barn) {
 // this runs is either reaped here or arms anew.
 func (s *Set) reapExcess(b *barn) {
 	b.armed.Store(false)
-	for int(b.nrWaiting.Load()) > s.MaxWaiting && s.reapOne(b) {
+	for b.waits() > s.MaxWaiting && s.reapOne(b) {
 	}
-	if b.nrWaiting.Load() > 0 {
+	if b.anyWaiting() {
 		s.arm(b)
 	}
 }
@@ -216,7 +239,7 @@ func (s *Set) reapOne(b *barn) bool {
 
 // reapAll does so for all the sheaves that take takes.
 func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
-	if b.nrWaiting.Load() == 0 {
+	if !b.anyWaiting() {
 		return
 	}
 	phase := s.expiring.enter()
@@ -272,7 +295,7 @@ func (s *Set) house(sh *sheaf, b *barn) {
 // expired takes and expires a sheaf for a CPU that wants objects at once. The sheaf
 // counts as if it had gone through the barn.
 func (s *Set) expired(b *barn) *sheaf {
-	if b.nrWaiting.Load() == 0 {
+	if !b.anyWaiting() {
 		return nil
 	}
 	phase := s.expiring.enter()

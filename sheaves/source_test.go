@@ -9,7 +9,12 @@ import (
 )
 
 // An object is a recognisable address without memory behind it; it tells its node.
-const objectBase, nodeShift, objectSize = 0x7000_0000_0000, 32, 64
+const (
+	objectBase = 0x7000_0000_0000
+	objectSize = 64
+	nodeShift  = 24 // bytes of address space per node
+	perNode    = 1 << nodeShift / objectSize
+)
 
 func object(node, n int) unsafe.Pointer {
 	return mem.Ptr(uintptr(objectBase + node<<nodeShift + n*objectSize))
@@ -17,11 +22,8 @@ func object(node, n int) unsafe.Pointer {
 
 func nodeOf(p unsafe.Pointer) int { return int(uintptr(p)-objectBase) >> nodeShift }
 
-// number is unique over all nodes, and dense for nodes that have made fewer than
-// perNode objects.
-func number(p unsafe.Pointer, perNode int) int {
-	return nodeOf(p)*perNode + int(uintptr(p)&(1<<nodeShift-1))/objectSize
-}
+// number counts objects through all nodes.
+func number(p unsafe.Pointer) int { return int(uintptr(p)-objectBase) / objectSize }
 
 // A source is the layer below in these tests. It knows of every object whether it is
 // at home or out, and reports one that comes home twice.

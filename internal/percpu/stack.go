@@ -110,6 +110,12 @@ func (s *Stack) SetSpare(spare uintptr, n int) {
 	mem.Store64(&s.spareSize, uint64(n))
 }
 
+// SpareLooksEmpty reports whether there is a spare without objects, without the
+// lock: worth a closer look, no more.
+func (s *Stack) SpareLooksEmpty() bool {
+	return atomic.LoadUintptr(&s.Spare) != 0 && atomic.LoadUint64(&s.spareSize) == 0
+}
+
 // Objects views the whole array, up to its capacity. The caller holds the lock.
 func (s *Stack) Objects() []unsafe.Pointer {
 	if s.cap == 0 {

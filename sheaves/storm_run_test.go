@@ -1,0 +1,143 @@
+package sheaves
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// read looks up published objects, holds them for a while and checks that nobody has
+// ended or begun a life of theirs meanwhile.
+func (s *storm) read(rounds int) {
+	reader := s.Domain.Register("storm")
+	defer func() { _ = reader.Close() }()
+	type find struct {
+		n   int
+		age uint32
+	}
+	for round := range rounds {
+		var found []find
+		for i := range s.shared {
+			if p := unsafe.Pointer(s.shared[(round+i)%len(s.shared)].Load()); p != nil {
+				found = append(found, find{number(p), s.age[number(p)].Load()})
+			}
+		}
+		runtime.Gosched()
+		for _, f := range found {
+			if age := s.age[f.n].Load(); age != f.age {
+				s.t.Errorf("object %d was used again under a reader", f.n)
+			}
+		}
+		reader.Quiescent()
+		if round%64 == 0 {
+			reader.Offline()
+			time.Sleep(time.Microsecond)
+			reader.Online()
+		}
+	}
+}
+
+// disturb does what others do to a Set, until done.
+func (s *storm) disturb(done <-chan struct{}) {
+	for i := 0; ; i++ {
+		select {
+		case <-done:
+			return
+		case <-time.After(200 * time.Microsecond):
+		}
+		switch i % 6 {
+		case 0:
+			s.FlushCPU(i % percpu.NumCPU())
+		case 1:
+			s.Shrink()
+		case 2:
+			if err := s.Barrier(context.Background()); err != nil {
+				s.t.Error(err)
+			}
+		case 3:
+			s.Stats()
+		case 4:
+			s.Flush()
+		case 5:
+			s.tick()
+		}
+	}
+}
+
+// TestStorm proves the whole by a checker that knows nothing of sheaves: every object
+// has one owner, none is used before its readers are through, and the counts add up.
+func TestStorm(t *testing.T) {
+	const users, readers = 6, 2
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * runtime.NumCPU()))
+	s := newStorm(t, 500*time.Microsecond)
+	operations, seed := testutil.Stress(t, 300_000), testutil.Seed(t)
+	var busy, disturbers sync.WaitGroup
+	for n := range users {
+		busy.Go(func() {
+			u := s.newUser(seed, uint64(n))
+			for i := 0; i < operations/users && !t.Failed(); i++ {
+				u.act()
+			}
+			u.leave()
+		})
+	}
+	for range readers {
+		busy.Go(func() { s.read(operations / 100) })
+	}
+	done := make(chan struct{})
+	disturbers.Go(func() { s.disturb(done) })
+	finish(t, busy.Wait)
+	close(done)
+	finish(t, disturbers.Wait)
+	if err := s.Domain.Barrier(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s.quiesce()
+	t.Logf("%d pops, %d from slabs, %d retired, %d refused: %v", s.pops.Load(), s.fromSlab.Load(),
+		s.retirements.Load(), s.rcuRefusals.Load(), s.Stats().Events)
+}
+
+// TestCloseStorm closes sets under way: operations that are overtaken fail or finish,
+// and nothing stays behind.
+func TestCloseStorm(t *testing.T) {
+	const users, after = 3, 50
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * runtime.NumCPU()))
+	seed := testutil.Seed(t)
+	for round := range uint64(testutil.Stress(t, 300_000) / 1000) {
+		s := newStorm(t, 50*time.Microsecond)
+		var busy sync.WaitGroup
+		for n := range uint64(users) {
+			busy.Go(func() {
+				u := s.newUser(seed+round, n)
+				for late := 0; late < after; {
+					if u.act(); s.closed.Load() {
+						late++
+					}
+				}
+				u.leave()
+			})
+		}
+		busy.Go(func() {
+			time.Sleep(time.Duration(round%20) * 10 * time.Microsecond)
+			s.Close()
+		})
+		finish(t, busy.Wait)
+		if err := s.Domain.Barrier(context.Background()); err != nil {
+			t.Error(err)
+		}
+		for i := range s.shared {
+			if p := s.shared[i].Load(); p != nil {
+				s.src.giveBack([]unsafe.Pointer{unsafe.Pointer(p)})
+			}
+		}
+		if s.src.away() != 0 || s.pool.chunks != nil {
+			t.Fatalf("round %d: %d objects are out, %d of %d sheaves home", round, s.src.away(), s.pool.free.n, s.pool.made)
+		}
+	}
+}
