@@ -1,0 +1,148 @@
+package slub
+
+import (
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/numa"
+)
+
+// The tests here ask the kernel where objects lie (move_pages), not the arena. On a
+// machine with one node they say little; `make numa` runs them on one with four.
+
+const numaObjects = 300
+
+// machine is the topology, with the nodes that have memory.
+func machine(t *testing.T) (*numa.Topology, []numa.Node) {
+	t.Helper()
+	topology := numa.System()
+	var memory []numa.Node
+	for _, n := range topology.Nodes() {
+		if topology.HasMemory(n) {
+			memory = append(memory, n)
+		}
+	}
+	engine, reason := Engine()
+	t.Logf("nodes %v, with memory %v, engine %s %s", topology.Nodes(), memory, engine, reason)
+	return topology, memory
+}
+
+// lieOn fails unless the kernel has every object, once touched, on node.
+func lieOn(t *testing.T, c *Cache, node numa.Node, objs []unsafe.Pointer) {
+	t.Helper()
+	addrs := make([]uintptr, len(objs))
+	for i, p := range objs {
+		*(*byte)(p) = 1
+		addrs[i] = uintptr(p)
+	}
+	where, err := numa.Where(addrs)
+	if err != nil {
+		t.Fatalf("where objects lie: %v", err)
+	}
+	for i, n := range where {
+		if n != node || c.Arena().NodeOf(addrs[i]) != node {
+			t.Fatalf("object %#x of node %d: the kernel has it on %d, the arena on %d", addrs[i], node, n, c.Arena().NodeOf(addrs[i]))
+		}
+	}
+}
+
+// pinned runs f on a thread bound to cpu.
+func pinned(t *testing.T, cpu int, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	restore, err := numa.SetAffinity(cpu)
+	if err != nil {
+		t.Fatalf("CPU %d: %v", cpu, err)
+	}
+	f()
+	if err := restore(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNUMAAllocNode wants objects of every node from CPUs of every node.
+func TestNUMAAllocNode(t *testing.T) {
+	topology, memory := machine(t)
+	c := open(t, newArena(t, arena.Config{Topology: topology}), Config{Size: 192})
+	for _, from := range topology.Nodes() {
+		cpus := topology.CPUs(from)
+		if len(cpus) == 0 {
+			continue
+		}
+		pinned(t, cpus[0], func() {
+			for _, node := range memory {
+				var objs []unsafe.Pointer
+				for range numaObjects {
+					p, err := c.AllocNode(node)
+					if err != nil {
+						t.Fatal(err)
+					}
+					objs = append(objs, p)
+				}
+				lieOn(t, c, node, objs)
+				c.FreeBulk(objs)
+			}
+		})
+	}
+}
+
+// TestNUMASheavesAreLocal wants what a CPU allocates to come from the nearest node
+// with memory, after objects of all nodes have been freed there.
+func TestNUMASheavesAreLocal(t *testing.T) {
+	topology, memory := machine(t)
+	if engine, _ := Engine(); engine != "rseq" {
+		t.Log("without rseq a CPU is only guessed: placement is best effort, and not checked")
+		return
+	}
+	c := open(t, newArena(t, arena.Config{Topology: topology}), Config{Size: 192})
+	for _, from := range topology.Nodes() {
+		cpus := topology.CPUs(from)
+		if len(cpus) == 0 {
+			continue
+		}
+		pinned(t, cpus[len(cpus)-1], func() {
+			for _, node := range memory {
+				for range numaObjects {
+					p, err := c.AllocNode(node)
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.Free(p)
+				}
+			}
+			objs := take(t, c, numaObjects)
+			lieOn(t, c, topology.LocalNode(cpus[0]), objs)
+			c.FreeBulk(objs)
+		})
+	}
+}
+
+// TestNUMAChecker runs the checker with its workers bound to the machine's CPUs in
+// turn, so that objects cross nodes.
+func TestNUMAChecker(t *testing.T) {
+	topology, _ := machine(t)
+	var cpus []int
+	for _, n := range topology.Nodes() {
+		cpus = append(cpus, topology.CPUs(n)...)
+	}
+	plan{kinds: everyKind, percent: 3, menu: everyOp,
+		arena: arena.Config{Topology: topology, Span: 64 * mib},
+		pin: func(worker int) func() {
+			runtime.LockOSThread()
+			restore, err := numa.SetAffinity(cpus[worker%len(cpus)])
+			if err != nil {
+				t.Error(err)
+				return runtime.UnlockOSThread
+			}
+			return func() {
+				if err := restore(); err != nil {
+					t.Error(err)
+				}
+				runtime.UnlockOSThread()
+			}
+		},
+	}.run(t)
+}
