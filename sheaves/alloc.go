@@ -58,11 +58,7 @@ func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
 	if s.swapIn(st, b) {
 		return st
 	}
-	closed := st.Cap() == 0
 	st.Unlock()
-	if closed {
-		return nil
-	}
 	// A sheaf whose grace period is over costs no slab work: it goes first. The
 	// kernel can't know before the callback has run.
 	fresh := s.expired(b)

@@ -135,7 +135,7 @@ func TestAllocRelockBarnHeld(t *testing.T) {
 				}()
 			}
 			r.within("Alloc", func() {
-				if p := r.Alloc(); (p != nil) != (objects > 0) {
+				if p := r.AllocNode(0); (p != nil) != (objects > 0) {
 					t.Errorf("allocated %v", p)
 				} else {
 					r.got(p)

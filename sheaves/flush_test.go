@@ -111,6 +111,10 @@ func TestClose(t *testing.T) {
 	if got := r.src.expiries(); got != 7*percpu.NumCPU() {
 		t.Errorf("%d objects expired", got)
 	}
+	// The barns are full; what was in rcu_free isn't even offered to them.
+	if got := int(r.Stats().Events[BarnPutFail] - r.start[BarnPutFail]); got > percpu.NumCPU() {
+		t.Errorf("%d sheaves were refused by barns", got)
+	}
 	if r.Alloc() != nil || r.AllocNode(0) != nil || r.AllocBulk(make([]unsafe.Pointer, 1)) != 0 {
 		t.Error("a closed set gave an object")
 	}

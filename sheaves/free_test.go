@@ -48,8 +48,8 @@ func TestFreeRelock(t *testing.T) {
 	counted := events{BarnPutFail: 1, Flushed: 4}
 	stowed := events{BarnPutFail: 1, Flushed: 4, BarnPut: 1}
 	run(t, []walk{
-		{name: "main has room again", before: before, after: state{3, 2, 2, 3}, counted: counted,
-			meanwhile: func(r *rig) { r.arrange(state{2, 2, 2, 2}) }},
+		{name: "main has room again", before: before, after: state{3, 1, 2, 3}, counted: counted,
+			meanwhile: func(r *rig) { r.arrange(state{2, 1, 2, 2}) }},
 		{name: "spare has room", before: before, after: state{3, 4, 2, 1}, counted: counted,
 			meanwhile: func(r *rig) { r.arrange(state{4, 2, 2, 0}) }},
 		{name: "both full, barn's full ones at their limit", before: before, after: state{1, 4, 3, 0},

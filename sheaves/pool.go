@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 )
@@ -43,7 +44,6 @@ func (p *pool) get() (*sheaf, error) {
 			return nil, err
 		}
 	}
-	s.size, s.noBarn = 0, false
 	return s, nil
 }
 
@@ -70,6 +70,9 @@ func (p *pool) chunkBytes() uintptr {
 
 // put takes an empty sheaf back.
 func (p *pool) put(s *sheaf) {
+	if invariants.Enabled {
+		invariants.Check(s.size == 0, "a sheaf is given up with %d objects", s.size)
+	}
 	p.mu.Lock()
 	p.free.push(s)
 	p.releaseLocked()

@@ -111,10 +111,14 @@ func TestFreeRCURefusals(t *testing.T) {
 func TestFreeRCURace(t *testing.T) {
 	t.Run("another was faster", func(t *testing.T) {
 		r := newRig(t, 1)
-		r.arrange(state{0, none, 0, 2})
-		r.onNodeOfCPU = func() { r.retire(1) }
-		r.retire(1)
-		r.expect(state{0, none, 0, 1}, nil)
+		r.arrange(state{0, 0, 0, 2})
+		p := r.take(1)[0]
+		r.onNodeOfCPU = func() { r.retire(1) } // has the spare, when this walk looks for it
+		if !r.FreeRCU(p, own(0)) {
+			t.Error("refused")
+		}
+		r.gone(p)
+		r.expect(state{0, none, 0, 2}, nil)
 		r.expectRCU(2, 0)
 	})
 	t.Run("held", func(t *testing.T) {

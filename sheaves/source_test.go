@@ -91,11 +91,17 @@ func (s *source) giveBack(objs []unsafe.Pointer) {
 }
 
 func (s *source) Refill(node int, dst []unsafe.Pointer) int {
+	if len(dst) == 0 {
+		s.t.Error("refill of nothing")
+	}
 	s.interrupt(&s.onRefill)
 	return copy(dst, s.take(node, max(0, len(dst)-s.short)))
 }
 
 func (s *source) Flush(objs []unsafe.Pointer) {
+	if len(objs) == 0 {
+		s.t.Error("flush of nothing")
+	}
 	s.mu.Lock()
 	s.flushed = append(s.flushed, objs...)
 	s.mu.Unlock()

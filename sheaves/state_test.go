@@ -28,6 +28,7 @@ func (r *rig) sheafWith(n int) *sheaf {
 func (r *rig) drop(sh *sheaf) {
 	if sh != nil {
 		r.src.giveBack(sh.objects())
+		sh.size = 0
 		r.pool.put(sh)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
-	"github.com/slubd/slubd/internal/invariants"
 )
 
 // allocs are those with Go loops.
@@ -37,35 +36,6 @@ func TestEveryLoopRunsTwice(t *testing.T) {
 			if err := s.Close(); err != nil { // slubd reports leaks
 				t.Errorf("%s, %s: %v", w.Name, alloc, err)
 			}
-		}
-	}
-}
-
-// A loop that allocates per operation shows as 1, one that calls into C as 1;
-// a run's own overhead is a constant, which enough operations make small.
-func TestSlubdStaysOffTheHeapAndOutOfC(t *testing.T) {
-	const ops = 100_000
-	tolerance := 0.01
-	if invariants.Enabled {
-		tolerance = 0.1 // the checks on slow paths box their arguments
-	}
-	for _, w := range loopWorkloads(workload.Slubd) {
-		spec := w.Spec(2, 64, 1)
-		s, err := Open(workload.Slubd, spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sample, err := s.Run(spec.WithOps(ops))
-		if err := errors.Join(err, s.Close()); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range []string{workload.GoAllocs, workload.CgoCalls} {
-			if x, ok := sample.Extra[name]; !ok || x > tolerance {
-				t.Errorf("%s: %s is %v", w.Name, name, x)
-			}
-		}
-		if w.Kind == workload.RCU && sample.Extra["grace_periods"] == 0 {
-			t.Errorf("rcu: no grace period passed: %v", sample.Extra)
 		}
 	}
 }
