@@ -44,25 +44,28 @@ func byAddress(a, b unsafe.Pointer) int { return int(uintptr(a)) - int(uintptr(b
 // TestBarrierFindsDetached: between leaving its CPU and waiting in the barn a sheaf is
 // protected by the stack's lock, lest a Barrier miss it.
 func TestBarrierFindsDetached(t *testing.T) {
-	r := newRig(t, 1)
-	objs := r.retire(3)
-	objs = append(objs, r.take(1)...)
-	passed := make(chan struct{})
-	r.onNodeOfCPU = func() { // in submit
-		go func() {
-			defer close(passed)
-			r.barrier()
-			if got := r.src.expiries(); got != len(objs) {
-				t.Errorf("Barrier returned with %d of %d objects expired", got, len(objs))
+	for name, detach := range map[string]func(*rig){
+		"by the object that fills it": func(r *rig) { r.FreeRCU(r.src.take(0, 1)[0], own(0)) },
+		"by a flush":                  func(r *rig) { r.submitCPU(0, false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.retire(3)
+			passed := make(chan struct{})
+			r.onNodeOfCPU = func() { // in submit
+				go func() {
+					defer close(passed)
+					r.barrier()
+					if got := r.src.expiries(); got < 3 {
+						t.Errorf("Barrier returned with %d objects expired", got)
+					}
+				}()
+				stays(t, "Barrier passes a detached sheaf", passed)
 			}
-		}()
-		stays(t, "Barrier passes a detached sheaf", passed)
+			detach(r)
+			<-passed
+		})
 	}
-	if !r.FreeRCU(objs[3], own(0)) {
-		t.Fatal("refused")
-	}
-	r.gone(objs[3])
-	<-passed
 }
 
 // TestBarrierWaitsForExpire: others' destructors have returned when Barrier does.

@@ -18,7 +18,7 @@
 //   - main: never absent while its stack is unlocked. Lives in a percpu.Stack,
 //     whose header holds its size; the sheaf's own size is stale meanwhile.
 //   - spare: absent, empty, full, or after a swap partly full.
-//   - rcu_free: absent or holding 0..capacity-1 objects.
+//   - rcu_free: absent or holding 1..capacity-1 objects.
 //   - full, empty: in the barn, at most MaxFull and MaxEmpty, both soft limits.
 //     A "full" sheaf that came through Expire may hold fewer objects.
 //   - waiting: in the barn, detached from a CPU, stamped with the grace period

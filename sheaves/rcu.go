@@ -146,11 +146,6 @@ func (s *Set) submitCPU(cpu int, noBarn bool) {
 		return
 	}
 	sh := detachRCU(st)
-	if sh.size == 0 {
-		st.Unlock()
-		s.freeSheaf(sh)
-		return
-	}
 	b := s.submit(sh, cpu, noBarn)
 	st.Unlock()
 	s.arm(b)

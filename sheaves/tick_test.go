@@ -69,6 +69,26 @@ func TestTickReaps(t *testing.T) {
 	}
 }
 
+// TestTickReapsTheOldOnly: what came after the last tick stays for those who want it.
+func TestTickReapsTheOldOnly(t *testing.T) {
+	r := newRig(t, 1)
+	r.park(1)
+	r.tick()
+	r.expectRCU(none, 1)
+	reader := r.reader()
+	r.park(2)
+	r.tick()
+	r.expectRCU(none, 2)
+	reader.Quiescent()
+	r.park(1)
+	reader.Quiescent()
+	r.tick()
+	r.expectRCU(none, 1)
+	if n := r.barns[0].ready.n; n != 1 {
+		t.Errorf("counted %d ready sheaves, want 1", n)
+	}
+}
+
 // TestTicksDontOverlap: the timer goes off while a destructor still holds the last
 // tick up.
 func TestTicksDontOverlap(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // The example of README.md, word for word; internal/lint compares the two.
 func Example_readme() {
-	type session struct{ id, hits uint64 }
+	type session struct{ id uint64 }
 	sessions, err := slub.NewTyped[session](nil, slub.Config{Name: "session"})
 	if err != nil {
 		log.Fatal(err) // no memory, or a type that holds Go pointers

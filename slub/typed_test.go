@@ -10,7 +10,8 @@ import (
 
 // holding is a type with T somewhere inside.
 type holding[T any] struct {
-	n     int
+	_ int
+	//lint:ignore U1000 found by reflection
 	inner struct {
 		_    [0]func() // no element, no pointer
 		list [3]struct{ field T }
