@@ -19,15 +19,18 @@ func (c *Cache) Free(p unsafe.Pointer) { c.free(&c.filter, p) }
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the
 // object belongs to another node or to a slab of lower order, or p is not ours.
 func (c *Cache) freeSlow(f *percpu.Filter, p unsafe.Pointer) {
-	own := f.Owner(p)
-	if ownerID(own) != c.id || own&careful != 0 {
-		if own = c.verify(p); own == 0 {
-			return
-		}
-	}
-	if !c.freed(p) {
+	if own := c.ownerOf(f, p); own != 0 && !c.freed(p) {
 		c.freeChecked(p, own)
 	}
+}
+
+// ownerOf returns the owner word of an object of this cache without marks, or 0 after
+// a report.
+func (c *Cache) ownerOf(f *percpu.Filter, p unsafe.Pointer) uint32 {
+	if own := f.Owner(p); ownerID(own) == c.id && own&careful == 0 {
+		return own
+	}
+	return c.verify(p)
 }
 
 // freeChecked frees an object that has passed verify and the hooks.

@@ -22,11 +22,9 @@ func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU(&c.filterRCU, p) }
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
 func (c *Cache) freeRCUSlow(f *percpu.Filter, p unsafe.Pointer) {
-	own := f.Owner(p)
-	if ownerID(own) != c.id || own&careful != 0 {
-		if own = c.verify(p); own == 0 {
-			return
-		}
+	own := c.ownerOf(f, p)
+	if own == 0 {
+		return
 	}
 	if sanitized {
 		deferObject(p)
