@@ -32,7 +32,7 @@ func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem
 // Unreserve unmaps what Reserve mapped, which no operation may reach any more.
 func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, mem.PageSize)) }
 
-// Base returns the address that the functions of NewPop and NewPush take for the
+// Base returns the address that the functions of NewPop take for the
 // slots' Main stacks; add RCU for the others.
 func (s Slots) Base() uintptr { return s.base }
 
