@@ -30,7 +30,8 @@ type Hooks struct {
 	Alloc func(Object)
 
 	// Free sees each object before its memory can be reused; objects given to
-	// FreeRCU after their grace period and after the cache's destructor.
+	// FreeRCU after their grace period and after the cache's destructor, inside
+	// whatever operation ends that, of any user of the cache.
 	// Returning true keeps the object: the cache counts it as in use for as
 	// long as the cache lives.
 	Free func(Object) (keep bool)

@@ -33,7 +33,7 @@
 //
 // # Locks, outer to inner
 //
-//	flush mutex (Set.flushing); Set.ticking, which is only tried
+//	flush mutex (Set.flushing); Set.ticking, only tried but by Close
 //	  percpu.Stack lock, RCU: tried by operations, taken by flushes
 //	  percpu.Stack lock, Main: the same; the two are never held at once
 //	    barn mutex: under a stack's lock only tried

@@ -11,12 +11,13 @@ import (
 // that the CPU's operations hardly notice (kernel: PCS_BATCH_MAX).
 const flushBatch = 32
 
-// flushMain empties a CPU's main sheaf into the Source and returns how many objects
-// went. Without wait it stops as soon as the stack is held by somebody else.
+// flushMain gives as many objects as a CPU's main sheaf holds to the Source and
+// returns how many went; what the CPU frees meanwhile doesn't prolong it. Without wait
+// it stops as soon as the stack is held by somebody else.
 func (s *Set) flushMain(cpu int, wait bool) int {
 	var batch [flushBatch]unsafe.Pointer
-	flushed := 0
-	for {
+	flushed, goal := 0, -1
+	for flushed != goal {
 		st := s.slots.TryLockCPU(cpu, percpu.Main)
 		if st == nil && wait {
 			st = s.slots.LockCPU(cpu, percpu.Main)
@@ -25,17 +26,22 @@ func (s *Set) flushMain(cpu int, wait bool) int {
 			return flushed
 		}
 		size := st.Size()
-		n := copy(batch[:], st.Objects()[max(0, size-flushBatch):size])
+		if goal < 0 {
+			goal = size
+		}
+		n := min(size, flushBatch, goal-flushed)
+		copy(batch[:n], st.Objects()[size-n:size])
 		if n > 0 {
 			st.SetSize(size - n)
 		}
 		st.Unlock()
 		if n == 0 {
-			return flushed
+			break
 		}
 		s.flush(batch[:n])
 		flushed += n
 	}
+	return flushed
 }
 
 func (s *Set) flush(objs []unsafe.Pointer) {
@@ -106,6 +112,8 @@ func (s *Set) Close() {
 	s.timer.Stop()
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
+	s.ticking.Lock() // a tick that is under way may have sheaves in hand
+	defer s.ticking.Unlock()
 	for cpu := range percpu.NumCPU() {
 		s.closeCPU(cpu)
 	}

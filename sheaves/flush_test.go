@@ -165,3 +165,18 @@ func TestCloseWithLoans(t *testing.T) {
 		t.Errorf("%d of %d sheaves are home", r.pool.free.n, r.pool.made)
 	}
 }
+
+// TestFlushMainEnds: a CPU that goes on freeing doesn't keep a flush going.
+func TestFlushMainEnds(t *testing.T) {
+	r := newRig(t, 1)
+	r.arrange(state{4, none, 0, 0})
+	r.src.onFlush = func() {
+		st := r.hold(percpu.Main)
+		st.PushN(r.src.take(0, 2))
+		st.Unlock()
+	}
+	if n := r.flushMain(0, true); n != 4 {
+		t.Errorf("flushed %d objects of a sheaf that held 4", n)
+	}
+	r.expect(state{2, none, 0, 0}, events{Flushed: 4})
+}

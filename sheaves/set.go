@@ -64,7 +64,7 @@ type Set struct {
 
 	timer      *time.Timer // runs tick
 	timerArmed atomic.Bool
-	ticking    sync.Mutex // only tried; guards seen and the barns' mark
+	ticking    sync.Mutex // only tried but by Close; guards seen and the barns' mark
 	seen       []uint64   // by CPU: which rcu_free tick saw last; 0 none
 	closed     atomic.Bool
 }

@@ -124,6 +124,17 @@ func TestDelay(t *testing.T) {
 	eventually(t, "the object has expired", func() bool { return r.src.expiries() == 1 })
 }
 
+// TestCloseWaitsForTick: a tick may have sheaves in hand.
+func TestCloseWaitsForTick(t *testing.T) {
+	r := newRig(t, 1)
+	r.ticking.Lock()
+	closed := make(chan struct{})
+	go func() { r.Close(); close(closed) }()
+	stays(t, "Close doesn't wait for a tick", closed)
+	r.ticking.Unlock()
+	<-closed
+}
+
 // TestCloseEndsTimer: an idle closed set is garbage.
 func TestCloseEndsTimer(t *testing.T) {
 	r := newRig(t, 1)

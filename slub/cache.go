@@ -78,7 +78,7 @@ func New(a *arena.Arena, cfg Config) (*Cache, error) {
 	}
 	if err := c.build(a, order); err != nil {
 		caches.remove(c)
-		return nil, fmt.Errorf("slub: cache %q: %w", c.name, err)
+		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
 	return c, nil
@@ -92,6 +92,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	}
 	c.slabs = slabs
 	slabs.newSlab, slabs.corrupt = c.initSlab(), c.reportCorrupt
+	slabs.zeroed = c.config.Flags&InitOnFree != 0
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)
 
 	stacks, err := c.buildSheaves(a.Topology())

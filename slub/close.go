@@ -24,7 +24,7 @@ func (c *Cache) Shrink() (slabs int) {
 // from RCUDtor or a hook. Errors: that of ctx; rcu.ErrInCallback. (Kernel:
 // kvfree_rcu_barrier_on_cache.)
 func (c *Cache) Barrier(ctx context.Context) error {
-	if c.sheaves != nil && !c.closed.Load() {
+	if c.sheaves != nil {
 		if err := c.sheaves.Barrier(ctx); err != nil {
 			return fmt.Errorf("slub: cache %q: %w", c.name, err)
 		}
@@ -52,7 +52,8 @@ func (c *Cache) barrierDeferred(ctx context.Context) error {
 //
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. After
-// success Close does nothing. The rules of Barrier apply. (Kernel:
+// success Close does nothing. The rules of Barrier apply, and its errors. Caches are
+// meant to live long: some pages of bookkeeping stay, which a stale user finds zeroed. (Kernel:
 // kmem_cache_destroy.)
 func (c *Cache) Close() error {
 	if c == nil {
@@ -60,6 +61,11 @@ func (c *Cache) Close() error {
 	}
 	c.closing.Lock()
 	defer c.closing.Unlock()
+	// First, as in kmem_cache_destroy: where a Barrier is forbidden nothing is closed
+	// by halves.
+	if err := c.Barrier(context.Background()); err != nil {
+		return err
+	}
 	if first := !c.closed.Swap(true); first && c.sheaves != nil {
 		c.sheaves.Close()
 	}

@@ -29,6 +29,7 @@ type layer struct {
 	owner   uint32        // owner word without the node
 	keep    int           // empty slabs that a node keeps (kernel: min_partial)
 	newSlab func(slabRef) // runs constructors; before any object is out
+	zeroed  bool          // new slabs are zeroed: the cache counts on free objects being so
 	corrupt func(obj uintptr, s slabRef)
 
 	// fallbacks counts slabs of less than the preferred order, whose head is not
@@ -94,6 +95,9 @@ func (l *layer) grow(at int) (slabRef, error) {
 	n.slabs.Add(1)
 	n.objects.Add(int64(s.objects))
 	l.count(AllocSlab, 1)
+	if l.zeroed && !run.Zero {
+		mem.Zero(s.addr, s.bytes())
+	}
 	if l.newSlab != nil {
 		l.newSlab(s)
 	}

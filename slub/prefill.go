@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -13,6 +12,7 @@ import (
 // inlined Go, as is Free. It must be returned. (Kernel: struct slab_sheaf of
 // kmem_cache_prefill_sheaf.)
 type Prefilled struct {
+	_     noCopy
 	n     uint           // objects left
 	room  uint           // objects that the array has room for
 	array unsafe.Pointer // of the sheaf
@@ -21,6 +21,12 @@ type Prefilled struct {
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when it was last accounted for
 }
+
+// noCopy has vet report copies: a sheaf has one borrower.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
 
 // Prefill borrows a sheaf with at least n objects, n > 0. Errors: ErrConfig when n
 // is not positive or the cache has NoSheaves; ErrNoMemory; ErrClosed.
@@ -42,10 +48,10 @@ func (c *Cache) Prefill(n int) (*Prefilled, error) {
 
 func (c *Cache) prefillError(err error) error {
 	c.slabs.count(allocFailed, 1)
-	if errors.Is(err, sheaves.ErrShort) {
-		err = ErrNoMemory
+	if c.closed.Load() {
+		return ErrClosed
 	}
-	return fmt.Errorf("slub: cache %q: %w", c.name, err)
+	return fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 }
 
 // adopt takes over a loan as it comes from package sheaves. Wrapped caches see every

@@ -74,12 +74,14 @@ func (d *deferred) submit(c *Cache) {
 // nothing is added there after submit.
 func (d *deferred) expire(c *Cache) {
 	objs := d.waiting
+	defer func() { // should a destructor end the goroutine, too
+		d.pending.Add(-int64(len(objs)))
+		d.mu.Lock()
+		d.queued = false
+		d.submit(c)
+		d.mu.Unlock()
+	}()
 	n := source{c}.expire(objs)
 	c.slabs.count(FreeSlowpath, n)
 	c.slabs.freeBulk(objs[:n])
-	d.pending.Add(-int64(len(objs)))
-	d.mu.Lock()
-	d.queued = false
-	d.submit(c)
-	d.mu.Unlock()
 }

@@ -99,15 +99,20 @@ func selfTest(e engine) (err error) {
 	if err != nil {
 		return err
 	}
+	// Off-heap like all that a stack points to: a Go array would lie on this
+	// goroutine's stack, which may move.
+	array, err := Reserve(mem.PageSize)
+	if err != nil {
+		return err
+	}
 	page, err := Reserve(mem.PageSize)
 	if err != nil {
 		return err
 	}
 	const own, slot = 7, 1344 // three objects to a page, and room that is none
-	var array [2]unsafe.Pointer
 	owners := [1]uint32{own}
 	for cpu := range NumCPU() {
-		slots.Stack(cpu, RCU).Install(uintptr(unsafe.Pointer(&array)), 0, len(array), own)
+		slots.Stack(cpu, RCU).Install(array, 0, 2, own)
 	}
 	f := NewFilter(page, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
 	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(page + i*slot) }
