@@ -2,6 +2,7 @@ package sheaves
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -122,6 +123,9 @@ func (s *Set) Close() {
 	s.shrinkBarns()
 	s.pool.close()
 }
+
+// Forget gives the bookkeeping's pages back after Close: Stats reads 0 from then on.
+func (s *Set) Forget() error { return errors.Join(s.slots.Forget(), s.counters.Forget()) }
 
 // closeCPU leaves zeroed stacks. The rcu_free sheaf goes in the same hold of the
 // lock that closes its stack, lest a FreeRCU install another in between.

@@ -41,6 +41,7 @@ type Cache struct {
 	deferred deferred // objects for FreeRCU that found no sheaf
 
 	closing sync.Mutex
+	gone    bool // closed without a leak; under closing
 	closed  atomic.Bool
 }
 

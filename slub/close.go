@@ -51,16 +51,18 @@ func (c *Cache) barrierDeferred(ctx context.Context) error {
 // return ErrClosed from then on.
 //
 // If objects are still in use their slabs stay, Close says how many and where
-// (wrapping ErrBusy), and they may still be freed and Close called again. After
-// success Close does nothing. The rules of Barrier apply, and its errors. Caches are
-// meant to live long: some pages of bookkeeping stay, which a stale user finds zeroed. (Kernel:
-// kmem_cache_destroy.)
+// (wrapping ErrBusy), and they may still be freed and Close called again. With success
+// the counters of Stats end too, and Close does nothing any more. The rules of Barrier
+// apply, and its errors. (Kernel: kmem_cache_destroy.)
 func (c *Cache) Close() error {
 	if c == nil {
 		return nil
 	}
 	c.closing.Lock()
 	defer c.closing.Unlock()
+	if c.gone {
+		return nil
+	}
 	// First, as in kmem_cache_destroy: where a Barrier is forbidden nothing is closed
 	// by halves.
 	if err := c.Barrier(context.Background()); err != nil {
@@ -75,8 +77,19 @@ func (c *Cache) Close() error {
 	if c.slabs.shrink() > 0 {
 		return c.leak()
 	}
+	c.gone = true
 	caches.remove(c)
+	c.forget()
 	return nil
+}
+
+// forget gives the pages of the bookkeeping back, which stay mapped for whoever still
+// uses the cache. Where the kernel refuses they stay resident, a few KiB.
+func (c *Cache) forget() {
+	_ = c.slabs.counters.Forget()
+	if c.sheaves != nil {
+		_ = c.sheaves.Forget()
+	}
 }
 
 // maxListed is how many leaked objects an error names: enough for a person to look

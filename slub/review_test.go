@@ -64,3 +64,38 @@ func TestNoMemoryForBookkeeping(t *testing.T) {
 		}
 	}
 }
+
+// TestClosedCachesCostNothing: a daemon that makes and closes caches all day doesn't
+// grow.
+func TestClosedCachesCostNothing(t *testing.T) {
+	a := newArena(t, arena.Config{})
+	cycle := func() {
+		c, err := New(a, Config{Size: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objs := make([]unsafe.Pointer, 100)
+		if err := c.AllocBulk(objs); err != nil {
+			t.Fatal(err)
+		}
+		c.FreeBulk(objs)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		cycle()
+	}
+	before, err := sys.ReadRSS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const cycles = 1000
+	for range cycles {
+		cycle()
+	}
+	// The Go heap may have grown by an arena of its own.
+	if after, _ := sys.ReadRSS(); after > before+cycles*mem.PageSize+8*mib {
+		t.Errorf("%d caches made and closed: resident %d KiB, then %d", cycles, before>>10, after>>10)
+	}
+}

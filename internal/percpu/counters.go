@@ -33,6 +33,10 @@ func (c Counters) Add(i int, n uint64) {
 	atomic.AddUint64(c.row(CPU(), i), n)
 }
 
+// Forget gives the pages back. The counters read 0 from then on, and may still be
+// added to. The error is sys.Discard's.
+func (c Counters) Forget() error { return discard(c.base, c.stride*uintptr(NumCPU())) }
+
 func (c Counters) row(cpu, i int) *uint64 {
 	return mem.At[uint64](c.base + uintptr(cpu)*c.stride + uintptr(i)*unsafe.Sizeof(uint64(0)))
 }

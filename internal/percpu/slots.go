@@ -32,6 +32,12 @@ func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem
 // Unreserve unmaps what Reserve mapped, which no operation may reach any more.
 func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, mem.PageSize)) }
 
+// Forget gives the pages of slots that are closed back; they read as zeroes, as closed
+// ones do, counts included. The error is sys.Discard's.
+func (s Slots) Forget() error { return discard(s.base, uintptr(NumCPU())<<slotShift) }
+
+func discard(addr, n uintptr) error { return sys.Discard(addr, mem.AlignUp(n, mem.PageSize)) }
+
 // Base returns the address that the functions of NewPop take for the
 // slots' Main stacks; add RCU for the others.
 func (s Slots) Base() uintptr { return s.base }
