@@ -13,10 +13,9 @@ func (s *Set) Alloc() unsafe.Pointer {
 	if st == nil {
 		return nil
 	}
-	var one [1]unsafe.Pointer
-	st.PopN(one[:])
+	p := st.Pop()
 	st.Unlock()
-	return one[0]
+	return p
 }
 
 // AllocNode takes an object of the given node if that is the calling CPU's, or
@@ -36,19 +35,27 @@ func (s *Set) AllocNode(node int) unsafe.Pointer {
 		s.count(NodeMismatch, 1)
 		return nil
 	}
-	var one [1]unsafe.Pointer
-	st.PopN(one[:])
-	return one[0]
+	return st.Pop()
 }
 
 // lockNonEmpty locks the calling CPU's stack with at least one object on it, or
 // returns nil without the lock.
 func (s *Set) lockNonEmpty() *percpu.Stack {
 	st, cpu := s.slots.TryLock(percpu.Main)
-	if st != nil && st.Size() == 0 {
-		return s.replaceEmpty(st, cpu)
+	if st == nil || st.Size() > 0 || swapSpare(st) {
+		return st
 	}
-	return st
+	return s.replaceEmpty(st, cpu)
+}
+
+// swapSpare puts the spare in main's place if it has objects.
+func swapSpare(st *percpu.Stack) bool {
+	spare := sheafOf(st.Spare)
+	if spare == nil || spare.size == 0 {
+		return false
+	}
+	swap(st)
+	return true
 }
 
 // replaceEmpty finds another sheaf for a locked stack whose main is empty, or
@@ -76,8 +83,7 @@ func (s *Set) swapIn(st *percpu.Stack, b *barn) bool {
 	if st.Cap() == 0 {
 		return false
 	}
-	if spare := sheafOf(st.Spare); spare != nil && spare.size > 0 {
-		swap(st)
+	if swapSpare(st) {
 		return true
 	}
 	full := b.replaceEmpty(settle(st))

@@ -14,7 +14,7 @@ func (s *Set) Free(obj unsafe.Pointer, own uint32) bool {
 	if st == nil {
 		return false
 	}
-	st.PushN([]unsafe.Pointer{obj})
+	st.Push(obj)
 	st.Unlock()
 	return true
 }

@@ -25,7 +25,8 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 		s.count(RCUFail, 1)
 		return false
 	}
-	if st.PushN([]unsafe.Pointer{obj}) == 1 {
+	if st.Size() < st.Cap() {
+		st.Push(obj)
 		st.Unlock()
 		s.armTimer()
 		return true

@@ -19,9 +19,9 @@ import (
 // may be called by any goroutine at any time, but for Close, which must come after
 // the last use.
 type Cache struct {
-	// What Alloc and Free read, constant after New.
-	filter    percpu.Filter // Free
-	slots     uintptr       // Alloc: the per-CPU stacks
+	// What Alloc and Free read, constant after New: all that Alloc wants on the first
+	// cache line, one word of Free's on the second.
+	filter    percpu.Filter
 	pop       percpu.Pop
 	free      percpu.Free
 	freeRCU   percpu.Free
@@ -43,7 +43,11 @@ type Cache struct {
 	closing sync.Mutex
 	gone    bool // closed without a leak; under closing
 	closed  atomic.Bool
+
+	_ [40]byte // up to 512, a size class of Go's whose objects start on a cache line
 }
+
+const _ = uintptr(512 - unsafe.Sizeof(Cache{}))
 
 // New makes a cache whose slabs come from a, or from arena.Default if a is nil.
 //
@@ -100,7 +104,6 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	if err != nil {
 		return err
 	}
-	c.slots = stacks.Base()
 	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
 	if c.wrapped() {
 		filter = filter.Nothing()

@@ -35,6 +35,9 @@ func (f Filter) Serve(s Slots, k Kind) Filter {
 	return f
 }
 
+// Slots returns what Serve noted, in the form that a Pop takes.
+func (f *Filter) Slots() uintptr { return f.slots }
+
 // Nothing returns the Filter that lets nothing through: every object takes the slow
 // path, for a closer look.
 func (f Filter) Nothing() Filter {

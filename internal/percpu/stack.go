@@ -124,6 +124,20 @@ func (s *Stack) Objects() []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(mem.Ptr(s.objs)), int(s.cap))
 }
 
+// Pop takes the top object, counted as a pop. The stack is not empty and the caller
+// holds the lock.
+func (s *Stack) Pop() unsafe.Pointer {
+	mem.Store64(&s.head, s.head+popOne)
+	return *mem.At[unsafe.Pointer](s.objs + uintptr(s.head&sizeMask)*8)
+}
+
+// Push puts p on top, counted as a push. The stack is not full and the caller holds
+// the lock.
+func (s *Stack) Push(p unsafe.Pointer) {
+	*mem.At[uintptr](s.objs + uintptr(s.head&sizeMask)*8) = uintptr(p)
+	mem.Store64(&s.head, s.head+pushOne)
+}
+
 // PopN moves up to len(dst) objects from the top to dst, counted as that many
 // pops, and returns how many. The caller holds the lock.
 func (s *Stack) PopN(dst []unsafe.Pointer) int {
