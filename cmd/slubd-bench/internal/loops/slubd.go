@@ -55,7 +55,7 @@ func (a *caches) worker(thread int, q *queue) (worker, error) {
 		return worker{loop: func(n int) error { return slubdPair(c, n) }}, nil
 	case workload.Batch:
 		order := s.Order.Indices(s.Batch, s.Seed)
-		live := make([]unsafe.Pointer, s.Batch)
+		live := make([]ref, s.Batch)
 		return worker{loop: func(n int) error { return slubdBatch(c, live, order, n) }}, nil
 	case workload.Bulk:
 		live := make([]unsafe.Pointer, s.Batch)
@@ -80,14 +80,12 @@ func (a *caches) worker(thread int, q *queue) (worker, error) {
 // churn fills the live set with one object after the other.
 func (a *caches) churn(random *workload.Random) (worker, error) {
 	c := a.list[0]
-	live := make([]unsafe.Pointer, 0, a.spec.Live)
+	live := make([]ref, 0, a.spec.Live)
 	w := worker{
 		loop: func(n int) error { return slubdChurn(c, live, random, n) },
 		stop: func() {
-			for _, p := range live {
-				if p != nil {
-					c.Free(p)
-				}
+			for _, r := range live {
+				c.Free(pointer(r)) // nil is ignored
 			}
 		},
 	}
@@ -96,21 +94,19 @@ func (a *caches) churn(random *workload.Random) (worker, error) {
 		if err != nil {
 			return w, err
 		}
-		live = append(live, p)
+		live = append(live, refOf(p))
 	}
 	return w, nil
 }
 
 // mix fills the window with objects of random classes.
 func (a *caches) mix(random *workload.Random) (worker, error) {
-	live := make([]classed, 0, a.spec.Live)
+	live := make([]classedRef, 0, a.spec.Live)
 	w := worker{
 		loop: func(n int) error { return slubdMix(a.list, live, random, n) },
 		stop: func() {
 			for _, o := range live {
-				if o.object != nil {
-					a.list[o.class].Free(o.object)
-				}
+				a.list[o.class].Free(pointer(o.object))
 			}
 		},
 	}
@@ -120,7 +116,7 @@ func (a *caches) mix(random *workload.Random) (worker, error) {
 		if err != nil {
 			return w, err
 		}
-		live = append(live, classed{p, class})
+		live = append(live, classedRef{refOf(p), class})
 	}
 	return w, nil
 }

@@ -14,6 +14,20 @@ const prefillObjects = 4
 
 var errPrefillEmpty = errors.New("the prefilled sheaf is empty after Refill")
 
+// ref is how a Go program keeps many objects that aren't on its heap: a number to the
+// collector, which neither scans it nor wants a write barrier for it.
+type ref = slub.Ref[uint64]
+
+func refOf(p unsafe.Pointer) ref { return slub.RefOf((*uint64)(p)) }
+
+func pointer(r ref) unsafe.Pointer { return unsafe.Pointer(r.Ptr()) }
+
+// classedRef is an object of mix with the number of its cache.
+type classedRef struct {
+	object ref
+	class  uint32
+}
+
 func slubdPair(c *slub.Cache, n int) error {
 	for i := range n {
 		p, err := c.Alloc()
@@ -26,7 +40,7 @@ func slubdPair(c *slub.Cache, n int) error {
 	return nil
 }
 
-func slubdBatch(c *slub.Cache, live []unsafe.Pointer, order []uint32, n int) error {
+func slubdBatch(c *slub.Cache, live []ref, order []uint32, n int) error {
 	for done := 0; done < n; done += len(live) {
 		for i := range live {
 			p, err := c.Alloc()
@@ -34,10 +48,10 @@ func slubdBatch(c *slub.Cache, live []unsafe.Pointer, order []uint32, n int) err
 				return err
 			}
 			touch(p, i)
-			live[i] = p
+			live[i] = refOf(p)
 		}
 		for _, k := range order {
-			c.Free(live[k])
+			c.Free(pointer(live[k]))
 		}
 	}
 	return nil
@@ -79,13 +93,13 @@ func slubdPrefill(c *slub.Cache, p *slub.Prefilled, n int) error {
 	return nil
 }
 
-func slubdChurn(c *slub.Cache, live []unsafe.Pointer, r *workload.Random, n int) error {
+func slubdChurn(c *slub.Cache, live []ref, r *workload.Random, n int) error {
 	random := *r
 	for i := range n {
 		slot := random.Draw(uint32(len(live)))
-		c.Free(live[slot])
+		c.Free(pointer(live[slot]))
 		p, err := c.Alloc()
-		live[slot] = p // nil on an error, so that stop won't free the old one again
+		live[slot] = refOf(p) // nil on an error, so that stop won't free the old one again
 		if err != nil {
 			return err
 		}
@@ -95,14 +109,14 @@ func slubdChurn(c *slub.Cache, live []unsafe.Pointer, r *workload.Random, n int)
 	return nil
 }
 
-func slubdMix(list []*slub.Cache, live []classed, r *workload.Random, n int) error {
+func slubdMix(list []*slub.Cache, live []classedRef, r *workload.Random, n int) error {
 	random := *r
 	for i := range n {
 		slot := random.Draw(uint32(len(live)))
 		class := random.Draw(uint32(len(list)))
-		list[live[slot].class].Free(live[slot].object)
+		list[live[slot].class].Free(pointer(live[slot].object))
 		p, err := list[class].Alloc()
-		live[slot] = classed{p, class} // nil on an error, as in churn
+		live[slot] = classedRef{refOf(p), class} // nil on an error, as in churn
 		if err != nil {
 			return err
 		}
