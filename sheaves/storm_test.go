@@ -29,8 +29,7 @@ type storm struct {
 	*Set
 	t      *testing.T
 	src    *source
-	main   percpu.Filter
-	rcu    percpu.Filter
+	filter percpu.Filter
 	life   []atomic.Int32
 	age    []atomic.Uint32 // changes when the object's life begins and ends
 	shared [64]atomic.Pointer[byte]
@@ -56,8 +55,7 @@ func newStorm(t *testing.T, delay time.Duration) *storm {
 	for i := range owners {
 		owners[i] = own(i << mem.PageShift >> nodeShift)
 	}
-	f := percpu.NewFilter(objectBase, pages, unsafe.Pointer(&owners[0]), objectSize, mem.PageSize/objectSize, 0)
-	s.main, s.rcu = f.Serve(s.slots, percpu.Main), f.Serve(s.slots, percpu.RCU)
+	s.filter = percpu.NewFilter(objectBase, pages, unsafe.Pointer(&owners[0]), objectSize, mem.PageSize/objectSize, 0)
 	return s
 }
 

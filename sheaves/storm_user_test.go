@@ -25,20 +25,20 @@ const most = 64
 
 func (s *storm) newUser(seed, n uint64) *user {
 	u := &user{storm: s, rng: rand.New(rand.NewPCG(seed, n))}
-	u.pop = percpu.NewPop(func(uintptr) (unsafe.Pointer, error) {
+	u.pop.Init(s.slots, percpu.Main, func() (unsafe.Pointer, error) {
 		p := s.Alloc()
 		if u.slab = p == nil; u.slab {
 			p = u.fromSlabs(1)[0]
 		}
 		return p, nil
 	})
-	u.push = percpu.NewFree(func(f *percpu.Filter, p unsafe.Pointer) {
-		if u.slab = !s.Free(p, f.Owner(p)); u.slab {
+	u.push.Init(s.filter.Serve(s.slots, percpu.Main), func(p unsafe.Pointer) {
+		if u.slab = !s.Free(p, s.filter.Owner(p)); u.slab {
 			u.toSlabs(p)
 		}
 	})
-	u.pushRCU = percpu.NewFree(func(f *percpu.Filter, p unsafe.Pointer) {
-		own := f.Owner(p)
+	u.pushRCU.Init(s.filter.Serve(s.slots, percpu.RCU), func(p unsafe.Pointer) {
+		own := s.filter.Owner(p)
 		local := own == s.Own(s.NodeOfCPU(percpu.CPU()))
 		if local && s.FreeRCU(p, own) {
 			return
@@ -81,7 +81,7 @@ func (u *user) drop() unsafe.Pointer {
 
 func (u *user) alloc() {
 	u.slab = false
-	p, _ := u.pop(u.slots.Base())
+	p, _ := u.pop.Func()()
 	if !u.slab {
 		u.pops.Add(1)
 	}
@@ -99,7 +99,7 @@ func (u *user) free() {
 	p := u.drop()
 	u.step(p, inUse, atRest)
 	u.slab = false
-	if u.push(&u.main, p); !u.slab {
+	if u.push.Func()(p); !u.slab {
 		u.pushes.Add(1)
 	}
 }
@@ -107,7 +107,7 @@ func (u *user) free() {
 func (u *user) retire(p unsafe.Pointer) {
 	u.step(p, inUse, retired)
 	u.slab = false
-	if u.pushRCU(&u.rcu, p); !u.slab {
+	if u.pushRCU.Func()(p); !u.slab {
 		u.retirements.Add(1)
 	}
 }

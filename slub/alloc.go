@@ -16,10 +16,10 @@ import (
 // The common case is one restartable sequence: about the cost of a function call.
 // Errors: ErrNoMemory, ErrClosed; both are found before any memory is touched.
 // (Kernel: kmem_cache_alloc.)
-func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop(c.filter.Slots()) }
+func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop.Func()() }
 
 // allocSlow is what Alloc comes to when the CPU's main sheaf has nothing.
-func (c *Cache) allocSlow(uintptr) (unsafe.Pointer, error) {
+func (c *Cache) allocSlow() (unsafe.Pointer, error) {
 	if c.sheaves != nil {
 		if p := c.sheaves.Alloc(); p != nil {
 			return p, nil
@@ -61,7 +61,7 @@ func (c *Cache) localNode() int { return c.nodeOf[percpu.CPU()] }
 // AllocZero is Alloc with the object's Size bytes zeroed. On caches with a
 // constructor that undoes its work. (Kernel: kmem_cache_zalloc.)
 func (c *Cache) AllocZero() (unsafe.Pointer, error) {
-	p, err := c.bare(c.filter.Slots())
+	p, err := c.bare.Func()()
 	switch {
 	case err != nil:
 	case c.wrapped():

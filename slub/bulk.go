@@ -54,9 +54,9 @@ func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
 func (c *Cache) partition(ps []unsafe.Pointer, own uint32) (left []unsafe.Pointer, local int) {
 	// ps[:local] are local, ps[local:end] unseen, ps[end:] remote.
 	end := len(ps)
-	for local = c.filter.Prefix(ps, own); local < end; {
+	for local = c.free.Prefix(ps, own); local < end; {
 		p := ps[local]
-		word := c.filter.Owner(p)
+		word := c.free.Owner(p)
 		if word != own {
 			word = c.verify(p)
 		}

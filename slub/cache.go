@@ -19,35 +19,34 @@ import (
 // may be called by any goroutine at any time, but for Close, which must come after
 // the last use.
 type Cache struct {
-	// What Alloc and Free read, constant after New: all that Alloc wants on the first
-	// cache line, one word of Free's on the second.
-	filter    percpu.Filter
-	pop       percpu.Pop
-	free      percpu.Free
-	freeRCU   percpu.Free
-	filterRCU percpu.Filter
+	// What Alloc, Free and FreeRCU read, constant after New: a cache line each.
+	pop  percpu.Pop
+	bare percpu.Pop // pop without hooks
+	name string
+	free percpu.Free
 
-	name    string
-	id      uint32
-	config  Config
-	layout  layout
+	slabs   *layer
+	sheaves *sheaves.Set // nil without
+	nodeOf  []int        // index of the node that a CPU allocates on
+	domain  *rcu.Domain
 	perSlab int
 
-	slabs    *layer
-	nodeOf   []int        // index of the node that a CPU allocates on
-	sheaves  *sheaves.Set // nil without
-	bare     percpu.Pop   // pop without hooks
-	domain   *rcu.Domain
+	freeRCU  percpu.Free
 	deferred deferred // objects for FreeRCU that found no sheaf
+
+	id     uint32
+	config Config
+	layout layout
 
 	closing sync.Mutex
 	gone    bool // closed without a leak; under closing
 	closed  atomic.Bool
 
-	_ [40]byte // up to 512, a size class of Go's whose objects start on a cache line
+	_ [56]byte // up to 576, a size class of Go's whose objects start on a cache line
 }
 
-const _ = uintptr(512 - unsafe.Sizeof(Cache{}))
+var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-576|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
+	unsafe.Offsetof(Cache{}.freeRCU)-3*mem.CacheLine]
 
 // New makes a cache whose slabs come from a, or from arena.Default if a is nil.
 //
@@ -108,9 +107,14 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	if c.wrapped() {
 		filter = filter.Nothing()
 	}
-	c.filter, c.filterRCU = filter.Serve(stacks, percpu.Main), filter.Serve(stacks, percpu.RCU)
-	c.bare = c.pop
-	c.wrap()
+	c.bare.Init(stacks, percpu.Main, c.allocSlow)
+	if c.wrapped() {
+		c.pop.Pass(c.allocWrapped)
+	} else {
+		c.pop.Init(stacks, percpu.Main, c.allocSlow)
+	}
+	c.free.Init(filter.Serve(stacks, percpu.Main), c.freeSlow)
+	c.freeRCU.Init(filter.Serve(stacks, percpu.RCU), c.freeRCUSlow)
 	return nil
 }
 
@@ -120,9 +124,6 @@ const waitingBytes = 16 << 20
 // buildSheaves makes the per-CPU sheaves and the operations on them. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
 func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
-	c.pop = percpu.NewPop(c.allocSlow)
-	c.free = percpu.NewFree(c.freeSlow)
-	c.freeRCU = percpu.NewFree(c.freeRCUSlow)
 	c.nodeOf = make([]int, percpu.NumCPU())
 	for cpu := range c.nodeOf {
 		c.nodeOf[cpu] = max(0, topology.Index(topology.LocalNode(cpu)))

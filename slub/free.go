@@ -5,7 +5,6 @@ import (
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
-	"github.com/slubd/slubd/internal/percpu"
 )
 
 // Free gives an object back. The caller must not touch it afterwards. nil is
@@ -14,20 +13,20 @@ import (
 // Every call checks that p is the start of an object of this cache. A pointer that
 // isn't is reported to Hooks.Report, or by a panic with a *hooks.Report, and left
 // alone. (Kernel: kmem_cache_free.)
-func (c *Cache) Free(p unsafe.Pointer) { c.free(&c.filter, p) }
+func (c *Cache) Free(p unsafe.Pointer) { c.free.Func()(p) }
 
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the
 // object belongs to another node or to a slab of lower order, or p is not ours.
-func (c *Cache) freeSlow(f *percpu.Filter, p unsafe.Pointer) {
-	if own := c.ownerOf(f, p); own != 0 && !c.freed(p) {
+func (c *Cache) freeSlow(p unsafe.Pointer) {
+	if own := c.ownerOf(p); own != 0 && !c.freed(p) {
 		c.freeChecked(p, own)
 	}
 }
 
 // ownerOf returns the owner word of an object of this cache without marks, or 0 after
 // a report.
-func (c *Cache) ownerOf(f *percpu.Filter, p unsafe.Pointer) uint32 {
-	if own := f.Owner(p); ownerID(own) == c.id && own&careful == 0 {
+func (c *Cache) ownerOf(p unsafe.Pointer) uint32 {
+	if own := c.free.Owner(p); ownerID(own) == c.id && own&careful == 0 {
 		return own
 	}
 	return c.verify(p)

@@ -100,7 +100,7 @@ func (p *Prefilled) Alloc() unsafe.Pointer {
 // cache's. A call for such a case would keep Free from being inlined, which is
 // half its speed.
 func (p *Prefilled) Free(obj unsafe.Pointer) bool {
-	if p.n >= p.room || p.cache.filter.Owner(obj) != p.own {
+	if p.n >= p.room || p.cache.free.Owner(obj) != p.own {
 		return false
 	}
 	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj

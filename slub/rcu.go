@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
-
-	"github.com/slubd/slubd/internal/percpu"
 )
 
 // FreeRCU frees an object once every reader of the cache's Domain that may hold it
@@ -16,13 +14,13 @@ import (
 //
 // Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
 // as a whole. (The seed, RFC v1: kfree_rcu through __kfree_rcu_sheaf.)
-func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU(&c.filterRCU, p) }
+func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 
 // freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(f *percpu.Filter, p unsafe.Pointer) {
-	own := c.ownerOf(f, p)
+func (c *Cache) freeRCUSlow(p unsafe.Pointer) {
+	own := c.ownerOf(p)
 	if own == 0 {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -19,8 +20,8 @@ type registry struct {
 	names map[string]*Cache // caches that have a number and are not removed
 }
 
-// maxCaches is what an owner word has room for: 31 bits less 8 for the node.
-const maxCaches = 1 << (31 - nodeBits)
+// maxCaches is what an owner word has room for beside the node: 4 million.
+const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
 
 // nodeBits of an owner word are the index of a node.
 const nodeBits = 8

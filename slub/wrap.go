@@ -19,18 +19,13 @@ func (c *Cache) wrapped() bool {
 	return h.Alloc != nil || h.Free != nil || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized
 }
 
-func (c *Cache) wrap() {
-	if !c.wrapped() {
-		return
+// allocWrapped is the pop of such a cache.
+func (c *Cache) allocWrapped() (unsafe.Pointer, error) {
+	p, err := c.bare.Func()()
+	if err == nil {
+		c.allocated(p, false)
 	}
-	bare := c.bare
-	c.pop = func(slots uintptr) (unsafe.Pointer, error) {
-		p, err := bare(slots)
-		if err == nil {
-			c.allocated(p, false)
-		}
-		return p, err
-	}
+	return p, err
 }
 
 // allocated is called on every object before the user gets it, zeroed if he asked for

@@ -27,21 +27,22 @@
 //
 // # Who may write a stack
 //
-//   - head: the owner CPU's sequences while lock is even; the holder while it is
-//     odd.
+//   - gate: anyone, from open to held by compare-and-swap; the holder, to open.
+//   - head: the owner CPU's sequences while the gate is open; the holder while it is
+//     held.
 //   - everything else: the holder only.
 //
 // # Taking a stack's lock
 //
-// On its own CPU, TryLock commits lock+1 as the last instruction of a sequence,
-// so that whoever was interrupted inside a push or pop of this CPU is restarted
-// and then sees the odd word. From elsewhere, LockCPU swaps the word and then has
+// On its own CPU, TryLock commits the held gate as the last instruction of a
+// sequence, so that whoever was interrupted inside a push or pop of this CPU is
+// restarted and then sees it. From elsewhere, LockCPU swaps the gate and then has
 // the kernel restart the sequences running on that CPU (membarrier(2),
 // PRIVATE_EXPEDITED_RSEQ). Either way no sequence that began before the lock was
 // taken can commit after it: the holder owns the stack, even after migrating.
-// Unlock stores lock+1, the next even number, last; push and pop load lock first.
-// On x86 stores become visible in order and loads are done in order, so that a
-// sequence that sees the even word sees all that the holder wrote.
+// Unlock stores the open gate last; push and pop load it first. On x86 stores become
+// visible in order and loads are done in order, so that a sequence that sees the open
+// gate sees all that the holder wrote.
 //
 // # Not allowed
 //

@@ -10,27 +10,14 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// A Pop takes the top object of the calling CPU's stack, slots being the address
-// that Slots.Base returns plus a Kind. It is one call for its user: when the stack
-// is empty, held or closed, the function given to NewPop answers in its place.
-type Pop func(slots uintptr) (unsafe.Pointer, error)
-
-// A Free puts p on the calling CPU's stack if f finds that its owner word is the
-// stack's, and else leaves it to the function given to NewFree.
-//
-// Both of Pop and Free go on in their slow path by a jump, which is only sound
-// because it has the very same signature: Go's register ABI has the caller reserve
-// stack space for as many arguments as it passes, and the callee may write there.
-type Free func(f *Filter, p unsafe.Pointer)
-
 // engine is what the two engines differ in.
 type engine struct {
-	name    string
-	lock    func(slots uintptr) int // TryLock; the CPU, or -1
-	fence   func(cpu int)           // LockCPU's second half
-	cpu     func() int              // a hint at the calling CPU; may be negative
-	newPop  func(slow Pop) Pop
-	newFree func(slow Free) Free
+	name     string
+	lock     func(slots uintptr) int // TryLock; the CPU, or -1
+	fence    func(cpu int)           // LockCPU's second half
+	cpu      func() int              // a hint at the calling CPU; may be negative
+	initPop  func(p *Pop)            // its slots and slow path are set
+	initFree func(f *Free)           // its filter and slow path are set
 }
 
 // current is the engine of this process, why why it isn't the best one.
@@ -42,13 +29,6 @@ func Engine() string { return current.name }
 // Reason says why Engine isn't rseq, or in which reduced form it is; "" when
 // there is nothing to say.
 func Reason() string { return why }
-
-// NewPop returns a Pop that leaves to slow what the stack can't answer. slow is
-// called without the stack's lock, on the caller's goroutine.
-func NewPop(slow Pop) Pop { return current.newPop(slow) }
-
-// NewFree returns a Free, with slow as for NewPop.
-func NewFree(slow Free) Free { return current.newFree(slow) }
 
 // CPU returns the number of a CPU that the caller ran on just now, between 0 and
 // NumCPU()-1. It may have moved since.
@@ -117,30 +97,29 @@ func selfTest(e engine) (err error) {
 	f := NewFilter(page, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
 	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(page + i*slot) }
 	errEmpty := errors.New("empty")
-	var asked uintptr
+	var asked int
 	var refused []unsafe.Pointer
-	pop := e.newPop(func(slots uintptr) (unsafe.Pointer, error) { asked = slots; return nil, errEmpty })
-	free := e.newFree(func(by *Filter, p unsafe.Pointer) {
-		if by == &f {
-			refused = append(refused, p)
-		}
-	})
+	popped := &Pop{slots: f.slots, slow: func() (unsafe.Pointer, error) { asked++; return nil, errEmpty }}
+	freed := &Free{Filter: f, slow: func(p unsafe.Pointer) { refused = append(refused, p) }}
+	e.initPop(popped)
+	e.initFree(freed)
+	pop, free := popped.Func(), freed.Func()
 	// Alone on the slots, so that one array can stand on every CPU's stack and a
 	// migration between two operations is the only thing that can disturb.
 	for range 16 {
 		cpu := e.cpu()
 		refused, asked = nil, 0
-		p0, err0 := pop(f.slots)
+		p0, err0 := pop()
 		owners[0] = own + 1
-		free(&f, object(0))
+		free(object(0))
 		owners[0] = own
-		free(&f, mem.Ptr(page+1))
-		free(&f, object(3))
-		free(&f, object(0))
-		free(&f, object(1))
-		free(&f, object(2))
-		p1, err1 := pop(f.slots)
-		p2, err2 := pop(f.slots)
+		free(mem.Ptr(page + 1))
+		free(object(3))
+		free(object(0))
+		free(object(1))
+		free(object(2))
+		p1, err1 := pop()
+		p2, err2 := pop()
 		if e.cpu() != cpu {
 			for cpu := range NumCPU() {
 				slots.Stack(cpu, RCU).SetSize(0)
@@ -149,7 +128,7 @@ func selfTest(e engine) (err error) {
 		}
 		want := []unsafe.Pointer{object(0), mem.Ptr(page + 1), object(3), object(2)}
 		switch {
-		case p0 != nil || err0 != errEmpty || asked != f.slots:
+		case p0 != nil || err0 != errEmpty || asked != 1:
 			return errors.New("self-test: an empty stack didn't ask the slow path")
 		case !slices.Equal(refused, want):
 			return errors.New("self-test: free took a stranger or more than fits")
@@ -168,11 +147,11 @@ func selfTestLock(e engine, slots Slots, base uintptr) error {
 		return errors.New("self-test: a free stack could not be locked")
 	}
 	st := slots.Stack(cpu, RCU)
-	held := st.lock&1 == 1 && !st.tryLock()
+	held := st.held() && !st.tryLock()
 	e.fence(cpu)
 	st.Unlock()
-	if !held || st.lock&1 != 0 {
-		return errors.New("self-test: the lock word doesn't show its holder")
+	if !held || st.held() {
+		return errors.New("self-test: the gate doesn't show its holder")
 	}
 	return nil
 }

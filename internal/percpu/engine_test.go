@@ -19,31 +19,20 @@ func TestOperations(t *testing.T) {
 			slots := arrays(t, k, 4)
 			var slowPops int
 			var refused []unsafe.Pointer
-			pop := NewPop(func(base uintptr) (unsafe.Pointer, error) {
-				if base != slots.Base()+uintptr(k) {
-					t.Errorf("slow pop was given %#x", base)
-				}
-				slowPops++
-				return nil, nil
-			})
-			free := NewFree(func(f *Filter, p unsafe.Pointer) {
-				if f.slots != slots.Base()+uintptr(k) {
-					t.Errorf("slow free was given %#x", f.slots)
-				}
-				refused = append(refused, p)
-			})
-			base, ours := slots.Base()+uintptr(k), filter(slots, k, testOwn)
-			free(filter(slots, k, testOwn+1), object(99))
+			pop := newPop(slots, k, func() (unsafe.Pointer, error) { slowPops++; return nil, nil })
+			refuse := func(p unsafe.Pointer) { refused = append(refused, p) }
+			free := newFree(filter(slots, k, testOwn), refuse)
+			newFree(filter(slots, k, testOwn+1), refuse)(object(99))
 			if len(refused) != 1 || refused[0] != object(99) {
 				t.Fatalf("a stranger's object was taken: %v", refused)
 			}
 			want := 4 * NumCPU()
 			seen := map[unsafe.Pointer]bool{}
 			for i := 0; i < 1000 && total(slots, k).Size < want; i++ {
-				free(ours, object(i))
+				free(object(i))
 			}
 			for i := 0; i < 1000 && total(slots, k).Size > 0; i++ {
-				if p, _ := pop(base); p != nil {
+				if p, _ := pop(); p != nil {
 					if seen[p] {
 						t.Fatalf("object %d was popped twice", index(p))
 					}
@@ -76,12 +65,11 @@ func TestHeldStackRefuses(t *testing.T) {
 			t.Error("a held stack was locked again from its own CPU")
 		}
 		slow := 0
-		pop := NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })
-		free := NewFree(func(*Filter, unsafe.Pointer) { slow++ })
-		if p, _ := pop(slots.Base()); p != nil {
+		pop := newPop(slots, Main, func() (unsafe.Pointer, error) { slow++; return nil, nil })
+		if p, _ := pop(); p != nil {
 			t.Error("popped from a held stack")
 		}
-		free(filter(slots, Main, testOwn), object(77))
+		newFree(filter(slots, Main, testOwn), func(unsafe.Pointer) { slow++ })(object(77))
 		if slow != 2 {
 			t.Errorf("%d of 2 operations took the slow path", slow)
 		}
@@ -131,8 +119,8 @@ func TestZeroedSlotsRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		slow := 0
-		NewFree(func(*Filter, unsafe.Pointer) { slow++ })(filter(slots, Main, 0), object(1))
-		NewPop(func(uintptr) (unsafe.Pointer, error) { slow++; return nil, nil })(slots.Base())
+		newFree(filter(slots, Main, 0), func(unsafe.Pointer) { slow++ })(object(1))
+		_, _ = newPop(slots, Main, func() (unsafe.Pointer, error) { slow++; return nil, nil })()
 		if slow != 2 {
 			t.Errorf("%d of 2 operations on zeroed slots took the slow path", slow)
 		}
@@ -162,16 +150,15 @@ func TestSlowPathKeepsCallersFrame(t *testing.T) {
 			t.Fatal(err)
 		}
 		var calls uintptr
-		pop := NewPop(func(slots uintptr) (unsafe.Pointer, error) {
+		pop := newPop(slots, Main, func() (unsafe.Pointer, error) {
 			count(&calls)
-			calls += slots & 1
 			return nil, nil
 		})
-		free := NewFree(func(f *Filter, p unsafe.Pointer) {
+		free := newFree(filter(slots, Main, testOwn), func(p unsafe.Pointer) {
 			count(&calls)
-			calls += uintptr(p)&1 + f.slots&1
+			calls += uintptr(p) & 1
 		})
-		if n := countRounds(pop, free, filter(slots, Main, testOwn)); n != 6 || calls != 12 {
+		if n := countRounds(pop, free); n != 6 || calls != 12 {
 			t.Errorf("a loop of 6 rounds made %d, with %d calls", n, calls)
 		}
 	})
@@ -183,10 +170,10 @@ func count(n *uintptr) { *n++ }
 // countRounds keeps its counters on the stack around the calls.
 //
 //go:noinline
-func countRounds(pop Pop, free Free, f *Filter) (n int) {
+func countRounds(pop PopFunc, free FreeFunc) (n int) {
 	for i := 0; i < 6 && n < 100; i++ {
-		free(f, object(i))
-		pop(f.slots)
+		free(object(i))
+		_, _ = pop()
 		n++
 	}
 	return n
@@ -197,10 +184,11 @@ func TestSelfTestRejects(t *testing.T) {
 	good := newTrylock()
 	breakages := map[string]func(*engine){
 		"pop returns something else": func(e *engine) {
-			e.newPop = func(slow Pop) Pop {
-				pop := good.newPop(slow)
-				return func(s uintptr) (unsafe.Pointer, error) {
-					if p, err := pop(s); p == nil {
+			e.initPop = func(p *Pop) {
+				good.initPop(p)
+				pop := p.slow
+				p.slow = func() (unsafe.Pointer, error) {
+					if p, err := pop(); p == nil {
 						return p, err
 					}
 					return object(1), nil
@@ -208,27 +196,25 @@ func TestSelfTestRejects(t *testing.T) {
 			}
 		},
 		"pop skips the slow path": func(e *engine) {
-			e.newPop = func(slow Pop) Pop {
-				return good.newPop(func(uintptr) (unsafe.Pointer, error) { return nil, errors.New("other") })
+			e.initPop = func(p *Pop) {
+				p.slow = func() (unsafe.Pointer, error) { return nil, errors.New("other") }
+				good.initPop(p)
 			}
 		},
 		"free skips the slow path": func(e *engine) {
-			e.newFree = func(Free) Free { return good.newFree(func(*Filter, unsafe.Pointer) {}) }
+			e.initFree = func(f *Free) { f.slow = noFree; good.initFree(f) }
 		},
 		"free mangles its slow call": func(e *engine) {
-			e.newFree = func(slow Free) Free {
-				return good.newFree(func(f *Filter, p unsafe.Pointer) { slow(f, unsafe.Add(p, 8)) })
-			}
-		},
-		"free passes another filter on": func(e *engine) {
-			e.newFree = func(slow Free) Free {
-				return good.newFree(func(f *Filter, p unsafe.Pointer) { other := *f; slow(&other, p) })
+			e.initFree = func(f *Free) {
+				slow := f.slow
+				f.slow = func(p unsafe.Pointer) { slow(unsafe.Add(p, 8)) }
+				good.initFree(f)
 			}
 		},
 		"lock always succeeds": func(e *engine) { e.lock = func(uintptr) int { return 0 } },
 		"lock never succeeds":  func(e *engine) { e.lock = func(uintptr) int { return -1 } },
 		"pop crashes": func(e *engine) {
-			e.newPop = func(Pop) Pop { return func(uintptr) (unsafe.Pointer, error) { panic("bad ABI") } }
+			e.initPop = func(p *Pop) { p.Pass(func() (unsafe.Pointer, error) { panic("bad ABI") }) }
 		},
 	}
 	if err := selfTest(good); err != nil {

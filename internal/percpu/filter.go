@@ -8,17 +8,16 @@ import (
 )
 
 // A Filter finds the owner word of an address in a few instructions, and tells the
-// stacks that objects with the right one go to. Free reads it in assembly, hence the
-// order of the fields. It is constant once it is used, and lies in the cache that it
-// belongs to.
+// stacks that objects with the right one go to. It is constant once it is used, and
+// part of a Free, whose assembly reads it: hence the order of the fields.
 type Filter struct {
-	base   uintptr        // of the arena's range
-	pages  uintptr        // of the range
-	owners unsafe.Pointer // the owner word of every page
-	mask   uintptr        // bytes of a slab - 1
-	magic  uint64         // see starts
-	limit  uint64
 	slots  uintptr // Slots.Base plus a Kind
+	base   uintptr // of the arena's range
+	pages  uintptr // of the range
+	mask   uintptr // bytes of a slab - 1
+	magic  uint64  // see starts
+	limit  uint64
+	owners unsafe.Pointer // the owner word of every page
 }
 
 // NewFilter returns a Filter for objects that start every slot bytes, perSlab times
@@ -34,9 +33,6 @@ func (f Filter) Serve(s Slots, k Kind) Filter {
 	f.slots = s.base + uintptr(k)
 	return f
 }
-
-// Slots returns what Serve noted, in the form that a Pop takes.
-func (f *Filter) Slots() uintptr { return f.slots }
 
 // Nothing returns the Filter that lets nothing through: every object takes the slow
 // path, for a closer look.
@@ -84,7 +80,7 @@ func divider(slot uintptr, perSlab int) (magic, limit uint64) {
 	return magic, max(1, uint64(perSlab)*(magic*uint64(slot)))
 }
 
-// The assembly's offsets.
-var _ = [1]struct{}{}[unsafe.Offsetof(Filter{}.pages)-8|unsafe.Offsetof(Filter{}.owners)-16|
-	unsafe.Offsetof(Filter{}.mask)-24|unsafe.Offsetof(Filter{}.magic)-32|
-	unsafe.Offsetof(Filter{}.limit)-40|unsafe.Offsetof(Filter{}.slots)-48]
+// The assembly's offsets, which are 8 more in a Free.
+var _ = [1]struct{}{}[unsafe.Offsetof(Filter{}.slots)|unsafe.Offsetof(Filter{}.base)-8|
+	unsafe.Offsetof(Filter{}.pages)-16|unsafe.Offsetof(Filter{}.mask)-24|unsafe.Offsetof(Filter{}.magic)-32|
+	unsafe.Offsetof(Filter{}.limit)-40|unsafe.Offsetof(Filter{}.owners)-48]

@@ -63,14 +63,29 @@ func object(i int) unsafe.Pointer { return mem.Ptr(uintptr(testBase + i*64)) }
 func index(p unsafe.Pointer) int { return int(uintptr(p)-testBase) / 64 }
 
 // filter finds the owner word own for every object.
-func filter(s Slots, k Kind, own uint32) *Filter {
+func filter(s Slots, k Kind, own uint32) Filter {
 	owners := make([]uint32, testPages)
 	for i := range owners {
 		owners[i] = own
 	}
-	f := NewFilter(testBase, testPages, unsafe.Pointer(&owners[0]), 64, 64, 0).Serve(s, k)
-	return &f
+	return NewFilter(testBase, testPages, unsafe.Pointer(&owners[0]), 64, 64, 0).Serve(s, k)
 }
+
+func newPop(s Slots, k Kind, slow PopFunc) PopFunc {
+	p := new(Pop)
+	p.Init(s, k, slow)
+	return p.Func()
+}
+
+func newFree(f Filter, slow FreeFunc) FreeFunc {
+	p := new(Free)
+	p.Init(f, slow)
+	return p.Func()
+}
+
+// nothing and noFree are slow paths that do nothing.
+func nothing() (unsafe.Pointer, error) { return nil, nil }
+func noFree(unsafe.Pointer)            {}
 
 // total sums all CPUs' snapshots.
 func total(s Slots, k Kind) (c Counts) {

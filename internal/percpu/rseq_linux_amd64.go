@@ -20,12 +20,6 @@ func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
 func lockStack(slots uintptr) int
 func rseqCPU() int
 
-// sectionCode stores the addresses of popRegister, freeRegister, popStack,
-// pushStack and lockStack.
-//
-//go:noescape
-func sectionCode(code *[5]uintptr)
-
 // newRseq prepares the rseq engine: thread area, descriptors, membarrier.
 func newRseq() (engine, error) {
 	area, err := sys.RseqArea()
@@ -35,17 +29,20 @@ func newRseq() (engine, error) {
 	if err := sys.MembarrierRegisterRseq(); err != nil {
 		return engine{}, fmt.Errorf("membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ): %w", err)
 	}
+	if kernelCPUs == 0 {
+		return engine{}, errors.New("sched_getaffinity(2) doesn't tell how many CPUs the kernel can number")
+	}
 	rseqOffset = area.Offset
 	if err := installSections(); err != nil {
 		return engine{}, err
 	}
 	e := engine{
-		name:    "rseq",
-		lock:    lockRseq,
-		fence:   restartCPU,
-		cpu:     rseqCPU,
-		newPop:  newPopStack,
-		newFree: newFreeStack,
+		name:     "rseq",
+		lock:     lockRseq,
+		fence:    restartCPU,
+		cpu:      rseqCPU,
+		initPop:  initPopStack,
+		initFree: initFreeStack,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
@@ -56,47 +53,30 @@ func newRseq() (engine, error) {
 // withRegisters is the rseq engine with operations that are called in Go's
 // register ABI, as if compiled: the arguments need not pass through the stack,
 // which halves a pair's memory traffic. The ABI is internal to Go, hence the
-// self-test that decides whether it is used, and newPopStack beside it.
+// self-test that decides whether it is used, and initPopStack beside it.
 func withRegisters(e engine) engine {
-	e.newPop, e.newFree = newPopRegister, newFreeRegister
+	e.initPop = func(p *Pop) { p.code = codes().sections[0] }
+	e.initFree = func(f *Free) { f.code = codes().sections[1] }
 	return e
 }
 
-// A popValue is what a func value points to: code, then what the code finds
-// through DX. Being a Go struct, it keeps slow alive.
-type popValue struct {
-	code uintptr
-	slow Pop
-}
-
-type freeValue struct {
-	code uintptr
-	slow Free
-}
-
-func newPopRegister(slow Pop) Pop {
-	v := &popValue{codes()[0], slow}
-	return *(*Pop)(unsafe.Pointer(&v))
-}
-
-func newFreeRegister(slow Free) Free {
-	v := &freeValue{codes()[1], slow}
-	return *(*Free)(unsafe.Pointer(&v))
-}
-
-func newPopStack(slow Pop) Pop {
-	return func(slots uintptr) (unsafe.Pointer, error) {
-		if p := popStack(slots); p != nil {
-			return p, nil
+// initPopStack calls the sequence through Go's stable ABI.
+func initPopStack(p *Pop) {
+	slow := p.slow
+	p.Pass(func() (unsafe.Pointer, error) {
+		if obj := popStack(p.slots); obj != nil {
+			return obj, nil
 		}
-		return slow(slots)
-	}
+		return slow()
+	})
 }
 
-func newFreeStack(slow Free) Free {
-	return func(f *Filter, p unsafe.Pointer) {
+func initFreeStack(f *Free) {
+	slow := f.slow
+	f.pass()
+	f.slow = func(p unsafe.Pointer) {
 		if !pushStack(f.slots, p, f.Owner(p)) {
-			slow(f, p)
+			slow(p)
 		}
 	}
 }

@@ -4,7 +4,7 @@
 //
 //   1. It arms itself by storing its descriptor's address in struct rseq, loads
 //      the CPU number after that, and touches only that CPU's slot.
-//   2. It loads the lock word before any other word of the stack.
+//   2. It loads the stack's gate before any other word of the stack.
 //   3. Its last instruction is its only store that anyone else may rely on; what
 //      push writes into the array before lies above the size and means nothing yet.
 //   4. What the abort handler needs is in registers that the sequence leaves alone.
@@ -13,20 +13,21 @@
 // assembler can't put into DATA. findSection reads them off the code itself: the
 // arming instruction, the commit mark and the signature must each occur once.
 //
-// The Filter's words: 0 base, 8 pages, 16 owners, 24 mask, 32 magic, 40 limit,
-// 48 slots.
+// A Pop's words: 0 code, 8 slots, 16 slow. A Free's: 0 code, 8 slots, 16 base,
+// 24 pages, 32 mask, 40 magic, 48 limit, 56 owners, 64 slow.
+//
+// The stack's words: 0 head, 8 gate (low half 0 unless held, high half owner word),
+// 16 objs, 24 cap (see Stack).
 //
 // Registers: R8 offset of struct rseq from the thread pointer, R9 descriptor,
-// R10 scratch (CPU, then size), R11 scratch, R12 the CPU's stack, SI header.
-// R14 (g) and X15 (zero) of Go's register ABI are never touched.
-//
-// The stack's words: 0 head, 8 lock, 16 objs, 24 cap, 28 own (see Stack).
+// R10 the CPU's stack, R11 scratch, R12 size, SI head. R14 (g) and X15 (zero) of Go's
+// register ABI are never touched.
 
 // MOVQ R9, FS:8(R8): rseq.rseq_cs = descriptor. The sequence starts behind it.
 #define ARM BYTE $0x64; BYTE $0x4d; BYTE $0x89; BYTE $0x48; BYTE $0x08
 
-// MOVL FS:4(R8), R10: rseq.cpu_id.
-#define LOAD_CPU BYTE $0x64; BYTE $0x45; BYTE $0x8b; BYTE $0x50; BYTE $0x04
+// MOVLQSX FS:4(R8), R10: rseq.cpu_id, negative on a thread that isn't registered.
+#define LOAD_CPU BYTE $0x64; BYTE $0x4d; BYTE $0x63; BYTE $0x50; BYTE $0x04
 
 // Directly behind the commit: MOVL $mark, R11, which leaves the flags alone.
 #define COMMITTED BYTE $0x41; BYTE $0xbb; LONG $0x51ab0c05
@@ -39,99 +40,82 @@
 #define ABORT LONG $0x53053053
 #define END LONG $0x51ab0e0d
 
-// POP_BODY takes one object: AX in: slots, out: object. DI keeps slots. BX and CX
-// leave as zero, which in the register ABI is a nil error.
-#define POP_BODY \
-	ARM; \
-	LOAD_CPU; \
-	CMPL R10, ·ncpu(SB); \
-	JAE  slow; \
-	SHLQ $8, R10; \
-	LEAQ (DI)(R10*1), R12; \
-	TESTB $1, 8(R12); \
-	JNZ  slow; \
-	MOVQ 0(R12), SI; \
-	MOVWLZX SI, R10; \
-	TESTL R10, R10; \
-	JZ   slow; \
-	MOVQ 16(R12), R11; \
-	MOVQ -8(R11)(R10*8), AX; \
+// POP_BODY takes one object: slots in, AX out. BX and CX leave as zero, which in the
+// register ABI is a nil error; CX is also what an open gate's low half reads.
+#define POP_BODY(slots) \
 	XORL BX, BX; \
 	XORL CX, CX; \
-	ADDQ $0xffff, SI; \
-	MOVQ SI, 0(R12)
-
-// FIND_OWNER is Filter.Owner: AX filter, BX object; CX becomes the owner word or 0,
-// DI the slots. It comes before the sequence, for nothing in it depends on the CPU.
-#define FIND_OWNER \
-	MOVQ 48(AX), DI; \
-	XORL CX, CX; \
-	MOVQ BX, R10; \
-	SUBQ 0(AX), R10; \
-	MOVQ R10, R11; \
-	SHRQ $12, R10; \
-	CMPQ R10, 8(AX); \
-	JAE  found; \
-	ANDQ 24(AX), R11; \
-	IMULQ 32(AX), R11; \
-	CMPQ R11, 40(AX); \
-	JAE  found; \
-	MOVQ 16(AX), R11; \
-	MOVL (R11)(R10*4), CX; \
-found:
-
-// PUSH_BODY puts BX on the stack of slots DI if its owner word is CX.
-#define PUSH_BODY \
 	ARM; \
 	LOAD_CPU; \
-	CMPL R10, ·ncpu(SB); \
-	JAE  slow; \
 	SHLQ $8, R10; \
-	LEAQ (DI)(R10*1), R12; \
-	TESTB $1, 8(R12); \
-	JNZ  slow; \
-	CMPL CX, 28(R12); \
+	ADDQ slots, R10; \
+	CMPL CX, 8(R10); \
 	JNE  slow; \
-	MOVQ 0(R12), SI; \
-	MOVWLZX SI, R10; \
-	CMPL R10, 24(R12); \
-	JAE  slow; \
-	MOVQ 16(R12), R11; \
-	MOVQ BX, (R11)(R10*8); \
-	ADDQ $0x10001, SI; \
-	MOVQ SI, 0(R12)
+	MOVQ 0(R10), SI; \
+	MOVWLZX SI, R12; \
+	MOVQ 16(R10), R11; \
+	TESTL R12, R12; \
+	JZ   slow; \
+	MOVQ -8(R11)(R12*8), AX; \
+	ADDQ $0xffff, SI; \
+	MOVQ SI, 0(R10)
 
-// popRegister is the code of a Pop: func(slots uintptr) (unsafe.Pointer, error)
-// in Go's register ABI, AX in, AX BX CX out. DX holds the popValue it was called
-// through, whose second word is the slow path to go to instead: a jump, so that
-// the slow path sees exactly the call that the user made.
+// PUSH_BODY puts AX on the stack of slots if its owner word is CX.
+#define PUSH_BODY(slots) \
+	ARM; \
+	LOAD_CPU; \
+	SHLQ $8, R10; \
+	ADDQ slots, R10; \
+	CMPL CX, 12(R10); \
+	JNE  slow; \
+	MOVQ 0(R10), SI; \
+	MOVWLZX SI, R12; \
+	MOVQ 16(R10), R11; \
+	CMPQ R12, 24(R10); \
+	JAE  slow; \
+	MOVQ AX, (R11)(R12*8); \
+	ADDQ $0x10001, SI; \
+	MOVQ SI, 0(R10)
+
+// popRegister is a Pop's code: a func() (unsafe.Pointer, error) in Go's register ABI,
+// AX BX CX out. DX holds the Pop that it was called through.
 TEXT ·popRegister(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ AX, DI
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·popRegisterCS(SB), R9
+	LEAQ ·popRegisterCS(SB), R9
 start:
-	POP_BODY
+	POP_BODY(8(DX))
 	COMMITTED_RET
 slow:
-	MOVQ DI, AX
-	MOVQ 8(DX), DX
+	MOVQ 16(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12
 	ABORT
 	JMP  start
 	END
 
-// freeRegister is the code of a Free: func(f *Filter, p unsafe.Pointer), AX BX in,
-// which both stay for the slow path. DX as above.
+// freeRegister is a Free's code: a func(p unsafe.Pointer), AX in, which stays for the
+// slow path. DX as above. What comes before the sequence is Filter.Owner, for nothing
+// in it depends on the CPU.
 TEXT ·freeRegister(SB), NOSPLIT|NOFRAME, $0-0
-	FIND_OWNER
+	MOVQ AX, R10
+	SUBQ 16(DX), R10
+	MOVQ R10, R11
+	SHRQ $12, R10
+	CMPQ R10, 24(DX)
+	JAE  slow
+	ANDQ 32(DX), R11
+	IMULQ 40(DX), R11
+	CMPQ R11, 48(DX)
+	JAE  slow
+	MOVQ 56(DX), R11
+	MOVL (R11)(R10*4), CX
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·freeRegisterCS(SB), R9
+	LEAQ ·freeRegisterCS(SB), R9
 start:
-	PUSH_BODY
+	PUSH_BODY(8(DX))
 	COMMITTED_RET
 slow:
-	MOVQ 8(DX), DX
+	MOVQ 64(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12
 	ABORT
@@ -142,9 +126,9 @@ slow:
 TEXT ·popStack(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ slots+0(FP), DI
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·popStackCS(SB), R9
+	LEAQ ·popStackCS(SB), R9
 start:
-	POP_BODY
+	POP_BODY(DI)
 	COMMITTED
 	MOVQ AX, ret+8(FP)
 	RET
@@ -158,12 +142,12 @@ slow:
 // func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
 TEXT ·pushStack(SB), NOSPLIT|NOFRAME, $0-25
 	MOVQ slots+0(FP), DI
-	MOVQ p+8(FP), BX
+	MOVQ p+8(FP), AX
 	MOVL own+16(FP), CX
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·pushStackCS(SB), R9
+	LEAQ ·pushStackCS(SB), R9
 start:
-	PUSH_BODY
+	PUSH_BODY(DI)
 	COMMITTED
 	MOVB $1, ret+24(FP)
 	RET
@@ -176,26 +160,27 @@ slow:
 
 // func lockStack(slots uintptr) int
 //
-// Commits lock+1 on the calling CPU's stack, or returns -1. The commit is locked
+// Closes the gate of the calling CPU's stack, or returns -1. The commit is locked
 // because a LockCPU may swap the same word from another CPU.
 TEXT ·lockStack(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ slots+0(FP), DI
 	MOVQ ·rseqOffset(SB), R8
-	MOVQ ·lockStackCS(SB), R9
+	LEAQ ·lockStackCS(SB), R9
 start:
 	ARM
 	LOAD_CPU
 	CMPL R10, ·ncpu(SB)
 	JAE  slow
-	MOVL R10, SI
+	MOVQ R10, SI
 	SHLQ $8, R10
-	LEAQ (DI)(R10*1), R12
-	MOVQ 8(R12), AX
+	ADDQ DI, R10
+	MOVQ 8(R10), AX
 	TESTB $1, AX
 	JNZ  slow
-	LEAQ 1(AX), R11
+	MOVQ $0x4000000000000001, R11 // heldMark
+	XORQ AX, R11
 	LOCK
-	CMPXCHGQ R11, 8(R12)
+	CMPXCHGQ R11, 8(R10)
 	COMMITTED
 	JNE  slow
 	MOVQ SI, ret+8(FP)
@@ -211,13 +196,23 @@ slow:
 TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ ·rseqOffset(SB), R8
 	LOAD_CPU
-	MOVLQSX R10, R10
 	MOVQ R10, ret+0(FP)
 	RET
 
-// func sectionCode(code *[5]uintptr)
-TEXT ·sectionCode(SB), NOSPLIT, $0-8
-	MOVQ code+0(FP), DI
+// passPop and passFree are the code of operations that are their slow path.
+TEXT ·passPop(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ 16(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+TEXT ·passFree(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ 64(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+// func readEntries(e *entries)
+TEXT ·readEntries(SB), NOSPLIT, $0-8
+	MOVQ e+0(FP), DI
 	LEAQ ·popRegister(SB), AX
 	MOVQ AX, 0(DI)
 	LEAQ ·freeRegister(SB), AX
@@ -228,4 +223,8 @@ TEXT ·sectionCode(SB), NOSPLIT, $0-8
 	MOVQ AX, 24(DI)
 	LEAQ ·lockStack(SB), AX
 	MOVQ AX, 32(DI)
+	LEAQ ·passPop(SB), AX
+	MOVQ AX, 40(DI)
+	LEAQ ·passFree(SB), AX
+	MOVQ AX, 48(DI)
 	RET

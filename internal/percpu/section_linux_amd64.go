@@ -3,22 +3,22 @@ package percpu
 import (
 	"bytes"
 	"fmt"
-	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// The words that the assembly reads. Written once, by newRseq, before any
-// sequence runs.
+// rseqOffset leads from the thread pointer to the thread's struct rseq, in bytes.
+// Written once, by newRseq, before any sequence runs, like the descriptors, which lie
+// in the program's data: the kernel may read them at any later interruption, and the
+// sequences name them by their addresses, without a load.
 var (
 	//lint:ignore U1000 read by the assembly
-	rseqOffset uintptr // from the thread pointer to the thread's struct rseq, bytes
+	rseqOffset uintptr
 
-	// Addresses of the sequences' descriptors, off-heap.
-	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS uintptr
+	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS section
 )
 
-// section is struct rseq_cs of <linux/rseq.h>, version 0, 32-byte aligned.
+// section is struct rseq_cs of <linux/rseq.h>, version 0.
 type section struct {
 	_      [2]uint32 // version and flags, both 0
 	start  uint64    // first instruction
@@ -71,27 +71,15 @@ func findSection(pc uintptr) (section, error) {
 	return s, nil
 }
 
-// installSections writes the descriptors where they stay for the process's life:
-// the kernel may read them at any later interruption.
+// installSections writes the descriptors.
 func installSections() error {
-	page, err := Reserve(mem.PageSize)
-	if err != nil {
-		return err
-	}
-	into := [...]*uintptr{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
-	for i, pc := range codes() {
+	into := [...]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
+	for i, pc := range codes().sections {
 		s, err := findSection(pc)
 		if err != nil {
 			return err
 		}
-		addr := page + uintptr(i)*unsafe.Sizeof(s)
-		*mem.At[section](addr) = s
-		*into[i] = addr
+		*into[i] = s
 	}
 	return nil
-}
-
-func codes() (c [5]uintptr) {
-	sectionCode(&c)
-	return c
 }

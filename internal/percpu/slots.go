@@ -17,14 +17,24 @@ import (
 // cache must meet zeroes, not a stranger's mapping.
 type Slots struct{ base uintptr }
 
+// guards is how many slots lie in front of CPU 0's, always zeroed. The kernel's number
+// for a CPU is -1 on a thread that has not registered for rseq and -2 on one that
+// could not: its sequences end up there, are refused, and need no test for it.
+const guards = 2
+
 // NewSlots maps zeroed slots. The error is sys.Reserve's.
 func NewSlots() (Slots, error) {
-	base, err := Reserve(uintptr(NumCPU()) << slotShift)
+	addr, err := Reserve(slotsSize())
 	if err != nil {
 		return Slots{}, fmt.Errorf("per-CPU slots: %w", err)
 	}
-	return Slots{base}, nil
+	return Slots{addr + guards<<slotShift}, nil
 }
+
+// slotsSize is for every number that the kernel could show, not only for the CPUs
+// that are possible: the sequences don't compare. Where there is no CPU the slot stays
+// zeroed, and takes no memory.
+func slotsSize() uintptr { return uintptr(max(NumCPU(), kernelCPUs)+guards) << slotShift }
 
 // Reserve maps at least n bytes of zeroed memory for metadata.
 func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem.PageSize)) }
@@ -34,13 +44,11 @@ func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, me
 
 // Forget gives the pages of slots that are closed back; they read as zeroes, as closed
 // ones do, counts included. The error is sys.Discard's.
-func (s Slots) Forget() error { return discard(s.base, uintptr(NumCPU())<<slotShift) }
+func (s Slots) Forget() error {
+	return discard(s.base-guards<<slotShift, slotsSize())
+}
 
 func discard(addr, n uintptr) error { return sys.Discard(addr, mem.AlignUp(n, mem.PageSize)) }
-
-// Base returns the address that the functions of NewPop take for the
-// slots' Main stacks; add RCU for the others.
-func (s Slots) Base() uintptr { return s.base }
 
 // Stack returns cpu's stack without taking its lock.
 func (s Slots) Stack(cpu int, k Kind) *Stack {
@@ -65,9 +73,9 @@ func (s Slots) TryLockCPU(cpu int, k Kind) *Stack {
 	if !st.tryLock() {
 		return nil
 	}
-	// From here on no sequence that loads the lock word can commit. Those that
-	// loaded it before the swap are restarted by the kernel. The assembly's side
-	// of the pair is its test of the lock word, first thing in every sequence.
+	// From here on no sequence that loads the gate can commit. Those that loaded it
+	// before the swap are restarted by the kernel. The assembly's side of the pair is
+	// its test of the gate, before any other word of the stack.
 	current.fence(cpu)
 	return st
 }
@@ -94,15 +102,17 @@ type Counts struct {
 func (s Slots) Snapshot(cpu int, k Kind) Counts {
 	st := s.Stack(cpu, k)
 	for {
-		seq := atomic.LoadUint64(&st.lock)
-		if seq&1 == 1 {
+		seq := atomic.LoadUint64(&st.seq)
+		if st.held() { // not worth reading
 			runtime.Gosched()
 			continue
 		}
 		head, base := atomic.LoadUint64(&st.head), atomic.LoadUint64(&st.base)
 		folded := Counts{Spare: int(atomic.LoadUint64(&st.spareSize)), Pushes: atomic.LoadUint64(&st.pushes), Pops: atomic.LoadUint64(&st.pops)}
-		if atomic.LoadUint64(&st.lock) != seq {
-			continue // a holder folded in between: head and base don't belong together
+		if !st.untouched(seq) {
+			// Somebody holds the lock, or has held it meanwhile: the words don't belong
+			// together. See Unlock for the order.
+			continue
 		}
 		if head>>opShift >= 1<<46 {
 			// A CPU needs days of operations without one slow path to come here, and
@@ -119,7 +129,7 @@ func (s Slots) Snapshot(cpu int, k Kind) Counts {
 
 // assertLayout fails to compile when the struct outgrows its place or the
 // assembly's offsets no longer hold.
-var _ = [1]struct{}{}[unsafe.Offsetof(Stack{}.lock)-8|unsafe.Offsetof(Stack{}.objs)-16|
-	unsafe.Offsetof(Stack{}.cap)-24|unsafe.Offsetof(Stack{}.own)-28]
+var _ = [1]struct{}{}[unsafe.Offsetof(Stack{}.gate)-8|unsafe.Offsetof(Stack{}.objs)-16|
+	unsafe.Offsetof(Stack{}.cap)-24]
 
 const _ = stackSize - unsafe.Sizeof(Stack{})

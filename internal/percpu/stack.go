@@ -39,6 +39,14 @@ const (
 	MaxCap = 1<<15 - 1
 )
 
+// heldMark closes both halves of a gate while somebody holds the stack's lock: the
+// low one, which is zero otherwise, for pops, and the owner word above it, in which
+// the page of no object has this bit, for pushes.
+const heldMark = 1<<62 | 1
+
+// MaxOwn is the largest owner word that a stack can have.
+const MaxOwn = 1<<30 - 1
+
 // A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the first four
 // words are read by the assembly.
 //
@@ -46,10 +54,9 @@ const (
 //	pushes - pops = size - base, where both count since the last fold
 type Stack struct {
 	head uint64  // operations<<16 | size
-	lock uint64  // odd: held. Even: free, and a sequence number for Snapshot
+	gate uint64  // owner word of objects that may be pushed << 32; heldMark
 	objs uintptr // address of the array of objects
-	cap  uint32  // objects that fit; 0: every operation takes the slow path
-	own  uint32  // owner word of objects that may be pushed: cache and node
+	cap  uint64  // objects that fit; 0: every operation takes the slow path
 
 	// Sheaf is the sheaf whose array objs is, Spare the one beside it, by address;
 	// what that means is package sheaves' business.
@@ -58,6 +65,7 @@ type Stack struct {
 
 	base         uint64 // size at the last fold
 	pushes, pops uint64 // operations up to the last fold
+	seq          uint64 // how often the lock was given back, for Snapshot
 }
 
 // Size returns the number of objects. The caller holds the lock.
@@ -67,7 +75,7 @@ func (s *Stack) Size() int { return int(s.head & sizeMask) }
 func (s *Stack) Cap() int { return int(s.cap) }
 
 // Own returns the owner word that Install set. The caller holds the lock.
-func (s *Stack) Own() uint32 { return s.own }
+func (s *Stack) Own() uint32 { return uint32(s.gate &^ heldMark >> 32) }
 
 // fold moves the header's operations into the counters. The caller holds the
 // lock, or the stack has not been published yet.
@@ -91,17 +99,18 @@ func split(head, base uint64) (pushes, pops uint64) {
 // the lock.
 func (s *Stack) Install(objs uintptr, size, limit int, own uint32) {
 	if invariants.Enabled {
-		invariants.Check(0 <= size && size <= limit && limit <= MaxCap, "install %d of %d objects", size, limit)
+		invariants.Check(0 <= size && size <= limit && limit <= MaxCap && own <= MaxOwn, "install %d of %d objects, owner %#x", size, limit, own)
 	}
 	s.fold()
-	s.objs, s.cap, s.own = objs, uint32(limit), own
+	s.objs, s.cap = objs, uint64(limit)
+	mem.Store64(&s.gate, s.gate&heldMark|uint64(own)<<32)
 	mem.Store64(&s.base, uint64(size))
 	mem.Store64(&s.head, uint64(size))
 }
 
 // SetSize drops objects from the top or takes in what the holder wrote there,
 // without counting them. The caller holds the lock.
-func (s *Stack) SetSize(size int) { s.Install(s.objs, size, int(s.cap), s.own) }
+func (s *Stack) SetSize(size int) { s.Install(s.objs, size, int(s.cap), s.Own()) }
 
 // SetSpare replaces the spare, which holds n objects; 0 for none. The caller holds
 // the lock.
@@ -162,19 +171,28 @@ func (s *Stack) PushN(src []unsafe.Pointer) int {
 // the one that fills an rcu_free sheaf does. The caller holds the lock.
 func (s *Stack) CountPush(n int) { mem.Store64(&s.pushes, s.pushes+uint64(n)) }
 
-// Unlock gives the stack back to its CPU's sequences. The store of the even word
-// comes after all of the holder's; a sequence loads the word before anything else.
+// Unlock gives the stack back to its CPU's sequences. The store that opens the gate
+// comes after all of the holder's; a sequence loads the gate before any other word of
+// the stack. seq is stored before it, so that a Snapshot which finds the gate open
+// again finds another seq.
 func (s *Stack) Unlock() {
 	if invariants.Enabled {
-		invariants.Check(s.lock&1 == 1, "unlock of a stack that is not held")
+		invariants.Check(s.held(), "unlock of a stack that is not held")
 		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
 	}
-	mem.Store64(&s.lock, s.lock+1)
+	mem.Store64(&s.seq, s.seq+1)
+	mem.Store64(&s.gate, s.gate&^heldMark)
 }
 
-// tryLock makes the lock word odd. It keeps other holders out; keeping the CPU's
+// held reports whether somebody holds the lock.
+func (s *Stack) held() bool { return atomic.LoadUint64(&s.gate)&heldMark != 0 }
+
+// untouched reports whether nobody has held the lock since seq was loaded.
+func (s *Stack) untouched(seq uint64) bool { return !s.held() && atomic.LoadUint64(&s.seq) == seq }
+
+// tryLock closes the gate. That keeps other holders out; keeping the CPU's
 // sequences out takes more, which TryLock and LockCPU add.
 func (s *Stack) tryLock() bool {
-	l := atomic.LoadUint64(&s.lock)
-	return l&1 == 0 && atomic.CompareAndSwapUint64(&s.lock, l, l+1)
+	open := atomic.LoadUint64(&s.gate) &^ heldMark
+	return atomic.CompareAndSwapUint64(&s.gate, open, open|heldMark)
 }

@@ -48,12 +48,11 @@ func storm(t *testing.T, operations int) {
 	var workers sync.WaitGroup
 	for range goroutines {
 		workers.Go(func() {
-			pop := NewPop(func(uintptr) (unsafe.Pointer, error) { return nil, nil })
 			taken := true
-			free := NewFree(func(*Filter, unsafe.Pointer) { taken = false })
+			pop, free := newPop(slots, Main, nothing), newFree(ours, func(unsafe.Pointer) { taken = false })
 			var in, out uint64
 			for range operations / goroutines / 2 {
-				p, _ := pop(slots.Base())
+				p, _ := pop()
 				if p == nil {
 					runtime.Gosched()
 					continue
@@ -64,7 +63,7 @@ func storm(t *testing.T, operations int) {
 				}
 				owned[index(p)].Store(0)
 				taken = true
-				free(ours, p)
+				free(p)
 				for tries := 0; !taken; tries++ {
 					if tries == 1<<20 {
 						t.Error("no stack takes an object any more: there are more than were made")
@@ -72,7 +71,7 @@ func storm(t *testing.T, operations int) {
 					}
 					runtime.Gosched()
 					taken = true
-					free(ours, p)
+					free(p)
 				}
 				in++
 			}

@@ -12,12 +12,12 @@ import (
 // Which CPU's stack it takes is a matter of locality alone.
 func newTrylock() engine {
 	return engine{
-		name:    "trylock",
-		lock:    lockHinted,
-		fence:   func(int) {}, // operations hold the lock themselves
-		cpu:     hint,
-		newPop:  newPopLocked,
-		newFree: newFreeLocked,
+		name:     "trylock",
+		lock:     lockHinted,
+		fence:    func(int) {}, // operations hold the lock themselves
+		cpu:      hint,
+		initPop:  initPopLocked,
+		initFree: initFreeLocked,
 	}
 }
 
@@ -34,31 +34,34 @@ func lockHinted(slots uintptr) int {
 	return cpu
 }
 
-func newPopLocked(slow Pop) Pop {
-	return func(slots uintptr) (unsafe.Pointer, error) {
+func initPopLocked(p *Pop) {
+	slow := p.slow
+	p.Pass(func() (unsafe.Pointer, error) {
 		procPin()
-		var p unsafe.Pointer
-		if st, _ := hinted(slots); st.tryLock() {
+		var obj unsafe.Pointer
+		if st, _ := hinted(p.slots); st.tryLock() {
 			if size := st.head & sizeMask; size > 0 {
-				p = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
+				obj = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
 				mem.Store64(&st.head, st.head+popOne)
 			}
 			st.Unlock()
 		}
 		procUnpin()
-		if p == nil {
-			return slow(slots)
+		if obj == nil {
+			return slow()
 		}
-		return p, nil
-	}
+		return obj, nil
+	})
 }
 
-func newFreeLocked(slow Free) Free {
-	return func(f *Filter, p unsafe.Pointer) {
+func initFreeLocked(f *Free) {
+	slow := f.slow
+	f.pass()
+	f.slow = func(p unsafe.Pointer) {
 		own, done := f.Owner(p), false
 		procPin()
 		if st, _ := hinted(f.slots); st.tryLock() {
-			if size := st.head & sizeMask; own == st.own && size < uint64(st.cap) {
+			if size := st.head & sizeMask; own == st.Own() && size < st.cap {
 				*mem.At[uintptr](st.objs + uintptr(size)*8) = uintptr(p)
 				mem.Store64(&st.head, st.head+pushOne)
 				done = true
@@ -67,7 +70,7 @@ func newFreeLocked(slow Free) Free {
 		}
 		procUnpin()
 		if !done {
-			slow(f, p)
+			slow(p)
 		}
 	}
 }

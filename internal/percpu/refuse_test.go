@@ -1,0 +1,143 @@
+package percpu
+
+import (
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// TestOwnLockRefuses has the lock taken by the engine's own way, from its CPU.
+func TestOwnLockRefuses(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		restore, err := Pin([]int{CPU()})
+		if err != nil {
+			t.Skipf("no affinity here: %v", err)
+		}
+		defer func() { _ = restore() }()
+		slots := arrays(t, Main, 4)
+		slow := 0
+		pop := newPop(slots, Main, func() (unsafe.Pointer, error) { slow++; return nil, nil })
+		free := newFree(filter(slots, Main, testOwn), func(unsafe.Pointer) { slow++ })
+		free(object(1))
+		st, cpu := slots.TryLock(Main)
+		if st == nil || slow != 0 {
+			t.Fatalf("free took %d slow paths, lock is %v", slow, st)
+		}
+		if p, _ := pop(); p != nil || slow != 1 {
+			t.Errorf("popped from a stack that is held: %v", p)
+		}
+		if free(object(2)); slow != 2 || st.Size() != 1 {
+			t.Error("pushed on a stack that is held")
+		}
+		st.Unlock()
+		if p, _ := pop(); p != object(1) || slow != 2 {
+			t.Errorf("after unlocking CPU %d's stack pop returns %v", cpu, p)
+		}
+	})
+}
+
+// TestFreeChecksRange gives the table owner words for more pages than the range has.
+func TestFreeChecksRange(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		slots := arrays(t, Main, 4)
+		f := filter(slots, Main, testOwn)
+		f.base += 8 << 12
+		f.owners = unsafe.Add(f.owners, 8*4)
+		f.pages = 8
+		var refused []unsafe.Pointer
+		free := newFree(f, func(p unsafe.Pointer) { refused = append(refused, p) })
+		strangers := []unsafe.Pointer{object(8*64 - 1), object(16 * 64), object(17 * 64), unsafe.Add(object(8*64), 8)}
+		for _, p := range strangers {
+			free(p)
+		}
+		free(object(8 * 64))
+		if len(refused) != len(strangers) {
+			t.Errorf("%d of %d strangers were refused", len(refused), len(strangers))
+		}
+	})
+}
+
+// TestSlotsReachAllNumbers has the slots of every number that a sequence can come to
+// lie in the mapping: those of threads that aren't registered, and of CPUs that are
+// not possible.
+func TestSlotsReachAllNumbers(t *testing.T) {
+	if kernelCPUs < NumCPU() {
+		t.Errorf("the kernel numbers %d CPUs, %d are possible", kernelCPUs, NumCPU())
+	}
+	slots, err := NewSlots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cpu := range []int{-2, -1, 0, NumCPU() - 1, kernelCPUs - 1} {
+		for _, k := range []Kind{Main, RCU} {
+			st := slots.Stack(cpu, k)
+			if *st != (Stack{}) {
+				t.Errorf("slot %d is not zeroed", cpu)
+			}
+			st.seq = 1
+		}
+	}
+	if err := slots.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	for _, cpu := range []int{-2, -1, 0, NumCPU() - 1, kernelCPUs - 1} {
+		if slots.Stack(cpu, Main).seq != 0 || slots.Stack(cpu, RCU).seq != 0 {
+			t.Errorf("slot %d is outside of the slots' mapping", cpu)
+		}
+	}
+}
+
+// TestSnapshotWhileHeld lets one goroutine change the words of a stack under its lock
+// in ways that keep size = pushes - pops, and compares what another one reads.
+func TestSnapshotWhileHeld(t *testing.T) {
+	slots := arrays(t, Main, 8)
+	objs := []unsafe.Pointer{object(1), object(2), object(3), object(4)}
+	stop, done := make(chan bool), make(chan bool)
+	go func() {
+		defer close(done)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			// No sequence runs here, so that the gate alone is enough of a lock, and
+			// holds can be as short as a snapshot.
+			st := slots.Stack(0, Main)
+			for !st.tryLock() {
+			}
+			for range i % 4 {
+				st.PushN(objs)
+				st.fold()
+				st.PopN(objs)
+			}
+			st.Unlock()
+		}
+	}()
+	seen := uint64(0)
+	for range testutil.Stress(t, 100_000) {
+		c := slots.Snapshot(0, Main)
+		if c.Size != 0 || c.Pushes != c.Pops || c.Pushes%4 != 0 || c.Pushes < seen {
+			t.Errorf("snapshot is %+v after %d pushes", c, seen)
+			break
+		}
+		seen = c.Pushes
+	}
+	close(stop)
+	<-done
+	st := slots.Stack(0, Main)
+	seq := st.seq
+	if !st.untouched(seq) || !st.tryLock() || st.untouched(seq) {
+		t.Error("a stack that is held passes for untouched, or one that is not doesn't")
+	}
+	if st.Unlock(); st.untouched(seq) {
+		t.Error("a stack that was held meanwhile passes for untouched")
+	}
+	if seen == 0 {
+		t.Error("nobody held the lock meanwhile")
+	}
+}
