@@ -27,7 +27,8 @@
 //
 // # Who may write a stack
 //
-//   - gate: anyone, from open to held by compare-and-swap; the holder, to open.
+//   - gate: from open to held, sequences of its CPU by a store, others by
+//     compare-and-swap; the holder, to open.
 //   - head: the owner CPU's sequences while the gate is open; the holder while it is
 //     held.
 //   - everything else: the holder only.
@@ -38,7 +39,9 @@
 // sequence, so that whoever was interrupted inside a push or pop of this CPU is
 // restarted and then sees it. From elsewhere, LockCPU swaps the gate and then has
 // the kernel restart the sequences running on that CPU (membarrier(2),
-// PRIVATE_EXPEDITED_RSEQ). Either way no sequence that began before the lock was
+// PRIVATE_EXPEDITED_RSEQ). A sequence that commits between the two, a TryLock, has
+// overwritten the swapped gate, which carries a ticket for that: LockCPU looks again
+// after the barrier, and has not got the lock. Either way no sequence that began before the lock was
 // taken can commit after it: the holder owns the stack, even after migrating.
 // Unlock stores the open gate last; push and pop load it first. On x86 stores become
 // visible in order and loads are done in order, so that a sequence that sees the open

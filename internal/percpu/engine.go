@@ -147,7 +147,7 @@ func selfTestLock(e engine, slots Slots, base uintptr) error {
 		return errors.New("self-test: a free stack could not be locked")
 	}
 	st := slots.Stack(cpu, RCU)
-	held := st.held() && !st.tryLock()
+	held := st.held() && !st.tryLockLocal()
 	e.fence(cpu)
 	st.Unlock()
 	if !held || st.held() {

@@ -96,7 +96,7 @@ func TestSlotsReachAllNumbers(t *testing.T) {
 func TestSnapshotWhileHeld(t *testing.T) {
 	slots := arrays(t, Main, 8)
 	objs := []unsafe.Pointer{object(1), object(2), object(3), object(4)}
-	stop, done := make(chan bool), make(chan bool)
+	stop, started, done := make(chan bool), make(chan bool), make(chan bool)
 	go func() {
 		defer close(done)
 		for i := 0; ; i++ {
@@ -108,9 +108,12 @@ func TestSnapshotWhileHeld(t *testing.T) {
 			// No sequence runs here, so that the gate alone is enough of a lock, and
 			// holds can be as short as a snapshot.
 			st := slots.Stack(0, Main)
-			for !st.tryLock() {
+			for !st.tryLockLocal() {
 			}
-			for range i % 4 {
+			if i == 1 {
+				close(started)
+			}
+			for range (i + 1) % 4 {
 				st.PushN(objs)
 				st.fold()
 				st.PopN(objs)
@@ -118,6 +121,7 @@ func TestSnapshotWhileHeld(t *testing.T) {
 			st.Unlock()
 		}
 	}()
+	<-started
 	seen := uint64(0)
 	for range testutil.Stress(t, 100_000) {
 		c := slots.Snapshot(0, Main)
@@ -131,7 +135,7 @@ func TestSnapshotWhileHeld(t *testing.T) {
 	<-done
 	st := slots.Stack(0, Main)
 	seq := st.seq
-	if !st.untouched(seq) || !st.tryLock() || st.untouched(seq) {
+	if !st.untouched(seq) || !st.tryLockLocal() || st.untouched(seq) {
 		t.Error("a stack that is held passes for untouched, or one that is not doesn't")
 	}
 	if st.Unlock(); st.untouched(seq) {
@@ -139,5 +143,38 @@ func TestSnapshotWhileHeld(t *testing.T) {
 	}
 	if seen == 0 {
 		t.Error("nobody held the lock meanwhile")
+	}
+}
+
+// TestSequenceBeatsLockCPU has a sequence commit its lock between TryLockCPU's swap and
+// the end of its barrier, as it may.
+func TestSequenceBeatsLockCPU(t *testing.T) {
+	before := current
+	defer func() { current = before }()
+	slots := arrays(t, Main, 4)
+	st := slots.Stack(0, Main)
+	for name, overwrite := range map[string]func(){
+		"holds it":    func() { st.gate = testOwn<<32 | heldMark },
+		"has held it": func() { st.gate = testOwn<<32 | heldMark; st.Unlock() },
+		"has held it before another took it": func() {
+			st.gate = testOwn<<32 | heldMark
+			st.Unlock()
+			if _, ok := st.tryLock(newTicket()); !ok {
+				t.Error("a stack that was given back can't be locked")
+			}
+		},
+	} {
+		current.fence = func(int) { overwrite() }
+		if slots.TryLockCPU(0, Main) != nil {
+			t.Errorf("two hold the lock when a sequence %s", name)
+		}
+		st.gate = testOwn << 32
+	}
+	current.fence = func(int) {}
+	if slots.TryLockCPU(0, Main) != st || st.Own() != testOwn {
+		t.Error("the lock was not got, or the owner word is lost")
+	}
+	if st.Unlock(); st.gate != testOwn<<32 {
+		t.Errorf("the open gate is %#x", st.gate)
 	}
 }

@@ -70,13 +70,19 @@ func (s Slots) TryLock(k Kind) (st *Stack, cpu int) {
 // The caller holds no stack's lock.
 func (s Slots) TryLockCPU(cpu int, k Kind) *Stack {
 	st := s.Stack(cpu, k)
-	if !st.tryLock() {
+	closed, ok := st.tryLock(newTicket())
+	if !ok {
 		return nil
 	}
 	// From here on no sequence that loads the gate can commit. Those that loaded it
 	// before the swap are restarted by the kernel. The assembly's side of the pair is
 	// its test of the gate, before any other word of the stack.
 	current.fence(cpu)
+	// A sequence that took the lock before it could be restarted has overwritten the
+	// gate, and may have opened it again since: it was the one that got the lock.
+	if atomic.LoadUint64(&st.gate) != closed {
+		return nil
+	}
 	return st
 }
 

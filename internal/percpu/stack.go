@@ -44,6 +44,13 @@ const (
 // the page of no object has this bit, for pushes.
 const heldMark = 1<<62 | 1
 
+var tickets atomic.Uint32
+
+// newTicket returns what tells those who take a stack's lock from other CPUs apart, in
+// the rest of the gate's low half. There are 2^31, against the few of them that can be
+// waiting for a barrier at a time.
+func newTicket() uint64 { return uint64(tickets.Add(1) << 1) }
+
 // MaxOwn is the largest owner word that a stack can have.
 const MaxOwn = 1<<30 - 1
 
@@ -54,7 +61,7 @@ const MaxOwn = 1<<30 - 1
 //	pushes - pops = size - base, where both count since the last fold
 type Stack struct {
 	head uint64  // operations<<16 | size
-	gate uint64  // owner word of objects that may be pushed << 32; heldMark
+	gate uint64  // owner word of objects that may be pushed << 32; heldMark and a ticket
 	objs uintptr // address of the array of objects
 	cap  uint64  // objects that fit; 0: every operation takes the slow path
 
@@ -181,7 +188,7 @@ func (s *Stack) Unlock() {
 		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
 	}
 	mem.Store64(&s.seq, s.seq+1)
-	mem.Store64(&s.gate, s.gate&^heldMark)
+	mem.Store64(&s.gate, uint64(s.Own())<<32)
 }
 
 // held reports whether somebody holds the lock.
@@ -192,7 +199,13 @@ func (s *Stack) untouched(seq uint64) bool { return !s.held() && atomic.LoadUint
 
 // tryLock closes the gate. That keeps other holders out; keeping the CPU's
 // sequences out takes more, which TryLock and LockCPU add.
-func (s *Stack) tryLock() bool {
-	open := atomic.LoadUint64(&s.gate) &^ heldMark
-	return atomic.CompareAndSwapUint64(&s.gate, open, open|heldMark)
+//
+// closed is the word that it stored.
+func (s *Stack) tryLock(ticket uint64) (closed uint64, ok bool) {
+	open := atomic.LoadUint64(&s.gate)
+	if open&heldMark != 0 {
+		return 0, false
+	}
+	closed = open | heldMark | ticket
+	return closed, atomic.CompareAndSwapUint64(&s.gate, open, closed)
 }

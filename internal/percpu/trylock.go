@@ -26,12 +26,17 @@ func hinted(slots uintptr) (*Stack, int) {
 	return mem.At[Stack](slots + uintptr(cpu)<<slotShift), cpu
 }
 
+// tryLockLocal is tryLock where no sequence may overwrite the gate.
+func (s *Stack) tryLockLocal() bool {
+	_, ok := s.tryLock(0)
+	return ok
+}
+
 func lockHinted(slots uintptr) int {
-	st, cpu := hinted(slots)
-	if !st.tryLock() {
-		return -1
+	if st, cpu := hinted(slots); st.tryLockLocal() {
+		return cpu
 	}
-	return cpu
+	return -1
 }
 
 func initPopLocked(p *Pop) {
@@ -39,7 +44,7 @@ func initPopLocked(p *Pop) {
 	p.Pass(func() (unsafe.Pointer, error) {
 		procPin()
 		var obj unsafe.Pointer
-		if st, _ := hinted(p.slots); st.tryLock() {
+		if st, _ := hinted(p.slots); st.tryLockLocal() {
 			if size := st.head & sizeMask; size > 0 {
 				obj = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
 				mem.Store64(&st.head, st.head+popOne)
@@ -60,7 +65,7 @@ func initFreeLocked(f *Free) {
 	f.slow = func(p unsafe.Pointer) {
 		own, done := f.Owner(p), false
 		procPin()
-		if st, _ := hinted(f.slots); st.tryLock() {
+		if st, _ := hinted(f.slots); st.tryLockLocal() {
 			if size := st.head & sizeMask; own == st.Own() && size < st.cap {
 				*mem.At[uintptr](st.objs + uintptr(size)*8) = uintptr(p)
 				mem.Store64(&st.head, st.head+pushOne)
