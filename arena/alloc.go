@@ -60,7 +60,8 @@ func (a *Arena) alloc(order int, node numa.Node) (Run, error) {
 		err = a.commit(run)
 	}
 	if err != nil {
-		a.Free(run.Page)
+		a.abandon(z, run)
+		a.runs.Add(-1)
 	}
 	return run, err
 }
@@ -136,6 +137,21 @@ func (a *Arena) commit(run Run) error {
 		return fmt.Errorf("%w: %w", ErrCommit, err)
 	}
 	return nil
+}
+
+// abandon takes back a run that could not be committed, and as a clean one: as
+// a dirty one it would be handed out next without being committed. What the
+// kernel locked before it gave up is unlocked, or it would refuse the discard.
+func (a *Arena) abandon(z *zone, run Run) {
+	a.purging.Lock()
+	defer a.purging.Unlock()
+	if a.cfg.Lock {
+		_ = a.room.unlock(a.Addr(run.Page), mem.PageSize<<run.Order)
+	}
+	z.mu.Lock()
+	z.withdraw(run.Page, int(run.Order))
+	z.mu.Unlock()
+	_ = a.vacate(z, run.Page, int(run.Order)) // refused, it stays dirty
 }
 
 // Free takes back an allocated run by its head page. The pages lose their

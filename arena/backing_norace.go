@@ -61,6 +61,8 @@ func (b *backing) discard(addr, n uintptr) error { return sys.Discard(addr, n) }
 
 func (b *backing) lock(addr, n uintptr) error { return sys.Lock(addr, n) }
 
+func (b *backing) unlock(addr, n uintptr) error { return sys.Unlock(addr, n) }
+
 // populate faults pages in, by hand where the kernel doesn't know how to.
 func (b *backing) populate(addr, n uintptr) error {
 	err := sys.Populate(addr, n)

@@ -58,6 +58,8 @@ func (b *backing) discard(addr, n uintptr) error {
 
 func (b *backing) lock(addr, n uintptr) error { return nil }
 
+func (b *backing) unlock(addr, n uintptr) error { return nil }
+
 func (b *backing) populate(addr, n uintptr) error { return nil }
 
 func (b *backing) advise(HugeMode) {}

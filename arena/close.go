@@ -15,7 +15,7 @@ const closed = math.MinInt64 / 2
 // Close gives all memory back to the kernel. The addresses stay reserved, and
 // the page map readable, for the life of the process, so that a stale pointer
 // reaches neither the Go heap nor a fault in Owner or Head; only an arena that
-// never handed out a run is unmapped. Pages locked by Config.Lock stay locked.
+// never handed out a run is unmapped.
 //
 // Errors: ErrBusy with the counts while runs are allocated, and then nothing
 // is changed. A nil or closed arena is fine.
@@ -43,9 +43,10 @@ func (a *Arena) Close() error {
 			continue
 		}
 		virgin = false
-		if !a.cfg.Lock {
-			errs = append(errs, a.room.discard(a.Addr(from), a.Addr(to)-a.Addr(from)))
+		if a.cfg.Lock {
+			errs = append(errs, a.room.unlock(a.Addr(from), a.Addr(to)-a.Addr(from)))
 		}
+		errs = append(errs, a.room.discard(a.Addr(from), a.Addr(to)-a.Addr(from)))
 	}
 	a.ledger.word.Store(0)
 	if virgin {

@@ -41,19 +41,65 @@ func TestRefusedCommit(t *testing.T) {
 	}
 	for call, cfg := range map[sys.Call]Config{sys.CallPopulate: {Populate: true}, sys.CallLock: {Lock: true}} {
 		a := open(t, cfg)
-		restore := sys.FailNth(call, 1, syscall.ENOMEM)
-		_, err := a.Alloc(0, 0)
+		restore := sys.FailNth(call, 0, syscall.ENOMEM)
+		for range 2 { // the run that failed isn't handed out uncommitted
+			_, err := a.Alloc(0, 0)
+			if !errors.Is(err, ErrCommit) || !errors.Is(err, ErrNoMemory) || !errors.Is(err, syscall.ENOMEM) {
+				t.Errorf("%v fails: %v", call, err)
+			}
+			if n := a.Stats().Nodes[0]; n.Runs != 0 || n.Used != 0 || n.Free != 0 {
+				t.Errorf("%v failed and left %+v", call, n)
+			}
+			check(a)
+		}
 		restore()
-		if !errors.Is(err, ErrCommit) || !errors.Is(err, ErrNoMemory) || !errors.Is(err, syscall.ENOMEM) {
-			t.Errorf("%v fails: %v", call, err)
+		run, err := a.Alloc(0, 0)
+		if err != nil {
+			t.Logf("the kernel itself refuses: %v", err) // RLIMIT_MEMLOCK
+			continue
 		}
-		if n := a.Stats().Nodes[0]; n.Runs != 0 || n.Used != 0 {
-			t.Errorf("%v failed and left %+v", call, n)
+		if !run.Zero {
+			t.Errorf("%v works again: %+v", call, run)
 		}
+		a.Free(run.Page)
 	}
 }
 
-// Locked pages are never given back, and count as resident for good.
+// A run of which the kernel locked a part before it gave up is unlocked again.
+func TestRefusedLockLeavesNothingLocked(t *testing.T) {
+	if heapBacked {
+		t.Skip("race build: nothing is locked")
+	}
+	a := open(t, Config{Lock: true})
+	run, err := a.Alloc(1, 0)
+	if err != nil {
+		t.Skip(err) // RLIMIT_MEMLOCK
+	}
+	a.abandon(&a.zones[0], run)
+	a.runs.Add(-1)
+	if s := a.Stats(); s.Nodes[0].Free != 0 || s.DiscardFailures != 0 {
+		t.Errorf("an abandoned run leaves %+v", s)
+	}
+}
+
+// A closed arena's pages are unlocked and given back.
+func TestCloseUnlocks(t *testing.T) {
+	a := open(t, Config{Lock: true})
+	run, err := a.Alloc(1, 0)
+	if err != nil {
+		t.Skip(err) // RLIMIT_MEMLOCK
+	}
+	words(a, run)[0] = 1
+	a.Free(run.Page)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if words(a, run)[0] != 0 {
+		t.Error("a closed arena kept locked pages")
+	}
+}
+
+// Locked pages are not given back before Close, and count as resident.
 func TestLock(t *testing.T) {
 	a := open(t, Config{Lock: true, MaxDirty: 1, Limit: 4 * mem.PageSize})
 	run, err := a.Alloc(1, 0)

@@ -26,7 +26,8 @@ const (
 	// HugeDefault leaves it to the machine's setting.
 	HugeDefault HugeMode = iota
 	// HugeAlways asks for huge pages: fewer TLB misses, but touching one page
-	// may make 2 MiB resident, which no figure here counts.
+	// may make 2 MiB resident, which no figure here counts. A freed run that
+	// is discarded splits the huge page that it lay in.
 	HugeAlways
 	// HugeNever keeps every page small, so that resident memory is what was
 	// handed out.
@@ -56,13 +57,18 @@ type Config struct {
 	// a full node means the OOM killer rather than a remote page, and a
 	// refusal fails New; Off lets the first touch decide.
 	Strictness numa.Strictness
-	// HugePages is advice; a kernel without huge pages ignores it.
+	// HugePages is advice, given once for the whole range; a kernel without
+	// huge pages refuses it, which is not an error.
 	HugePages HugeMode
 	// Populate makes Alloc fault a run's pages in, so that its owner's first
-	// touches don't.
+	// touches don't: by madvise, or by touching them where that is unknown
+	// (before Linux 5.14, gVisor). Where memory runs out Alloc fails with
+	// ErrCommit.
 	Populate bool
-	// Lock makes Alloc lock (mlock) a run's pages in memory, for good: nothing
-	// is given back before the process ends, so Limit bounds the peak.
+	// Lock makes Alloc lock (mlock) a run's pages in memory, which populates
+	// them: nothing is given back before Close, so Limit bounds the peak. Alloc
+	// fails with ErrCommit above RLIMIT_MEMLOCK, unless the process has
+	// CAP_IPC_LOCK.
 	Lock bool
 
 	kernelPage int // bytes of the kernel's page; 0: ask. Tests lie here.

@@ -11,7 +11,7 @@ import (
 // as clean. So Alloc can't hand it out meanwhile, and waits for no system call
 // of anybody else unless it must discard itself.
 
-// errLocked says that Config.Lock forbids discarding.
+// errLocked says that Config.Lock forbids discarding before Close.
 var errLocked = errors.New("arena: pages are locked")
 
 // Purge gives the pages of freed runs back to the kernel, the largest first,
@@ -90,11 +90,20 @@ func (a *Arena) discard(z *zone) (released uint64, err error) {
 	if !ok {
 		return 0, nil
 	}
+	if err = a.vacate(z, page, order); err != nil {
+		return 0, err
+	}
+	return mem.PageSize << order, nil
+}
+
+// vacate gives a detached block to the kernel and attaches it again, as a dirty
+// one if the kernel refuses. Preconditions: purging is held.
+func (a *Arena) vacate(z *zone, page uint32, order int) error {
 	pages := uint64(1) << order
 	kind := clean
-	if err = a.room.discard(a.Addr(page), uintptr(pages*mem.PageSize)); err == nil {
+	err := a.room.discard(a.Addr(page), uintptr(pages*mem.PageSize))
+	if err == nil {
 		a.ledger.uncharge(pages)
-		released = pages * mem.PageSize
 	} else {
 		a.failures.Add(1)
 		kind = dirty
@@ -105,7 +114,7 @@ func (a *Arena) discard(z *zone) (released uint64, err error) {
 	if kind == dirty {
 		a.ledger.soil(pages)
 	}
-	return released, err
+	return err
 }
 
 // detach takes the zone's largest dirty block out of its lists.

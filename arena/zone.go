@@ -132,6 +132,15 @@ func (z *zone) detach() (page uint32, order int, ok bool) {
 	return page, order, true
 }
 
+// withdraw makes an allocated run that nobody knows of a detached block.
+func (z *zone) withdraw(page uint32, order int) {
+	z.pages.mark(page, order, inner)
+	z.pages.mark(page, 0, leaving|pageState(order))
+	z.used -= 1 << order
+	z.leaving += 1 << order
+	z.runs--
+}
+
 // attach returns a detached block as clean or, when the kernel kept the pages,
 // dirty.
 func (z *zone) attach(page uint32, kind pageState, order int) {

@@ -17,6 +17,7 @@ const (
 	CallPopulate
 	CallAdviseHuge
 	CallLock
+	CallUnlock
 	CallReadRSS
 	CallRAM
 	CallMbind
@@ -40,6 +41,7 @@ var callNames = [numCalls]string{
 	CallPopulate:               "madvise(MADV_POPULATE_WRITE)",
 	CallAdviseHuge:             "madvise(MADV_[NO]HUGEPAGE)",
 	CallLock:                   "mlock",
+	CallUnlock:                 "munlock",
 	CallReadRSS:                "read /proc/self",
 	CallRAM:                    "sysinfo",
 	CallMbind:                  "mbind",

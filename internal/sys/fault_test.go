@@ -19,6 +19,7 @@ var callers = [numCalls]func() error{
 	CallPopulate:               func() error { return Populate(0, 0) },
 	CallAdviseHuge:             func() error { return AdviseHuge(0, 0, true) },
 	CallLock:                   func() error { return Lock(0, 0) },
+	CallUnlock:                 func() error { return Unlock(0, 0) },
 	CallReadRSS:                func() error { _, err := ReadRSS(); return err },
 	CallRAM:                    func() error { _, _, err := RAM(); return err },
 	CallMbind:                  func() error { return Mbind(0, 0, 0, nil, 0) },

@@ -82,6 +82,19 @@ func Lock(addr, n uintptr) error {
 	return CallLock.errno(e)
 }
 
+// Unlock undoes Lock, and what a Lock that failed halfway has left. The pages
+// keep their contents; pages never locked are fine.
+//
+// Preconditions: page-aligned, mapped range.
+// Errors: ENOMEM when it would split the mapping above vm.max_map_count.
+func Unlock(addr, n uintptr) error {
+	if err := CallUnlock.injected(); err != nil {
+		return err
+	}
+	_, _, e := unix.Syscall(unix.SYS_MUNLOCK, addr, n, 0)
+	return CallUnlock.errno(e)
+}
+
 // RAM returns the machine's memory in bytes, all of it and what is unused.
 // Cgroup limits do not show here.
 func RAM() (total, free uint64, err error) {

@@ -130,6 +130,25 @@ func TestAdviceAndLockReachTheKernel(t *testing.T) {
 	}
 }
 
+// What is unlocked can be discarded again.
+func TestUnlock(t *testing.T) {
+	addr := room(t, mib)
+	if err := Lock(addr, mib); err != nil {
+		t.Skip("this limit refuses: ", err)
+	}
+	if err := Discard(addr, mib); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Discard of locked pages: %v", err)
+	}
+	for range 2 {
+		if err := Unlock(addr, mib); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Discard(addr, mib); err != nil {
+		t.Error(err)
+	}
+}
+
 // vmFlags returns the VmFlags line of the mapping that starts at or holds
 // addr, "" when there is none.
 func vmFlags(t *testing.T, addr uintptr) string {

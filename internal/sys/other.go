@@ -30,6 +30,9 @@ func AdviseHuge(addr, n uintptr, on bool) error { return CallAdviseHuge.unsuppor
 // Lock returns ErrUnsupported.
 func Lock(addr, n uintptr) error { return CallLock.unsupported() }
 
+// Unlock returns ErrUnsupported.
+func Unlock(addr, n uintptr) error { return CallUnlock.unsupported() }
+
 // RAM returns ErrUnsupported.
 func RAM() (total, free uint64, err error) { return 0, 0, CallRAM.unsupported() }
 
