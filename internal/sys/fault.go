@@ -19,6 +19,7 @@ const (
 	CallLock
 	CallUnlock
 	CallReadRSS
+	CallCgroupLimit
 	CallRAM
 	CallMbind
 	CallMempolicy
@@ -43,6 +44,7 @@ var callNames = [numCalls]string{
 	CallLock:                   "mlock",
 	CallUnlock:                 "munlock",
 	CallReadRSS:                "read /proc/self",
+	CallCgroupLimit:            "read /sys/fs/cgroup",
 	CallRAM:                    "sysinfo",
 	CallMbind:                  "mbind",
 	CallMempolicy:              "get_mempolicy",

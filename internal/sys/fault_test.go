@@ -21,6 +21,7 @@ var callers = [numCalls]func() error{
 	CallLock:                   func() error { return Lock(0, 0) },
 	CallUnlock:                 func() error { return Unlock(0, 0) },
 	CallReadRSS:                func() error { _, err := ReadRSS(); return err },
+	CallCgroupLimit:            func() error { _, err := CgroupLimit(); return err },
 	CallRAM:                    func() error { _, _, err := RAM(); return err },
 	CallMbind:                  func() error { return Mbind(0, 0, 0, nil, 0) },
 	CallMempolicy:              func() error { _, _, err := Mempolicy(0); return err },

@@ -39,6 +39,9 @@ func RAM() (total, free uint64, err error) { return 0, 0, CallRAM.unsupported() 
 // ReadRSS returns ErrUnsupported.
 func ReadRSS() (anonBytes uint64, err error) { return 0, CallReadRSS.unsupported() }
 
+// CgroupLimit returns ErrUnsupported.
+func CgroupLimit() (bytes uint64, err error) { return 0, CallCgroupLimit.unsupported() }
+
 // Mbind returns ErrUnsupported.
 func Mbind(addr, n uintptr, mode int, nodes []uint64, flags uint) error {
 	return CallMbind.unsupported()
