@@ -156,7 +156,8 @@ func (a *Arena) abandon(z *zone, run Run) {
 
 // Free takes back an allocated run by its head page. The pages lose their
 // owner and stay resident for reuse, unless that leaves too much, see
-// Config.MaxDirty; then the largest freed runs are discarded here.
+// Config.MaxDirty; then the largest freed runs are discarded here. Others go in
+// the background once they are idle, see Config.Decay.
 //
 // It panics with a *BadFree for any other page.
 func (a *Arena) Free(page uint32) {
@@ -166,6 +167,7 @@ func (a *Arena) Free(page uint32) {
 	}
 	a.runs.Add(-1)
 	a.trim()
+	a.arm()
 }
 
 func (a *Arena) release(z *zone, page uint32) bool {

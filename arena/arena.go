@@ -35,6 +35,7 @@ type Arena struct {
 	// of no pages that are about to become free. Taken before any zone's mu.
 	purging  sync.Mutex
 	failures atomic.Uint64 // discards that the kernel refused
+	decay    decay         // idle pages, in the background
 }
 
 // New reserves the range and its page map.
@@ -62,6 +63,7 @@ func New(cfg Config) (*Arena, error) {
 	if err := a.bind(); err != nil {
 		return nil, errors.Join(fmt.Errorf("arena %s: %w", cfg.Name, err), a.unreserve())
 	}
+	a.startDecay()
 	return a, nil
 }
 

@@ -34,7 +34,7 @@ func load(t testing.TB, fs fstest.MapFS) *numa.Topology {
 }
 
 // open makes an arena that is checked and closed when the test ends. Its span
-// is 8 MiB and its topology node 0 unless cfg says otherwise.
+// is 8 MiB, its topology node 0, and it has no decay, unless cfg says otherwise.
 func open(t testing.TB, cfg Config) *Arena {
 	t.Helper()
 	if cfg.Span == 0 {
@@ -42,6 +42,9 @@ func open(t testing.TB, cfg Config) *Arena {
 	}
 	if cfg.Topology == nil {
 		cfg.Topology = nodes(t, 0)
+	}
+	if cfg.Decay == 0 {
+		cfg.Decay = -1
 	}
 	a, err := New(cfg)
 	if err != nil {
@@ -56,8 +59,11 @@ func open(t testing.TB, cfg Config) *Arena {
 	return a
 }
 
-// check checks all equations. Preconditions: nobody is inside a method.
+// check checks all equations. Preconditions: nobody is inside a method, but for
+// the timer's goroutine, which purging keeps out.
 func check(a *Arena) {
+	a.purging.Lock()
+	defer a.purging.Unlock()
 	var inUse, dirtyPages uint64
 	for i := range a.zones {
 		z := &a.zones[i]

@@ -19,6 +19,9 @@ func (z *zone) checkSums() {
 		fail("node %d: used %d + clean %d + dirty %d + leaving %d pages, carved %d of %d",
 			z.node, z.used, clean, dirty, z.leaving, carved, z.end-z.first)
 	}
+	if spare := max(z.idle.low, z.idle.spare()); spare > dirty {
+		fail("node %d: %d pages idle of %d dirty ones", z.node, spare, dirty)
+	}
 	if z.used == 0 {
 		z.check()
 	}
@@ -91,6 +94,7 @@ func (z *zone) checkLists(kind pageState) (pages uint32) {
 	area := &z.free[kind.area()]
 	for order := range area.lists {
 		at, prev := area.lists[order].top, uint32(0)
+		young := z.births
 		if (at != 0) != (area.orders>>order&1 != 0) {
 			fail("node %d: list of order %d begins with %d, the bit map of orders is %#x", z.node, order, at, area.orders)
 		}
@@ -99,8 +103,14 @@ func (z *zone) checkLists(kind pageState) (pages uint32) {
 			if s := z.pages.state(at - 1); s != kind|pageState(order) || l.prev != prev {
 				fail("page %d: state %#x in the list of order %d, comes after %d, not %d", at-1, uint8(s), order, prev, l.prev)
 			}
+			if l.born > young {
+				fail("page %d in the list of order %d is younger than those before it", at-1, order)
+			}
 			pages += 1 << order
-			at, prev = l.next, at
+			at, prev, young = l.next, at, l.born
+		}
+		if prev != area.lists[order].bottom {
+			fail("node %d: list of order %d ends with %d, not %d", z.node, order, prev, area.lists[order].bottom)
 		}
 	}
 	return pages

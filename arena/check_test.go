@@ -24,6 +24,9 @@ func TestCheckSeesCorruption(t *testing.T) {
 		"owner of a free page": func(z *zone, r Run) { z.pages.own(r.Page+1<<r.Order, 0, 1) },
 		"lost list":            func(z *zone, r Run) { z.free[0].lists[3].top = 0 },
 		"broken link":          func(z *zone, r Run) { z.pages.link(r.Page + 1<<r.Order).prev = 9 },
+		"lost end":             func(z *zone, _ Run) { z.free[0].lists[3].bottom = 0 },
+		"old before young":     func(z *zone, _ Run) { z.pages.link(z.free[0].lists[3].head()).born = 1 << 40 },
+		"more idle than dirty": func(z *zone, _ Run) { z.idle.low = 1 },
 		"bit of an empty list": func(z *zone, _ Run) { z.free[1].orders |= 1 },
 	} {
 		a, err := New(Config{Span: 4 * mib, Topology: nodes(t, 0)})

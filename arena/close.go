@@ -33,6 +33,7 @@ func (a *Arena) Close() error {
 			return a.busy()
 		}
 	}
+	a.stopDecay()
 	a.purging.Lock() // nothing is leaving from here on
 	defer a.purging.Unlock()
 	var errs []error
@@ -69,6 +70,7 @@ func (z *zone) reset() (from, to uint32) {
 	}
 	from, to = z.first, z.bump
 	z.free = [2]freeArea{}
+	z.idle = idle{}
 	z.bump = z.first
 	return from, to
 }

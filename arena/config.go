@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"time"
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
@@ -50,6 +51,16 @@ type Config struct {
 	// Free discards the excess. 0: 1/8 of the bytes allocated, at least
 	// 16 MiB. 1 keeps none.
 	MaxDirty uint64
+	// Decay is how long freed runs stay resident that nobody needs: as many
+	// bytes as were free at every instant of that time are given back in the
+	// background, the longest free first, and at most an eighth of Decay late.
+	// At least 8 ms; 0: 5 s; negative: never. Nothing runs while no freed runs
+	// are resident.
+	Decay time.Duration
+	// ReleaseRate bounds what Decay gives back, in bytes per second; a burst
+	// may be 1/20 of it and a run more. Purge, Free's excess and Alloc at the
+	// limit don't count. 0: 256 MiB.
+	ReleaseRate uint64
 	// Topology gives the nodes; nil: numa.System().
 	Topology *numa.Topology
 	// Strictness: Advisory prefers each node for its part of the range and
@@ -103,6 +114,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Topology == nil {
 		c.Topology = numa.System()
+	}
+	if c.Decay == 0 {
+		c.Decay = defaultDecay
+	}
+	if c.ReleaseRate == 0 {
+		c.ReleaseRate = defaultReleaseRate
 	}
 	if c.Span == 0 {
 		c.Span = defaultSpan(c.Topology)

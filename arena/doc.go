@@ -42,10 +42,13 @@
 //
 // Alloc takes dirty blocks first, then clean ones, then carves 4 MiB more; a run
 // from a clean block has Run.Zero. Free leaves a run dirty and discards, largest
-// first, what exceeds Config.MaxDirty. The limit is on used, dirty and leaving
-// bytes (limit.go), which is what can be resident, but for huge pages that
-// reach into clean neighbours. Above it Alloc discards dirty blocks before it
-// fails, as it does to merge what a node has left when its range is full.
+// first, what exceeds Config.MaxDirty; what nobody needs for Config.Decay a timer
+// discards, oldest first and at a limited rate (idle.go, decay.go).
+//
+// The limit is on used, dirty and leaving bytes (limit.go), which is what can
+// be resident, but for huge pages that reach into clean neighbours. Above it
+// Alloc discards dirty blocks before it fails, as it does to merge what a node
+// has left when its range is full.
 //
 // # Lock order
 //

@@ -2,20 +2,24 @@ package arena
 
 import "github.com/slubd/slubd/internal/mem"
 
-// list is a doubly linked list of free blocks, by their head pages' numbers.
-// The links lie in those pages' Meta records: a free block has no other use
-// for it, and its pages stay untouched. Guarded by the zone's mu.
+// list is a doubly linked list of free blocks, by their head pages' numbers,
+// the youngest first. The links lie in those pages' Meta records: a free block
+// has no other use for it, and its pages stay untouched. Guarded by the zone's
+// mu.
 type list struct {
-	top uint32 // page number + 1 of the first block, 0 when empty
+	top, bottom uint32 // page numbers + 1 of the first and last block, 0 when empty
 }
 
-// link is what a free block's Meta record holds. Both count from 1, as top.
+// link is what a free block's Meta record holds. Both pages count from 1, as top.
 type link struct {
 	next, prev uint32
+	born       uint64 // zone.births when the block came into the list
 }
 
-// head is the block at the front. Preconditions: the list isn't empty.
+// head is the block at the front, tail that at the end. Preconditions: the list
+// isn't empty.
 func (l *list) head() uint32 { return l.top - 1 }
+func (l *list) tail() uint32 { return l.bottom - 1 }
 
 func (m *pagemap) link(page uint32) *link { return mem.At[link](m.meta(page)) }
 
@@ -26,8 +30,11 @@ func (z *zone) link(page uint32, s pageState) {
 	l := &area.lists[order]
 	if l.top != 0 {
 		z.pages.link(l.head()).prev = page + 1
+	} else {
+		l.bottom = page + 1
 	}
-	*z.pages.link(page) = link{next: l.top}
+	z.births++
+	*z.pages.link(page) = link{next: l.top, born: z.births}
 	l.top = page + 1
 	area.orders |= 1 << order
 	area.pages += 1 << order
@@ -45,6 +52,8 @@ func (z *zone) unlink(page uint32, s pageState) {
 	}
 	if at.next != 0 {
 		z.pages.link(at.next - 1).prev = at.prev
+	} else {
+		l.bottom = at.prev
 	}
 	area.pages -= 1 << order
 	z.pages.mark(page, 0, inner)

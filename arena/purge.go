@@ -86,7 +86,7 @@ func (a *Arena) discard(z *zone) (released uint64, err error) {
 	if a.cfg.Lock {
 		return 0, errLocked
 	}
-	page, order, ok := a.detach(z)
+	page, order, ok := a.detach(z, z.detach)
 	if !ok {
 		return 0, nil
 	}
@@ -109,19 +109,23 @@ func (a *Arena) vacate(z *zone, page uint32, order int) error {
 		kind = dirty
 	}
 	z.mu.Lock()
-	defer z.mu.Unlock()
 	z.attach(page, kind, order)
 	if kind == dirty {
 		a.ledger.soil(pages)
 	}
+	z.mu.Unlock()
+	if kind == dirty {
+		a.arm()
+	}
 	return err
 }
 
-// detach takes the zone's largest dirty block out of its lists.
-func (a *Arena) detach(z *zone) (page uint32, order int, ok bool) {
+// detach takes the dirty block that which, one of the zone's, picks out of the
+// lists.
+func (a *Arena) detach(z *zone, which func() (page uint32, order int, ok bool)) (page uint32, order int, ok bool) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	page, order, ok = z.detach()
+	page, order, ok = which()
 	if ok {
 		a.ledger.pick(1 << order)
 	}

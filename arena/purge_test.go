@@ -42,6 +42,21 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// Of several blocks of one size the one freed last may still be in a cache.
+func TestPurgeTakesTheOldest(t *testing.T) {
+	a := open(t, Config{})
+	old, kept, young := alloc(t, a, 4, 0), alloc(t, a, 4, 0), alloc(t, a, 4, 0)
+	a.Free(old.Page)
+	a.Free(young.Page)
+	a.Purge(1)
+	run := alloc(t, a, 4, 0)
+	if run.Page != young.Page || run.Zero {
+		t.Errorf("Purge left %+v, not %+v", run, young)
+	}
+	a.Free(run.Page)
+	a.Free(kept.Page)
+}
+
 func TestPurgeReturnsMemory(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: the kernel gets nothing back")
@@ -125,7 +140,7 @@ func TestDiscardersTakeTurns(t *testing.T) {
 	a.Free(alloc(t, a, 1, 0).Page)
 	z := &a.zones[0]
 	a.purging.Lock()
-	page, order, _ := a.detach(z)
+	page, order, _ := a.detach(z, z.detach)
 	done := make(chan error, 2)
 	go func() {
 		run, err := a.Alloc(2, 0)

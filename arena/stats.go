@@ -12,6 +12,8 @@ type Stats struct {
 	Nodes    []NodeStats // in the topology's order
 	Limit    uint64      // on Used + Free of all nodes, 0: none
 	Metadata uint64      // page map of all that was ever carved
+	// Decayed is the bytes that were given back in the background, ever.
+	Decayed uint64
 	// DiscardFailures counts the runs that the kernel would not discard; they
 	// stayed in Free, and the next Purge tries again.
 	DiscardFailures uint64
@@ -36,6 +38,7 @@ func (a *Arena) Stats() Stats {
 		Name:            a.cfg.Name,
 		Nodes:           make([]NodeStats, len(a.zones)),
 		Limit:           a.limit.Load(),
+		Decayed:         a.decay.released.Load(),
 		DiscardFailures: a.failures.Load(),
 	}
 	for i := range a.zones {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -104,11 +105,11 @@ func (s *stress) free(id uint32, run Run) {
 	s.arena.Free(run.Page)
 }
 
-// Workers allocate and free while others purge, ask for figures and look at
+// Workers allocate and free while idle runs decay, and others purge, ask for figures and look at
 // pages that aren't theirs.
 func TestStress(t *testing.T) {
 	const workers, limit = 6, 20 * mib
-	a := open(t, Config{Topology: nodes(t, 0, 3), Span: 16 * mib, Limit: limit, MaxDirty: 2 * mib})
+	a := open(t, Config{Topology: nodes(t, 0, 3), Span: 16 * mib, Limit: limit, MaxDirty: 2 * mib, Decay: 8 * time.Millisecond})
 	s := &stress{t, a, make([]atomic.Uint32, a.Pages())}
 	seed, ops := testutil.Seed(t), testutil.Stress(t, 30000)/workers
 	var work, beside sync.WaitGroup

@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"math"
 	"math/bits"
 	"sync"
 
@@ -24,6 +25,8 @@ type zone struct {
 	mu sync.Mutex // guards all down to runs; nothing is locked under it
 
 	free    [2]freeArea // indexed by pageState.area
+	births  uint64      // blocks that ever came into a list, to tell old from young
+	idle    idle        // which part of the dirty pages nobody needs
 	bump    uint32      // first page never carved; moves up only
 	used    uint32      // pages of allocated runs
 	leaving uint32      // pages of blocks being discarded, in no list
@@ -73,6 +76,9 @@ func (z *zone) take(kind pageState, order int) (page uint32, ok bool) {
 		from--
 		z.link(page+1<<from, kind|pageState(from))
 	}
+	if kind == dirty {
+		z.idle.fell(area.pages)
+	}
 	return page, true
 }
 
@@ -118,18 +124,52 @@ func (z *zone) release(page uint32) (order int, ok bool) {
 	return order, true
 }
 
-// detach takes the largest dirty block out of the lists to be discarded. Until
-// attach, neither take nor put can see it.
+// detach takes the largest dirty block out of the lists to be discarded, the
+// oldest of that order. Until attach, neither take nor put can see it.
 func (z *zone) detach() (page uint32, order int, ok bool) {
 	order = z.free[dirty.area()].largest()
 	if order < 0 {
 		return 0, 0, false
 	}
-	page = z.free[dirty.area()].lists[order].head()
-	z.unlink(page, dirty|pageState(order))
+	page = z.free[dirty.area()].lists[order].tail()
+	z.leave(page, order, order)
+	return page, order, true
+}
+
+// detachIdle is detach for the oldest dirty block of all orders, or as much of
+// it as is idle. The largest would be the wrong one: that may be the one run
+// which comes and goes, while small ones lie about.
+func (z *zone) detachIdle() (page uint32, order int, ok bool) {
+	area := &z.free[dirty.area()]
+	spare := z.idle.spare() // at most what the lists hold
+	if spare == 0 {
+		return 0, 0, false
+	}
+	from, oldest := 0, uint64(math.MaxUint64)
+	for k := range area.lists {
+		if area.orders>>k&1 == 0 {
+			continue
+		}
+		if born := z.pages.link(area.lists[k].tail()).born; born < oldest {
+			from, oldest = k, born
+		}
+	}
+	page, order = area.lists[from].tail(), min(from, bits.Len32(spare)-1)
+	z.leave(page, from, order)
+	return page, order, true
+}
+
+// leave takes the first pages of a dirty block, of one order, out of its list,
+// which is of another. The rest stays dirty, as several blocks.
+func (z *zone) leave(page uint32, from, order int) {
+	z.unlink(page, dirty|pageState(from))
+	for from > order {
+		from--
+		z.link(page+1<<from, dirty|pageState(from))
+	}
 	z.pages.mark(page, 0, leaving|pageState(order))
 	z.leaving += 1 << order
-	return page, order, true
+	z.idle.gone(1 << order)
 }
 
 // withdraw makes an allocated run that nobody knows of a detached block.
