@@ -57,6 +57,7 @@ func (a *Arena) alloc(order int, node numa.Node) (Run, error) {
 	}
 	mem.Zero(a.pages.meta(run.Page), metaSize)
 	if run.Zero {
+		followCoupling() // before the pages become resident
 		err = a.commit(run)
 	}
 	if err != nil {

@@ -50,6 +50,7 @@ func (a *Arena) Close() error {
 		errs = append(errs, a.room.discard(a.Addr(from), a.Addr(to)-a.Addr(from)))
 	}
 	a.ledger.word.Store(0)
+	leaveCoupling()
 	if virgin {
 		errs = append(errs, a.room.release())
 	}

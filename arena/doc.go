@@ -50,10 +50,14 @@
 // Alloc discards dirty blocks before it fails, as it does to merge what a node
 // has left when its range is full.
 //
+// The Go runtime's own limit knows nothing of all this; CoupleGoMemLimit makes it
+// give way to what the arenas hold (gomemlimit.go).
+//
 // # Lock order
 //
 //	Arena.purging        held across discards; system calls happen under it
 //	  zone.mu            one at a time; loads and stores only
+//	  coupling.mu        the Go runtime's memory limit is set under it
 //
 // Alloc takes purging only when it must discard to succeed, Free only tries.
 // Head, Owner, NodeOf and the like take no lock (owner.go argues why).

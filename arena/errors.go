@@ -29,6 +29,8 @@ var (
 	ErrClosed = errors.New("arena: closed")
 	// ErrBusy is returned by Close while runs are allocated.
 	ErrBusy = errors.New("arena: runs are still allocated")
+	// ErrCoupled says that another coupling of GOMEMLIMIT is in force.
+	ErrCoupled = errors.New("arena: GOMEMLIMIT is coupled already")
 	// ErrOrder says that an order is negative or above MaxOrder.
 	ErrOrder = errors.New("arena: no such order")
 	// ErrNode says that the topology has no such node; NoNode is none.

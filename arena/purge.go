@@ -117,6 +117,7 @@ func (a *Arena) vacate(z *zone, page uint32, order int) error {
 	if kind == dirty {
 		a.arm()
 	}
+	followCoupling()
 	return err
 }
 
