@@ -47,7 +47,7 @@ func CgroupLimit() (bytes uint64, err error) { return sys.CgroupLimit() }
 //
 // There is one coupling at a time in a process. stop ends it and brings the
 // program's own limit back, as does Close of the last of its arenas; it may be
-// called again, and by any goroutine.
+// called again. Any goroutine may call either.
 //
 // Errors: ErrCoupled; ErrClosed when one of the arenas is; ErrConfig when none is
 // given, Reserve and Floor don't fit into Total, or Total is 0 and nothing says
