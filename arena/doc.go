@@ -47,8 +47,12 @@
 // reach into clean neighbours. Above it Alloc discards dirty blocks before it
 // fails, as it does to merge what a node has left when its range is full.
 //
+// What is larger than a run is a mapping (mapping.go): found by its address, bound
+// to a node like the range, counted in the same ledger, discarded when it is freed.
+//
 // # Lock order
 //
+//	Arena.big.mu         a leaf
 //	Arena.purging        held across discards; system calls happen under it
 //	  zone.mu            one at a time; loads and stores only
 //

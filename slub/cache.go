@@ -52,7 +52,10 @@ var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-576|unsafe.Offsetof(Cache{}.free)-m
 //
 // Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
 // refuses the bookkeeping's memory; arena.Default's.
-func New(a *arena.Arena, cfg Config) (*Cache, error) {
+func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0) }
+
+// newCache is New with a number of the registry's that the caller has set aside, or 0.
+func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,7 +69,7 @@ func New(a *arena.Arena, cfg Config) (*Cache, error) {
 	if topology.NodeCount() > 1<<nodeBits {
 		return nil, fmt.Errorf("slub: %d nodes, more than the %d that owner words have room for", topology.NodeCount(), 1<<nodeBits)
 	}
-	c := &Cache{name: cfg.Name, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
+	c := &Cache{name: cfg.Name, id: id, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
 	if c.name == "" {
 		c.name = fmt.Sprintf("size-%d", cfg.Size)
 	}

@@ -26,20 +26,39 @@ const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
 // nodeBits of an owner word are the index of a node.
 const nodeBits = 8
 
-// reserve gives c a number, and a name that no other cache has. Numbers of closed
+// span sets n consecutive numbers aside, which no cache has, and returns the first.
+func (r *registry) span(n int) (first uint32, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.init()
+	if len(r.byID)+n > maxCaches {
+		return 0, fmt.Errorf("slub: more than %d caches", maxCaches-1)
+	}
+	first = uint32(len(r.byID))
+	r.byID = append(r.byID, make([]*Cache, n)...)
+	return first, nil
+}
+
+func (r *registry) init() {
+	if r.names == nil {
+		r.names, r.byID = make(map[string]*Cache), make([]*Cache, 1)
+	}
+}
+
+// reserve gives c, unless it has one of a span, a number, and a name that no other cache has. Numbers of closed
 // caches are not given out again, so that a stale pointer is never taken for a
 // younger cache's; 0 is none.
 func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.names == nil {
-		r.names, r.byID = make(map[string]*Cache), make([]*Cache, 1)
+	r.init()
+	if c.id == 0 {
+		if len(r.byID) == maxCaches {
+			return fmt.Errorf("slub: more than %d caches", maxCaches-1)
+		}
+		c.id = uint32(len(r.byID))
+		r.byID = append(r.byID, nil)
 	}
-	if len(r.byID) == maxCaches {
-		return fmt.Errorf("slub: more than %d caches", maxCaches-1)
-	}
-	c.id = uint32(len(r.byID))
-	r.byID = append(r.byID, nil)
 	if r.names[c.name] != nil {
 		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
 	}

@@ -1,0 +1,38 @@
+package slub
+
+import "math/bits"
+
+// classSizes are the sizes of objects that Malloc hands out, in bytes: powers of two,
+// and 96 and 192 between them, where most requests lie (kernel: kmalloc_info, in order
+// of size here).
+var classSizes = [...]uintptr{8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192}
+
+const (
+	numClasses = len(classSizes)
+	maxClass   = 8192 // bytes; what is larger gets pages
+	maxTabled  = 192  // bytes; beyond there are powers of two only
+)
+
+// classTable leads from a size, in words, to its class (kernel: kmalloc_size_index).
+var classTable = func() (table [maxTabled/8 + 1]uint8) {
+	class := uint8(0)
+	for words := range table {
+		for uintptr(words)*8 > classSizes[class] {
+			class++
+		}
+		table[words] = class
+	}
+	return table
+}()
+
+// classOf returns the smallest class of at least n bytes, 1 to maxClass.
+func classOf(n uint) uint {
+	if n <= maxTabled {
+		return uint(classTable[(n+7)/8])
+	}
+	return uint(bits.Len(n-1)) - 1 // 256 is class 7 and needs 8 bits less one
+}
+
+// classAlign is the alignment that Malloc promises: the largest power of two that
+// divides the class, up to a page (kernel: the alignment guarantee of kmalloc).
+func classAlign(size uintptr) uintptr { return min(size&-size, 4096) }
