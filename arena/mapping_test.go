@@ -136,6 +136,62 @@ func TestMapThatStays(t *testing.T) {
 	}
 }
 
+// Only the difference to what stayed is charged.
+func TestMapThatStaysAndGrows(t *testing.T) {
+	if heapBacked {
+		t.Skip("nothing is discarded by the kernel here")
+	}
+	a := open(t, Config{Limit: 2 * maxRun})
+	sizes := []uintptr{2*maxRun - 8*mem.PageSize, 2 * maxRun, 2*maxRun - 4*mem.PageSize}
+	for i, n := range sizes {
+		addr := mapped(t, a, n)
+		want := max(n, sizes[0])
+		if i == 2 {
+			want = sizes[1] // shrinking leaves what stayed charged
+		}
+		if charged, _ := a.ledger.load(); charged*mem.PageSize != uint64(want) {
+			t.Errorf("round %d: %d bytes are charged, want %d", i, charged*mem.PageSize, want)
+		}
+		undo := func() {}
+		if i < 2 {
+			undo = sys.FailNth(sys.CallDiscard, 1, errors.New("busy"))
+		}
+		a.Unmap(addr)
+		undo()
+	}
+	if charged, _ := a.ledger.load(); charged != 0 {
+		t.Errorf("%d pages are charged for nothing", charged)
+	}
+}
+
+// A mapping is bound when it is new or was another node's, and not else.
+func TestMapIsBound(t *testing.T) {
+	if heapBacked {
+		t.Skip("nothing is bound here")
+	}
+	a := open(t, Config{Topology: numa.System(), Strictness: numa.Strict})
+	node := a.Topology().Nodes()[0]
+	for i, c := range []struct {
+		n     uintptr
+		binds bool
+	}{{maxRun, true}, {maxRun, false}, {2 * maxRun, true}} {
+		undo := sys.FailNth(sys.CallMbind, 1, errors.New("asked"))
+		addr, _, err := a.Map(c.n, node)
+		undo()
+		if (err != nil) != c.binds {
+			t.Errorf("mapping %d: %v, want the kernel asked: %v", i, err, c.binds)
+		}
+		if err == nil {
+			a.Unmap(addr)
+			continue
+		}
+		if addr, _, err = a.Map(c.n, node); err != nil {
+			t.Skipf("no mbind here: %v", err)
+		}
+		a.Unmap(addr)
+	}
+}
+
 func TestMapCommitRefused(t *testing.T) {
 	if heapBacked {
 		t.Skip("nothing is asked of the kernel here")

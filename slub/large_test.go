@@ -75,6 +75,12 @@ func TestBucketsRefuse(t *testing.T) {
 	if len(reports) != 1 || reports[0].Kind != hooks.ForeignPointer {
 		t.Errorf("a run that is freed twice: %v", reports)
 	}
+	reports, gone = nil, malloc(t, b, 2*maxRun)
+	b.Free(gone)
+	b.Free(gone)
+	if len(reports) != 1 || reports[0].Kind != hooks.ForeignPointer {
+		t.Errorf("a mapping that is freed twice: %v", reports)
+	}
 	var word uint64
 	for name, c := range map[string]struct {
 		p     unsafe.Pointer
@@ -200,6 +206,37 @@ func TestLargeHooksAndInit(t *testing.T) {
 			t.Errorf("a %s that a hook keeps is gone", kind)
 		}
 		b.Free(p)
+	}
+}
+
+func TestLargeInitOnAlloc(t *testing.T) {
+	b := openBuckets(t, nil, BucketsConfig{Flags: InitOnAlloc})
+	p := malloc(t, b, 100_000)
+	fill(p, 100_000, 1)
+	b.Free(p)
+	q := malloc(t, b, 100_000)
+	if p != q || unlike(q, 100_000, 0) >= 0 {
+		t.Errorf("a run at %p, used at %p before, is not zeroed", q, p)
+	}
+	b.Free(q)
+}
+
+// Runs come from the nearest node that has some.
+func TestLargeFallsBack(t *testing.T) {
+	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2), Span: 8 * mib})
+	b := openBuckets(t, a, BucketsConfig{})
+	nodes := map[int]int{}
+	for {
+		p, err := b.Malloc(mib)
+		if err != nil {
+			same(t, "with all nodes full", err, ErrNoMemory)
+			break
+		}
+		defer b.Free(p)
+		nodes[a.NodeIndex(uintptr(p))]++
+	}
+	if nodes[0] == 0 || nodes[0] != nodes[1] {
+		t.Errorf("objects per node: %v", nodes)
 	}
 }
 

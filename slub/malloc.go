@@ -123,7 +123,7 @@ func (b *Buckets) Realloc(p unsafe.Pointer, n int) (unsafe.Pointer, error) {
 	if err != nil {
 		return nil, err
 	}
-	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(min(n, room))))
+	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(room)))
 	b.Free(p)
 	return q, nil
 }
