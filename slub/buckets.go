@@ -12,6 +12,7 @@ import (
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -23,7 +24,10 @@ import (
 // All methods may be called by any goroutine at any time, but for Close, which must
 // come after the last use.
 type Buckets struct {
-	// What Malloc and Free read, constant after NewBuckets.
+	malloc percpu.PopBySize
+	free   percpu.FreeByOwner
+
+	// Constant after NewBuckets.
 	caches     []*Cache // of all classes, for each partition
 	firstID    uint32   // number of caches[0]; the others' follow
 	partitions uint
@@ -124,7 +128,31 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		}
 		b.caches = append(b.caches, c)
 	}
+	b.malloc.Init(b.mallocSlow)
+	b.free.Init(b.freeSlow)
+	b.fill(&b.malloc, &b.free)
 	return b, nil
+}
+
+// tabled is up to how many bytes a table leads to the class without a computation: 128
+// pointers, of which sizes in use touch few cache lines.
+const tabled = 1024
+
+// fill makes operations choose the caches: allocations where there is one partition.
+func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
+	cells := make([]percpu.FreeCell, len(b.caches))
+	for i, c := range b.caches {
+		cells[i].Init(c.free.Filter, c.freeSlow)
+	}
+	free.Fill(b.base, b.pages, b.owners, b.firstID, cells)
+	if b.partitions > 1 {
+		return
+	}
+	pops := make([]*percpu.Pop, tabled/8)
+	for i := range pops {
+		pops[i] = &b.caches[classOf(uint(i+1)*8)].pop
+	}
+	malloc.Fill(pops)
 }
 
 func (b *Buckets) closeCaches() error {

@@ -4,15 +4,25 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // The functions of this file are the methods of DefaultBuckets, for programs that have
 // no need of others.
 
 var standard struct {
+	malloc  percpu.PopBySize // chooses nothing before there are buckets
+	free    percpu.FreeByOwner
 	buckets atomic.Pointer[Buckets]
 	making  sync.Mutex
 }
+
+var _ = func() bool {
+	standard.malloc.Init(standardMalloc)
+	standard.free.Init(func(p unsafe.Pointer) { mallocated().freeSlow(p) })
+	return true
+}()
 
 // DefaultBuckets returns the Buckets that Malloc and its like use, made by the first
 // call, in arena.Default. Errors: as NewBuckets; the next call tries again.
@@ -28,20 +38,21 @@ func DefaultBuckets() (*Buckets, error) {
 	b, err := NewBuckets(nil, BucketsConfig{})
 	if err == nil {
 		standard.buckets.Store(b)
+		b.fill(&standard.malloc, &standard.free)
 	}
 	return b, err
 }
 
 // Malloc is DefaultBuckets' Malloc.
-func Malloc(n int) (unsafe.Pointer, error) {
-	if b := standard.buckets.Load(); b != nil {
-		return b.Malloc(n)
-	}
+func Malloc(n int) (unsafe.Pointer, error) { return standard.malloc.Func()(n) }
+
+// standardMalloc is Malloc before there are buckets, and for what no table leads to.
+func standardMalloc(n int) (unsafe.Pointer, error) {
 	b, err := DefaultBuckets()
 	if err != nil {
 		return nil, err
 	}
-	return b.Malloc(n)
+	return b.alloc(n, 2)
 }
 
 // MallocZero is DefaultBuckets' MallocZero.
@@ -72,10 +83,10 @@ func Bytes(n int) ([]byte, error) {
 }
 
 // Free is DefaultBuckets' Free.
-func Free(p unsafe.Pointer) { mallocated(p).Free(p) }
+func Free(p unsafe.Pointer) { standard.free.Func()(p) }
 
 // FreeRCU is DefaultBuckets' FreeRCU.
-func FreeRCU(p unsafe.Pointer) { mallocated(p).FreeRCU(p) }
+func FreeRCU(p unsafe.Pointer) { mallocated().FreeRCU(p) }
 
 // FreeBytes is DefaultBuckets' FreeBytes.
 func FreeBytes(s []byte) {
@@ -85,11 +96,11 @@ func FreeBytes(s []byte) {
 }
 
 // Size is DefaultBuckets' Size.
-func Size(p unsafe.Pointer) int { return mallocated(p).Size(p) }
+func Size(p unsafe.Pointer) int { return mallocated().Size(p) }
 
-// mallocated returns the Buckets that p came from, if it came from Malloc. Where there
-// are none yet, none of their methods finds p to be theirs.
-func mallocated(unsafe.Pointer) *Buckets {
+// mallocated returns the buckets that pointers from Malloc are from. Where there are none
+// yet, these find none to be theirs.
+func mallocated() *Buckets {
 	if b := standard.buckets.Load(); b != nil {
 		return b
 	}

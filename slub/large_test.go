@@ -125,8 +125,8 @@ func TestBucketsWithoutAnyMalloc(t *testing.T) {
 		}
 	}()
 	word := new(uint64)
-	new(Buckets).Free(nil)
-	new(Buckets).Free(unsafe.Pointer(word))
+	new(Buckets).freeSlow(nil)
+	new(Buckets).freeSlow(unsafe.Pointer(word))
 }
 
 // The functions of the package have buckets of their own.

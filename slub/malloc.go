@@ -13,15 +13,13 @@ import (
 // the page beyond 4 KiB. No bytes are an address that must not be touched.
 //
 // Errors: ErrNoMemory, ErrClosed; ErrSize for a negative n. (Kernel: kmalloc.)
-func (b *Buckets) Malloc(n int) (unsafe.Pointer, error) {
-	if size := uint(n); size-1 < maxClass && b.partitions == 1 {
-		return b.caches[classOf(size)].Alloc()
-	}
-	return b.alloc(n, 1)
-}
+func (b *Buckets) Malloc(n int) (unsafe.Pointer, error) { return b.malloc.Func()(n) }
 
-// alloc is Malloc for partitioned buckets, no bytes and pages. The function that the
-// user called is skip frames up; who called that decides on the partition.
+// mallocSlow is what Malloc comes to when no table leads to the class.
+func (b *Buckets) mallocSlow(n int) (unsafe.Pointer, error) { return b.alloc(n, 2) }
+
+// alloc takes n bytes from wherever they come from. The function that the user called is
+// skip frames up; who called that decides on the partition.
 func (b *Buckets) alloc(n, skip int) (unsafe.Pointer, error) {
 	switch size := uint(n); {
 	case size-1 < maxClass && b.partitions == 1:
@@ -60,7 +58,10 @@ func (b *Buckets) allocZero(n, skip int) (unsafe.Pointer, error) {
 
 // Free gives back what Malloc, Realloc or Bytes returned. nil and the address of no
 // bytes are ignored. Checks as Cache.Free, on every call. (Kernel: kfree.)
-func (b *Buckets) Free(p unsafe.Pointer) {
+func (b *Buckets) Free(p unsafe.Pointer) { b.free.Func()(p) }
+
+// freeSlow is what Free comes to for what the table of owners doesn't lead to a cache.
+func (b *Buckets) freeSlow(p unsafe.Pointer) {
 	if c := b.cacheOf(p); c != nil {
 		c.Free(p)
 		return

@@ -24,7 +24,7 @@ type registry struct {
 const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
 
 // nodeBits of an owner word are the index of a node.
-const nodeBits = 8
+const nodeBits = percpu.NodeBits
 
 // span sets n consecutive numbers aside, which no cache has, and returns the first.
 func (r *registry) span(n int) (first uint32, err error) {
