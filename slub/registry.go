@@ -78,10 +78,14 @@ func (r *registry) publish(c *Cache) {
 func (r *registry) remove(c *Cache) {
 	r.mu.Lock()
 	r.byID[c.id] = nil
+	r.forgetName(c)
+	r.mu.Unlock()
+}
+
+func (r *registry) forgetName(c *Cache) {
 	if r.names[c.name] == c {
 		delete(r.names, c.name)
 	}
-	r.mu.Unlock()
 }
 
 // find returns the open cache that an owner word names, or nil.
@@ -97,7 +101,8 @@ func (r *registry) find(word uint32) *Cache {
 // ownerID takes the cache's number out of an owner word.
 func ownerID(word uint32) uint32 { return word &^ careful >> nodeBits }
 
-// Caches yields the caches that are open at the time of the call, oldest first.
+// Caches yields the caches that are open at the time of the call, oldest first, without
+// aliases.
 // Any goroutine; a cache may be closed while it is looked at.
 func Caches() iter.Seq[*Cache] {
 	caches.mu.Lock()
