@@ -106,8 +106,8 @@ func TestAliasesClose(t *testing.T) {
 	for last := range 3 {
 		a := newArena(t, arena.Config{})
 		var all []*Cache
-		for range 3 {
-			all = append(all, open(t, a, Config{Name: "alias", Size: 48}))
+		for _, name := range []string{"alias-1", "alias-2", "alias-3"} {
+			all = append(all, open(t, a, Config{Name: name, Size: 48}))
 		}
 		keep := all[last]
 		leak := take(t, all[0], 1)[0]
