@@ -22,7 +22,11 @@ func (d Document) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "\n%s\n\n", captions[unit])
 			t.write(&b)
 		}
+		if unit == workload.PerOp {
+			d.Summary.write(&b)
+		}
 	}
+	d.waste(&b)
 	d.notes(&b)
 	_, err := w.Write(b.Bytes())
 	return err

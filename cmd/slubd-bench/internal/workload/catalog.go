@@ -22,6 +22,9 @@ func Allocators() []string {
 	return []string{Slubd, Go, Pool, Malloc, TCMalloc, Mimalloc, Jemalloc}
 }
 
+// Native reports whether an allocator is a C library's.
+func Native(alloc string) bool { return slices.Contains(Allocators()[3:], alloc) }
+
 // Kind is the shape of a workload's loop.
 type Kind string
 
