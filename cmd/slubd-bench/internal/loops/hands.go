@@ -17,6 +17,7 @@ type hands[T comparable] struct {
 	common *common[T] // of shared
 	sizes  []uint32
 	random workload.Random
+	weight uint64 // Spec.Weight
 	sum    uint64 // of the first words of objects freed
 
 	live   []T
@@ -132,7 +133,7 @@ func (w *hands[T]) free(array []T) {
 	var none T
 	for i, object := range array {
 		if object != none {
-			w.sum += w.take(object)
+			w.sum = w.sum*w.weight + w.take(object)
 		}
 		array[i] = none
 	}

@@ -22,6 +22,7 @@ func (h heap) mallocWorker(thread int, between *shared) (worker, error) {
 	s := h.spec
 	w := &heapWorker{hands: hands[unsafe.Pointer]{
 		spec: s, index: thread, shared: between, common: &between.pointers, sizes: s.Kind.Sizes(),
+		weight: s.Weight(),
 		random: workload.NewRandom(s.Seed, thread),
 		make: func(size, value int) (unsafe.Pointer, error) {
 			p := newObject(size)
@@ -49,7 +50,7 @@ func (h heap) mallocWorker(thread int, between *shared) (worker, error) {
 func (w *heapWorker) stop() {
 	w.drain()
 	if w.index == 0 {
-		w.shared.leftovers(func(p unsafe.Pointer) { w.sum += first(p) })
+		w.shared.leftovers(func(p unsafe.Pointer) { w.sum = w.sum*w.weight + first(p) })
 	}
 }
 
@@ -65,7 +66,7 @@ func (w *heapWorker) fillSlices() {
 
 func (w *heapWorker) stopSlices() {
 	for _, object := range w.slices {
-		w.sum += first(unsafe.Pointer(&object[0]))
+		w.sum = w.sum*w.weight + first(unsafe.Pointer(&object[0]))
 	}
 }
 

@@ -31,7 +31,7 @@ func (w *heapWorker) mstress(n int) error {
 
 func (w *heapWorker) phase() error {
 	random, sizes, live, transfer := w.random, w.sizes, w.live, &w.shared.transfer
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for i := range w.spec.Batch {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
@@ -40,7 +40,7 @@ func (w *heapWorker) phase() error {
 			old = atomic.SwapPointer(&transfer[random.Draw(workload.MStressTransfer)], old)
 		}
 		if old != nil {
-			sum += first(old)
+			sum = sum*weight + first(old)
 		}
 		p := newObject(int(size))
 		touch(p, int(random)+int(size))
@@ -52,7 +52,7 @@ func (w *heapWorker) phase() error {
 
 func (w *heapWorker) rptest(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for done, step := 0, 0; done < n; done, step = done+w.spec.Batch, step+1 {
 		cross := step%workload.RPTestCross == 0
 		parcel := *w.parcel
@@ -62,7 +62,7 @@ func (w *heapWorker) rptest(n int) error {
 			if cross {
 				parcel[i] = live[slot]
 			} else {
-				sum += first(live[slot])
+				sum = sum*weight + first(live[slot])
 			}
 			p := newObject(int(size))
 			touch(p, int(random)+int(size))
@@ -77,7 +77,7 @@ func (w *heapWorker) rptest(n int) error {
 		w.parcel = w.common.exchange(w.parcel)
 		parcel = *w.parcel
 		for i, p := range parcel {
-			sum += first(p)
+			sum = sum*weight + first(p)
 			parcel[i] = nil
 		}
 	}
@@ -103,14 +103,15 @@ func (w *heapWorker) produce(n int) error {
 }
 
 func (w *heapWorker) consume(n int) error {
-	d, sum := &w.shared.depot, w.sum
+	d := &w.shared.depot
+	sum, weight := w.sum, w.weight
 	for done := 0; done < n; done += workload.XMallocBatch {
 		b, err := d.pop(&d.full)
 		if err != nil {
 			return err
 		}
 		for i, p := range b.object {
-			sum += first(p)
+			sum = sum*weight + first(p)
 			b.object[i] = nil
 		}
 		d.push(&d.empty, b)
@@ -121,7 +122,7 @@ func (w *heapWorker) consume(n int) error {
 
 func (w *heapWorker) sh(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum, box := w.sum, &w.common.box
+	sum, weight, box := w.sum, w.weight, &w.common.box
 	if w.spec.Kind == workload.SH6 {
 		box = &w.own
 	}
@@ -135,13 +136,13 @@ func (w *heapWorker) sh(n int) error {
 			}
 		}
 		for i := len(live) - 1; i >= 0; i-- {
-			sum += first(live[i])
+			sum = sum*weight + first(live[i])
 			live[i] = nil
 		}
 		w.parcel = box.exchange(w.parcel)
 		parcel := *w.parcel
 		for i, p := range parcel {
-			sum += first(p)
+			sum = sum*weight + first(p)
 			parcel[i] = nil
 		}
 	}

@@ -10,11 +10,11 @@ import (
 
 func (w *heapWorker) replace(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for range n {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
-		sum += first(live[slot])
+		sum = sum*weight + first(live[slot])
 		p := newObject(int(size))
 		touch(p, int(random)+int(size))
 		live[slot] = p
@@ -25,16 +25,16 @@ func (w *heapWorker) replace(n int) error {
 
 func (w *heapWorker) mix(n int) error {
 	random, sizes, live := w.random, w.sizes, w.slices
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for i := range n {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
 		object := make([]byte, size)
 		if i%workload.MallocMixRealloc == 0 {
 			copy(object, live[slot])
-			sum += first(unsafe.Pointer(&object[0]))
+			sum = sum*weight + first(unsafe.Pointer(&object[0]))
 		} else {
-			sum += first(unsafe.Pointer(&live[slot][0]))
+			sum = sum*weight + first(unsafe.Pointer(&live[slot][0]))
 		}
 		touch(unsafe.Pointer(&object[0]), int(random)+int(size))
 		live[slot] = object
@@ -44,14 +44,15 @@ func (w *heapWorker) mix(n int) error {
 }
 
 func (w *heapWorker) writeOften(n int) error {
-	size, sum := w.spec.Size, w.sum
+	size := w.spec.Size
+	sum, weight := w.sum, w.weight
 	for i := range n {
 		p := newObject(size)
 		touch(p, i)
 		for range workload.CacheWrites {
 			*(*uint64)(p)++
 		}
-		sum += first(p)
+		sum = sum*weight + first(p)
 		w.ring[i%ringSize] = p
 	}
 	w.sum = sum

@@ -22,6 +22,7 @@ func (a mallocs) worker(thread int, h *shared) (worker, error) {
 	s := a.spec
 	w := &mallocWorker{hands[ref]{
 		spec: s, index: thread, shared: h, common: &h.refs, sizes: s.Kind.Sizes(),
+		weight: s.Weight(),
 		random: workload.NewRandom(s.Seed, thread),
 		make: func(size, value int) (ref, error) {
 			p, err := slub.Malloc(size)
@@ -48,7 +49,7 @@ func (a mallocs) worker(thread int, h *shared) (worker, error) {
 func (w *mallocWorker) stop() {
 	w.drain()
 	if w.index == 0 {
-		w.shared.leftovers(func(p unsafe.Pointer) { w.sum += take(p) })
+		w.shared.leftovers(func(p unsafe.Pointer) { w.sum = w.sum*w.weight + take(p) })
 	}
 }
 

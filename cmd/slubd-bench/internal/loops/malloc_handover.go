@@ -33,7 +33,7 @@ func (w *mallocWorker) mstress(n int) error {
 // to its successor.
 func (w *mallocWorker) phase() error {
 	random, sizes, live, transfer := w.random, w.sizes, w.live, &w.shared.transfer
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for i := range w.spec.Batch {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
@@ -42,7 +42,7 @@ func (w *mallocWorker) phase() error {
 			old = atomic.SwapPointer(&transfer[random.Draw(workload.MStressTransfer)], old)
 		}
 		if old != nil {
-			sum += take(old)
+			sum = sum*weight + take(old)
 		}
 		p, err := slub.Malloc(int(size))
 		live[slot] = refOf(p)
@@ -57,7 +57,7 @@ func (w *mallocWorker) phase() error {
 
 func (w *mallocWorker) rptest(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for done, step := 0, 0; done < n; done, step = done+w.spec.Batch, step+1 {
 		cross := step%workload.RPTestCross == 0
 		parcel := *w.parcel
@@ -67,7 +67,7 @@ func (w *mallocWorker) rptest(n int) error {
 			if cross {
 				parcel[i] = live[slot]
 			} else {
-				sum += take(pointer(live[slot]))
+				sum = sum*weight + take(pointer(live[slot]))
 			}
 			p, err := slub.Malloc(int(size))
 			live[slot] = refOf(p)
@@ -85,7 +85,7 @@ func (w *mallocWorker) rptest(n int) error {
 		w.parcel = w.common.exchange(w.parcel)
 		parcel = *w.parcel
 		for i, r := range parcel {
-			sum += take(pointer(r))
+			sum = sum*weight + take(pointer(r))
 			parcel[i] = ref{}
 		}
 	}
@@ -116,14 +116,15 @@ func (w *mallocWorker) produce(n int) error {
 }
 
 func (w *mallocWorker) consume(n int) error {
-	d, sum := &w.shared.depot, w.sum
+	d := &w.shared.depot
+	sum, weight := w.sum, w.weight
 	for done := 0; done < n; done += workload.XMallocBatch {
 		b, err := d.pop(&d.full)
 		if err != nil {
 			return err
 		}
 		for i, p := range b.object {
-			sum += take(p)
+			sum = sum*weight + take(p)
 			b.object[i] = nil
 		}
 		d.push(&d.empty, b)
@@ -136,7 +137,7 @@ func (w *mallocWorker) consume(n int) error {
 // whoever comes next.
 func (w *mallocWorker) sh(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum, box := w.sum, &w.common.box
+	sum, weight, box := w.sum, w.weight, &w.common.box
 	if w.spec.Kind == workload.SH6 {
 		box = &w.own
 	}
@@ -153,13 +154,13 @@ func (w *mallocWorker) sh(n int) error {
 			}
 		}
 		for i := len(live) - 1; i >= 0; i-- {
-			sum += take(pointer(live[i]))
+			sum = sum*weight + take(pointer(live[i]))
 			live[i] = ref{}
 		}
 		w.parcel = box.exchange(w.parcel)
 		parcel := *w.parcel
 		for i, r := range parcel {
-			sum += take(pointer(r))
+			sum = sum*weight + take(pointer(r))
 			parcel[i] = ref{}
 		}
 	}

@@ -11,11 +11,11 @@ import (
 // replace is alloc-test, and a round of larson.
 func (w *mallocWorker) replace(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for range n {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
-		sum += take(pointer(live[slot]))
+		sum = sum*weight + take(pointer(live[slot]))
 		p, err := slub.Malloc(int(size))
 		live[slot] = refOf(p)
 		if err != nil {
@@ -29,7 +29,7 @@ func (w *mallocWorker) replace(n int) error {
 
 func (w *mallocWorker) mix(n int) error {
 	random, sizes, live := w.random, w.sizes, w.live
-	sum := w.sum
+	sum, weight := w.sum, w.weight
 	for i := range n {
 		slot := random.Draw(uint32(len(live)))
 		size := sizes[random.Draw(uint32(len(sizes)))]
@@ -38,12 +38,12 @@ func (w *mallocWorker) mix(n int) error {
 			if err != nil {
 				return err
 			}
-			sum += *(*uint64)(p)
+			sum = sum*weight + *(*uint64)(p)
 			touch(p, int(random)+int(size))
 			live[slot] = refOf(p)
 			continue
 		}
-		sum += take(pointer(live[slot]))
+		sum = sum*weight + take(pointer(live[slot]))
 		p, err := slub.Malloc(int(size))
 		live[slot] = refOf(p)
 		if err != nil {
@@ -57,7 +57,8 @@ func (w *mallocWorker) mix(n int) error {
 
 // writeOften is cache-thrash, and cache-scratch after its gift is freed.
 func (w *mallocWorker) writeOften(n int) error {
-	size, sum := w.spec.Size, w.sum
+	size := w.spec.Size
+	sum, weight := w.sum, w.weight
 	for i := range n {
 		p, err := slub.Malloc(size)
 		if err != nil {
@@ -67,7 +68,7 @@ func (w *mallocWorker) writeOften(n int) error {
 		for range workload.CacheWrites {
 			*(*uint64)(p)++
 		}
-		sum += take(p)
+		sum = sum*weight + take(p)
 	}
 	w.sum = sum
 	return nil

@@ -29,7 +29,7 @@ struct bench_spec {
 	int threads, batch, live, nsizes;
 	size_t size;
 	int64_t ops, warm;
-	uint64_t seed;
+	uint64_t seed, weight;
 	const uint32_t *order, *sizes;
 };
 

@@ -23,8 +23,8 @@ static void drain_box(struct bench_worker *w, int n)
 
 void bench_larson_finish(struct bench_worker *w)
 {
-	drain_box(w, w->spec->live);
 	bench_finish_live(w);
+	drain_box(w, w->spec->live);
 }
 
 // mstress_phase is the life of one thread. The objects that it leaves behind belong to
@@ -34,7 +34,7 @@ static void *mstress_phase(void *arg)
 	struct bench_worker *w = arg;
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t n = w->spec->live, nsizes = w->spec->nsizes;
-	uint64_t random = w->random, sum = 0;
+	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
 	void **live = w->live;
 	for (int i = 0; i < w->spec->batch; i++) {
 		uint32_t slot = bench_draw(&random, n);
@@ -45,11 +45,11 @@ static void *mstress_phase(void *arg)
 			old = __atomic_exchange_n(other, old, __ATOMIC_SEQ_CST);
 		}
 		if (old != NULL)
-			sum += take(old);
+			sum = sum * weight + take(old);
 		live[slot] = alloc(size, random + size);
 	}
 	w->random = random;
-	w->sum += sum;
+	w->sum = sum;
 	return NULL;
 }
 
@@ -65,9 +65,9 @@ void bench_mstress(struct bench_worker *w, int64_t ops)
 
 void bench_mstress_finish(struct bench_worker *w)
 {
+	bench_finish_live(w);
 	if (w->index == 0)
 		drain(w, w->shared->transfer, BENCH_TRANSFER);
-	bench_finish_live(w);
 }
 
 void bench_rptest_prepare(struct bench_worker *w)
@@ -80,7 +80,7 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 {
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t live_n = w->spec->live, nsizes = w->spec->nsizes, n = w->spec->batch;
-	uint64_t random = w->random, sum = 0;
+	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
 	void **live = w->live;
 	for (int64_t done = 0, step = 0; done < ops; done += n, step++) {
 		int cross = step % BENCH_RPTEST_CROSS == 0;
@@ -90,7 +90,7 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 			if (cross)
 				w->parcel[i] = live[slot];
 			else
-				sum += take(live[slot]);
+				sum = sum * weight + take(live[slot]);
 			live[slot] = alloc(size, random + size);
 			if (++slot == live_n)
 				slot = 0;
@@ -99,19 +99,19 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 			continue;
 		w->parcel = bench_exchange(&w->shared->box, w->parcel);
 		for (uint32_t i = 0; i < n; i++) {
-			sum += take(w->parcel[i]);
+			sum = sum * weight + take(w->parcel[i]);
 			w->parcel[i] = NULL;
 		}
 	}
 	w->random = random;
-	w->sum += sum;
+	w->sum = sum;
 }
 
 void bench_rptest_finish(struct bench_worker *w)
 {
+	bench_finish_live(w);
 	drain_box(w, w->spec->batch);
 	free(w->parcel);
-	bench_finish_live(w);
 }
 
 static void produce(struct bench_worker *w, int64_t ops)
@@ -129,16 +129,16 @@ static void produce(struct bench_worker *w, int64_t ops)
 static void consume(struct bench_worker *w, int64_t ops)
 {
 	struct bench_shared *s = w->shared;
-	uint64_t sum = 0;
+	uint64_t sum = w->sum, weight = w->spec->weight;
 	for (int64_t done = 0; done < ops; done += BENCH_XMALLOC_BATCH) {
 		struct bench_batch *b = bench_pop(s, &s->full);
 		for (int i = 0; i < BENCH_XMALLOC_BATCH; i++) {
-			sum += take(b->object[i]);
+			sum = sum * weight + take(b->object[i]);
 			b->object[i] = NULL;
 		}
 		bench_push(s, &s->empty, b);
 	}
-	w->sum += sum;
+	w->sum = sum;
 }
 
 void bench_xmalloc(struct bench_worker *w, int64_t ops)
@@ -161,7 +161,7 @@ void bench_sh(struct bench_worker *w, int64_t ops)
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t nsizes = w->spec->nsizes;
 	int half = w->spec->live;
-	uint64_t random = w->random, sum = 0;
+	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
 	void **live = w->live, **parcel = w->parcel;
 	for (int64_t done = 0; done < ops; done += 2 * half) {
 		for (int i = 0; i < half; i++) {
@@ -173,24 +173,24 @@ void bench_sh(struct bench_worker *w, int64_t ops)
 			live[i] = alloc(size, random + size);
 		}
 		for (int i = half - 1; i >= 0; i--) {
-			sum += take(live[i]);
+			sum = sum * weight + take(live[i]);
 			live[i] = NULL;
 		}
 		parcel = bench_exchange(box, parcel);
 		for (int i = 0; i < half; i++) {
-			sum += take(parcel[i]);
+			sum = sum * weight + take(parcel[i]);
 			parcel[i] = NULL;
 		}
 	}
 	w->parcel = parcel;
 	w->random = random;
-	w->sum += sum;
+	w->sum = sum;
 }
 
 void bench_sh_finish(struct bench_worker *w)
 {
-	drain_box(w, w->spec->kind == BENCH_SH8 ? w->spec->live : 0);
 	drain(w, w->own, w->spec->live);
+	drain_box(w, w->spec->kind == BENCH_SH8 ? w->spec->live : 0);
 	free(w->own);
 	free(w->parcel);
 	free(w->live);

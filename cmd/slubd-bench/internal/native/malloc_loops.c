@@ -22,23 +22,23 @@ void bench_replace(struct bench_worker *w, int64_t ops)
 {
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t n = w->spec->live, nsizes = w->spec->nsizes;
-	uint64_t random = w->random, sum = 0;
+	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
 	void **live = w->live;
 	for (int64_t i = 0; i < ops; i++) {
 		uint32_t slot = bench_draw(&random, n);
 		uint32_t size = sizes[bench_draw(&random, nsizes)];
-		sum += take(live[slot]);
+		sum = sum * weight + take(live[slot]);
 		live[slot] = alloc(size, random + size);
 	}
 	w->random = random;
-	w->sum += sum;
+	w->sum = sum;
 }
 
 void bench_malloc_mix(struct bench_worker *w, int64_t ops)
 {
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t n = w->spec->live, nsizes = w->spec->nsizes;
-	uint64_t random = w->random, sum = 0;
+	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
 	void **live = w->live;
 	for (int64_t i = 0; i < ops; i++) {
 		uint32_t slot = bench_draw(&random, n);
@@ -47,16 +47,16 @@ void bench_malloc_mix(struct bench_worker *w, int64_t ops)
 			uint64_t *p = realloc(live[slot], size);
 			if (__builtin_expect(p == NULL, 0))
 				bench_die("realloc");
-			sum += *p;
+			sum = sum * weight + *p;
 			*p = random + size;
 			live[slot] = p;
 			continue;
 		}
-		sum += take(live[slot]);
+		sum = sum * weight + take(live[slot]);
 		live[slot] = alloc(size, random + size);
 	}
 	w->random = random;
-	w->sum += sum;
+	w->sum = sum;
 }
 
 void bench_usable(const uint32_t *sizes, int n, uint32_t *given)
@@ -70,18 +70,18 @@ void bench_usable(const uint32_t *sizes, int n, uint32_t *given)
 
 void bench_prepare_gift(struct bench_worker *w)
 {
-	w->sum += take(w->shared->gifts[w->index]);
+	drain(w, &w->shared->gifts[w->index], 1);
 }
 
 void bench_write_often(struct bench_worker *w, int64_t ops)
 {
 	size_t size = w->spec->size;
-	uint64_t sum = 0;
+	uint64_t sum = w->sum, weight = w->spec->weight;
 	for (int64_t i = 0; i < ops; i++) {
 		volatile uint64_t *p = alloc(size, i);
 		for (int k = 0; k < BENCH_CACHE_WRITES; k++)
 			*p += 1;
-		sum += take((void *)p);
+		sum = sum * weight + take((void *)p);
 	}
-	w->sum += sum;
+	w->sum = sum;
 }

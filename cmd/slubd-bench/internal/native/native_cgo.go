@@ -69,7 +69,7 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	ns := make([]int64, s.Threads)
 	spec := C.struct_bench_spec{
 		kind: kind, threads: C.int(s.Threads), batch: C.int(s.Batch), live: C.int(s.Live),
-		size: C.size_t(s.Size), ops: C.int64_t(s.Ops), warm: C.int64_t(s.Warm), seed: C.uint64_t(s.Seed),
+		size: C.size_t(s.Size), ops: C.int64_t(s.Ops), warm: C.int64_t(s.Warm), seed: C.uint64_t(s.Seed), weight: C.uint64_t(s.Weight()),
 		order:  (*C.uint32_t)(&order[0]),
 		nsizes: C.int(len(sizes)), sizes: (*C.uint32_t)(&sizes[0]),
 	}

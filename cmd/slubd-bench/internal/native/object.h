@@ -41,7 +41,7 @@ static inline void drain(struct bench_worker *w, void **array, int n)
 {
 	for (int i = 0; i < n; i++) {
 		if (array[i] != NULL)
-			w->sum += take(array[i]);
+			w->sum = w->sum * w->spec->weight + take(array[i]);
 		array[i] = NULL;
 	}
 }

@@ -42,6 +42,16 @@ func (s Spec) Pairs() int {
 	return s.Ops * s.Threads
 }
 
+// Weight is what a thread's checksum is multiplied by before it adds the next object's
+// first word. With one thread that makes it depend on the order in which objects are freed.
+// With more, who frees an object is a matter of timing, and only the sum is certain.
+func (s Spec) Weight() uint64 {
+	if s.Threads == 1 {
+		return 0x9E3779B97F4A7C15
+	}
+	return 1
+}
+
 // Sample is what one run found.
 type Sample struct {
 	Value   float64            `json:"value"`   // in the workload's unit
@@ -49,7 +59,7 @@ type Sample struct {
 	Extra   map[string]float64 `json:"extra,omitempty"`
 
 	// Checksum adds up the first words of all objects that a run of the workloads by
-	// malloc has freed, when freed. Runs of equal Specs have equal ones.
+	// malloc has freed, when freed, with Spec.Weight. Runs of equal Specs have equal ones.
 	Checksum uint64 `json:"checksum,omitempty"`
 	// Classes is what malloc-mix's sizes take.
 	Classes []ClassBytes `json:"classes,omitempty"`
