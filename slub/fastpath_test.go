@@ -29,10 +29,13 @@ const (
 )
 
 // fastPath lists the functions that an Alloc and a Free pass through when the CPU's
-// stack serves them: the call as compiled into its user, then the sequence.
+// stack serves them: the call as compiled into its user, then the sequence. Malloc and its
+// Free have one more in between, which finds the cache.
 var fastPath = []string{
 	"slub_test.callAlloc", "internal/percpu.popRegister",
 	"slub_test.callFree", "internal/percpu.freeRegister",
+	"slub_test.callMalloc", "internal/percpu.popBySize",
+	"slub_test.callMallocFree", "internal/percpu.freeByOwner",
 }
 
 //go:noinline
@@ -40,6 +43,12 @@ func callAlloc(c *slub.Cache) (unsafe.Pointer, error) { return c.Alloc() }
 
 //go:noinline
 func callFree(c *slub.Cache, p unsafe.Pointer) { c.Free(p) }
+
+//go:noinline
+func callMalloc(n int) (unsafe.Pointer, error) { return slub.Malloc(n) }
+
+//go:noinline
+func callMallocFree(p unsafe.Pointer) { slub.Free(p) }
 
 // TestFastPathGolden holds every instruction class of the fast path: one more branch
 // or load there costs each user of the library, and no timing on a shared machine
@@ -57,7 +66,7 @@ func TestFastPathGolden(t *testing.T) {
 	}
 	runOnce(t)
 	text := disassemble(t)
-	got := release + " linux/amd64: what an Alloc and a Free execute when the CPU's stack serves them\n\n" + tabulate(t, text)
+	got := release + " linux/amd64: what an Alloc and a Free, a Malloc and its Free execute when the CPU's stack serves them\n\n" + tabulate(t, text)
 	if *update {
 		if err := os.WriteFile(goldenFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -82,6 +91,11 @@ func runOnce(t *testing.T) {
 	if err := errors.Join(err, c.Close()); err != nil {
 		t.Fatal(err)
 	}
+	p, err = callMalloc(64)
+	callMallocFree(p)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // disassemble returns the fast path's code. The go command strips the executable of
@@ -101,8 +115,9 @@ func disassemble(t *testing.T) string {
 	return string(out)
 }
 
-// tabulate counts the classes of each function's instructions up to its return. What
-// lies behind is the slow path and the kernel's signature.
+// tabulate counts the classes of each function's instructions up to its return, or to
+// the jump into the function that goes on. What lies behind is the slow path and the
+// kernel's signature.
 func tabulate(t *testing.T, text string) string {
 	t.Helper()
 	counts := map[string]*classes{}
@@ -119,11 +134,9 @@ func tabulate(t *testing.T, text string) string {
 		if current == nil || len(fields) < 4 {
 			continue
 		}
-		if instruction := fields[3]; strings.HasPrefix(instruction, "RET") {
-			current.instructions++
+		current.add(fields[3])
+		if leaves(fields[3]) {
 			current = nil
-		} else {
-			current.add(instruction)
 		}
 	}
 	var b bytes.Buffer
@@ -140,6 +153,12 @@ func tabulate(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// leaves reports a return or an indirect jump.
+func leaves(instruction string) bool {
+	target, jump := strings.CutPrefix(instruction, "JMP ")
+	return strings.HasPrefix(instruction, "RET") || jump && !strings.HasPrefix(target, "0x")
 }
 
 // classes counts instructions; one that reads and writes memory is a load and a store.
@@ -205,6 +224,7 @@ func TestInstructionsHaveTheirClasses(t *testing.T) {
 		"CMPL CX, 0xc(R10)":                {1, 0, 0, 1, 0, 0},
 		"CMPQ SP, 0x10(R14)":               {1, 0, 0, 1, 0, 0},
 		"JNE 0x55366f":                     {1, 0, 1, 0, 0, 0},
+		"RET":                              {1, 0, 0, 0, 0, 0},
 		"JMP 0(AX)":                        {1, 0, 1, 1, 0, 0},
 		"CALL CX":                          {1, 1, 0, 0, 0, 0},
 		"CALL runtime.gcWriteBarrier1(SB)": {1, 1, 0, 0, 0, 0},
