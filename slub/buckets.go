@@ -16,7 +16,7 @@ import (
 	"github.com/slubd/slubd/rcu"
 )
 
-// Buckets allocate values of any size: up to 8 KiB from a cache per size class, up to
+// Buckets allocate values of any size: up to 32 KiB from a cache per size class, up to
 // 4 MiB as page runs of the arena, beyond that as mappings of their own. Memory of one
 // Buckets is never another's, so that a user whose sizes a stranger can choose may be
 // kept apart (kernel: kmalloc, kmem_buckets).

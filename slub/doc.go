@@ -12,7 +12,7 @@
 //	Alloc, Free -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
 //	FreeRCU     -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
 //
-//	Malloc      -> a cache per size class; page runs beyond 8 KiB; mappings beyond 4 MiB
+//	Malloc      -> a cache per size class; page runs beyond 32 KiB; mappings beyond 4 MiB
 //
 // The package has two floors. The upper one (cache, alloc, free, bulk, rcu, prefill,
 // typed; malloc, buckets, sizeclass, large, heap on top of them) is what users see; it imports sheaves, rcu and hooks. The lower one (layer,

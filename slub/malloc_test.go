@@ -48,7 +48,7 @@ var boundaries = func() (sizes []int) {
 	for _, c := range classSizes {
 		sizes = append(sizes, int(c)-1, int(c), int(c)+1)
 	}
-	for _, run := range []int{16384, 65536, maxRun} {
+	for _, run := range []int{65536, 131072, maxRun} {
 		sizes = append(sizes, run-1, run, run+1)
 	}
 	return append(sizes, 3*maxRun)
@@ -173,8 +173,8 @@ func TestRealloc(t *testing.T) {
 		from, to int
 		stays    bool
 	}{
-		{60, 64, true}, {64, 1, true}, {64, 65, false}, {8192, 8, true}, {8192, 8193, false},
-		{8193, 16384, true}, {16384, 8193, true}, {16384, 8192, false}, {maxRun, maxRun + 1, false},
+		{60, 64, true}, {64, 1, true}, {64, 65, false}, {8192, 8, true}, {32768, 32769, false},
+		{32769, 65536, true}, {65536, 32769, true}, {65536, 32768, false}, {maxRun, maxRun + 1, false},
 		{3 * maxRun, 2 * maxRun, true}, {3 * maxRun, maxRun, false}, {3 * maxRun, 5 * maxRun, false}, {3 * maxRun, 10, false},
 	} {
 		p := malloc(t, b, c.from)

@@ -4,13 +4,15 @@ import "math/bits"
 
 // classSizes are the sizes of objects that Malloc hands out, in bytes: powers of two,
 // and 96 and 192 between them, where most requests lie (kernel: kmalloc_info, in order
-// of size here).
-var classSizes = [...]uintptr{8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192}
+// of size here). The kernel's end with two pages; the two classes more, as large as the
+// largest slabs that packing asks for, spare programs that handle buffers the arena's
+// lock.
+var classSizes = [...]uintptr{8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}
 
 const (
 	numClasses = len(classSizes)
-	maxClass   = 8192 // bytes; what is larger gets pages
-	maxTabled  = 192  // bytes; beyond there are powers of two only
+	maxClass   = 32768 // bytes; what is larger gets pages
+	maxTabled  = 192   // bytes; beyond there are powers of two only
 )
 
 // classTable leads from a size, in words, to its class (kernel: kmalloc_size_index).
