@@ -94,7 +94,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 		name = fmt.Sprintf("%s-part-%02d-%d", c.name(), partition, size)
 	}
 	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
-		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
+		SheafCapacity: classCapacity(size), Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
 }
 
 // NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is

@@ -379,3 +379,18 @@ func mallocUser(t *testing.T, b *Buckets, shared chan value, rng *rand.Rand, n i
 		v.end(t, b)
 	}
 }
+
+// A class's sheaves hold about as many bytes as others', but not more than four times
+// what the kernel would give them.
+func TestClassCapacities(t *testing.T) {
+	want := []int{240, 240, 240, 240, 240, 240, 170, 112, 64, 32, 16, 8, 4, 4, 4}
+	for i, size := range classSizes {
+		if got := classCapacity(size); got != want[i] {
+			t.Errorf("class %d has sheaves of %d, want %d", size, got, want[i])
+		}
+	}
+	b := openBuckets(t, nil, BucketsConfig{})
+	if got := b.caches[classOf(512)].Stats().SheafCapacity; got != 64 {
+		t.Errorf("the cache for 512 bytes has sheaves of %d", got)
+	}
+}

@@ -1,6 +1,10 @@
 package slub
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/slubd/slubd/sheaves"
+)
 
 // classSizes are the sizes of objects that Malloc hands out, in bytes: powers of two,
 // and 96 and 192 between them, where most requests lie (kernel: kmalloc_info, in order
@@ -33,6 +37,17 @@ func classOf(n uint) uint {
 		return uint(classTable[(n+7)/8])
 	}
 	return uint(bits.Len(n-1)) - 1 // 256 is class 7 and needs 8 bits less one
+}
+
+// sheafBytes is about how much one sheaf of a class holds.
+const sheafBytes = 32 << 10
+
+// classCapacity is the sheaf capacity of a class. The kernel's automatic one is the
+// least; programs that call malloc have larger bursts than one kind of object has, and
+// fewer CPUs than the kernel must reckon with.
+func classCapacity(size uintptr) int {
+	least := sheaves.Capacity(size, 0)
+	return min(4*least, max(least, int(sheafBytes/size)))
 }
 
 // classAlign is the alignment that Malloc promises: the largest power of two that
