@@ -126,7 +126,10 @@ func (a *Arena) commit(run Run) error {
 	if invariants.Enabled {
 		a.checkZero(run)
 	}
-	addr, n := a.Addr(run.Page), uintptr(mem.PageSize)<<run.Order
+	return a.commitBytes(a.Addr(run.Page), uintptr(mem.PageSize)<<run.Order)
+}
+
+func (a *Arena) commitBytes(addr, n uintptr) error {
 	var err error
 	switch {
 	case a.cfg.Lock:

@@ -36,6 +36,8 @@ type Arena struct {
 	purging  sync.Mutex
 	failures atomic.Uint64 // discards that the kernel refused
 	decay    decay         // idle pages, in the background
+
+	big mappings // what is larger than a run
 }
 
 // New reserves the range and its page map.
@@ -56,6 +58,7 @@ func New(cfg Config) (*Arena, error) {
 		return nil, err
 	}
 	a := &Arena{cfg: cfg, topo: cfg.Topology}
+	a.big.live, a.big.idle = make(map[uintptr]*mapping), make(map[uintptr][]*mapping)
 	a.limit.Store(cfg.Limit)
 	if err := a.reserve(); err != nil {
 		return nil, fmt.Errorf("arena %s: %w", cfg.Name, err)
@@ -132,14 +135,10 @@ func (a *Arena) reserveSpan(span uintptr) error {
 // node, or for a node without memory on the nearest with some. Where the map
 // lies is a matter of speed only, so that refusal doesn't count.
 func (a *Arena) bind() error {
-	policy := numa.Policy{Mode: numa.Preferred, Strictness: a.cfg.Strictness}
-	if policy.Strictness == numa.Strict {
-		policy.Mode = numa.Bind
-	}
 	a.room.advise(a.cfg.HugePages)
 	for i := range a.zones {
 		z := &a.zones[i]
-		policy.Nodes = a.topo.Fallback(z.node)[:1]
+		policy := a.policy(z.node)
 		placement, err := a.room.bind(policy, a.Addr(z.first), a.Span())
 		if err != nil {
 			return fmt.Errorf("node %d: %w", z.node, err)
@@ -152,6 +151,15 @@ func (a *Arena) bind() error {
 		}
 	}
 	return nil
+}
+
+// policy is what the kernel is asked for memory of a node.
+func (a *Arena) policy(node numa.Node) numa.Policy {
+	p := numa.Policy{Mode: numa.Preferred, Strictness: a.cfg.Strictness, Nodes: a.topo.Fallback(node)[:1]}
+	if p.Strictness == numa.Strict {
+		p.Mode = numa.Bind
+	}
+	return p
 }
 
 // unreserve undoes reserveSpan. Preconditions: no run was ever handed out.

@@ -79,10 +79,10 @@ func (z *zone) reset() (from, to uint32) {
 // busy describes what is allocated.
 func (a *Arena) busy() error {
 	s := a.Stats()
-	var runs, bytes uint64
+	runs, bytes := uint64(0), s.Mapped
 	for _, n := range s.Nodes {
 		runs += n.Runs
 		bytes += n.Used
 	}
-	return fmt.Errorf("arena %s: %w: %d runs, %d bytes", s.Name, ErrBusy, runs, bytes)
+	return fmt.Errorf("arena %s: %w: %d runs, %d mappings, %d bytes", s.Name, ErrBusy, runs, s.Mappings, bytes)
 }

@@ -99,6 +99,25 @@ func TestCloseUnlocks(t *testing.T) {
 	}
 }
 
+// A freed mapping is unlocked and given back, the limit free for the next.
+func TestLockedMapping(t *testing.T) {
+	a := open(t, Config{Lock: true, Limit: 6 * mib})
+	for range 2 {
+		addr, zero, err := a.Map(5*mib, 0)
+		if err != nil {
+			t.Skip(err) // RLIMIT_MEMLOCK
+		}
+		if !zero {
+			t.Error("the mapping isn't zero")
+		}
+		*mem.At[byte](addr) = 1
+		a.Unmap(addr)
+		if charged, _ := a.ledger.load(); charged != 0 || *mem.At[byte](addr) != 0 || a.Stats().DiscardFailures != 0 {
+			t.Errorf("after Unmap: %d pages charged, first byte %d", charged, *mem.At[byte](addr))
+		}
+	}
+}
+
 // Locked pages are not given back before Close, and count as resident.
 func TestLock(t *testing.T) {
 	a := open(t, Config{Lock: true, MaxDirty: 1, Limit: 4 * mem.PageSize})

@@ -76,9 +76,9 @@ type Config struct {
 	// (before Linux 5.14, gVisor). Where memory runs out Alloc fails with
 	// ErrCommit.
 	Populate bool
-	// Lock makes Alloc lock (mlock) a run's pages in memory, which populates
-	// them: nothing is given back before Close, so Limit bounds the peak. Alloc
-	// fails with ErrCommit above RLIMIT_MEMLOCK, unless the process has
+	// Lock makes Alloc and Map lock (mlock) pages in memory, which populates
+	// them: no run is given back before Close, so Limit bounds the peak. They
+	// fail with ErrCommit above RLIMIT_MEMLOCK, unless the process has
 	// CAP_IPC_LOCK.
 	Lock bool
 

@@ -41,9 +41,9 @@ func CgroupLimit() (bytes uint64, err error) { return sys.CgroupLimit() }
 //
 // A limit of the program's own, the one at the call or one it has set since,
 // takes the place of Total - Reserve if it is less, and is never exceeded. Go's
-// limit is adjusted by the Alloc or discard that has moved the arenas' Used +
-// Free, as in Stats, by 1/64 of that since the last time; a new own limit counts
-// from the next adjustment on.
+// limit is adjusted by the Alloc, Map or discard that has moved the arenas' Used,
+// Free and Mapped bytes, as in Stats, by 1/64 of that since the last time; a new
+// own limit counts from the next adjustment on.
 //
 // There is one coupling at a time in a process. stop ends it and brings the
 // program's own limit back, as does Close of the last of its arenas; it may be

@@ -105,6 +105,22 @@ func TestRunsMoveTheLimit(t *testing.T) {
 	}
 }
 
+func TestMappingsMoveTheLimit(t *testing.T) {
+	ownLimit(t, math.MaxInt64)
+	a := open(t, Config{})
+	couple(t, Coupling{Total: 128 * mib, Reserve: 64 * mib}, a)
+	addr, _, err := a.Map(9*mib, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := goLimit(); n != 55*mib {
+		t.Errorf("the limit is %d MiB of 64, 9 are mapped", n/mib)
+	}
+	if a.Unmap(addr); goLimit() != 64*mib {
+		t.Errorf("the limit is %d MiB of 64, nothing is mapped", goLimit()/mib)
+	}
+}
+
 func TestCoupledLimitNeverExceedsTheOwn(t *testing.T) {
 	ownLimit(t, 16*gib)
 	a := open(t, Config{})

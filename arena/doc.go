@@ -53,8 +53,12 @@
 // The Go runtime's own limit knows nothing of all this; CoupleGoMemLimit makes it
 // give way to what the arenas hold (gomemlimit.go).
 //
+// What is larger than a run is a mapping (mapping.go): found by its address, bound
+// to a node like the range, counted in the same ledger, discarded when it is freed.
+//
 // # Lock order
 //
+//	Arena.big.mu         a leaf
 //	Arena.purging        held across discards; system calls happen under it
 //	  zone.mu            one at a time; loads and stores only
 //	  coupling.mu        the Go runtime's memory limit is set under it

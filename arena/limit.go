@@ -9,11 +9,11 @@ import (
 
 // ledger counts the arena's pages that may be resident, over all zones:
 //
-//	charged = used + dirty + leaving
+//	charged = used + dirty + leaving + mapped, the last of mapping.go
 //
 // charged and dirty share one word, so that a single load tells the pages in
 // use from those that could be discarded instead. Both fit: the range has less
-// than 1<<32 pages.
+// than 1<<32 pages, and what would lead beyond that is refused.
 //
 // A page is charged before it is taken from a clean block, and no longer once
 // the kernel has freed it. Charging is one compare-and-swap of the sum, refused
@@ -37,7 +37,7 @@ func (l *ledger) load() (charged, dirty uint64) {
 func (l *ledger) charge(n, limit uint64) bool {
 	for {
 		w := l.word.Load()
-		if limit != 0 && w>>32+n > limit/mem.PageSize {
+		if sum := w>>32 + n; sum>>32 != 0 || limit != 0 && sum > limit/mem.PageSize {
 			return false
 		}
 		if l.word.CompareAndSwap(w, w+n<<32) {

@@ -10,7 +10,9 @@ import (
 type Stats struct {
 	Name     string
 	Nodes    []NodeStats // in the topology's order
-	Limit    uint64      // on Used + Free of all nodes, 0: none
+	Limit    uint64      // on Used + Free of all nodes and Mapped, 0: none
+	Mappings uint64      // allocations larger than a run, a number
+	Mapped   uint64      // their bytes
 	Metadata uint64      // page map of all that was ever carved
 	// Decayed is the bytes that were given back in the background, ever.
 	Decayed uint64
@@ -41,6 +43,9 @@ func (a *Arena) Stats() Stats {
 		Decayed:         a.decay.released.Load(),
 		DiscardFailures: a.failures.Load(),
 	}
+	a.big.mu.Lock()
+	s.Mappings, s.Mapped = uint64(len(a.big.live)), a.big.bytes
+	a.big.mu.Unlock()
 	for i := range a.zones {
 		n := &s.Nodes[i]
 		*n = a.zones[i].stats()

@@ -95,6 +95,7 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	f.objects.send(ch, float64(inSlabs), name, "slab")
 
 	f.objectSize.send(ch, float64(s.Size), name)
+	f.aliases.send(ch, float64(s.Aliases), name)
 	f.slotSize.send(ch, float64(s.SlotSize), name)
 	f.cacheInfo.send(ch, 1, name, strconv.FormatUint(uint64(s.ID), 10), strconv.FormatUint(uint64(s.Align), 10),
 		strconv.Itoa(s.ObjectsPerSlab), strconv.Itoa(s.Order), strconv.Itoa(s.SheafCapacity))
@@ -112,6 +113,8 @@ func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 		f.arenaRuns.send(ch, float64(n.Runs), name, node)
 		f.arenaNode.send(ch, 1, name, node, valid(n.Placement))
 	}
+	f.arenaMappings.send(ch, float64(s.Mappings), name)
+	f.arenaMapped.send(ch, float64(s.Mapped), name)
 	f.arenaMetadata.send(ch, float64(s.Metadata), name)
 	f.discardFailures.send(ch, float64(s.DiscardFailures), name)
 	if s.Limit != 0 {

@@ -35,8 +35,9 @@ type families struct {
 	allocFailures, foreignFrees                family
 	objects, slabObjects, slabs                family
 	objectSize, slotSize, cacheInfo            family
-	barnSheaves                                family
+	aliases, barnSheaves                       family
 	arenaBytes, arenaRuns, arenaNode           family
+	arenaMappings, arenaMapped                 family
 	arenaMetadata, arenaLimit, discardFailures family
 	gracePeriods, callbacks                    family
 	pendingCallbacks, pendingObjects           family
@@ -80,6 +81,7 @@ func newFamilies() *families {
 	f.slotSize = f.gauge("cache_slot_size_bytes", "Distance from one object of a slab to the next.", "cache")
 	f.cacheInfo = f.gauge("cache_info", "Layout of a cache; always 1.",
 		"cache", "id", "align", "objects_per_slab", "order", "sheaf_capacity")
+	f.aliases = f.gauge("cache_aliases", "Other caches that share a cache's slabs and counters.", "cache")
 	f.barnSheaves = f.gauge("barn_sheaves",
 		"Sheaves in a node's barn: full, empty, or waiting for a grace period.", "cache", "node", "state")
 
@@ -89,6 +91,8 @@ func newFamilies() *families {
 	f.arenaRuns = f.gauge("arena_runs", "Page runs handed out.", "arena", "node")
 	f.arenaNode = f.gauge("arena_node_info", "How the kernel places the memory of a node's range; always 1.",
 		"arena", "node", "placement")
+	f.arenaMappings = f.gauge("arena_mappings", "Allocations larger than a page run.", "arena")
+	f.arenaMapped = f.gauge("arena_mapped_bytes", "Bytes of the allocations larger than a page run.", "arena")
 	f.arenaMetadata = f.gauge("arena_metadata_bytes", "Memory for the arena's own tables.", "arena")
 	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs whose pages the kernel would not take back.", "arena")
 	f.arenaLimit = f.gauge("arena_limit_bytes", "Hard limit of an arena; absent without one.", "arena")

@@ -27,7 +27,7 @@ func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(ch, f.world) }
 // up unseen.
 func handmade() world {
 	s := slub.Stats{
-		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60,
+		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60, Aliases: 2,
 		SeedAllocSheaf: 201, SeedFreeSheaf: 202, AllocFailures: 203, ForeignFrees: 204,
 		InUse: 301, SheafObjects: 302, RCUObjects: 303,
 		Nodes: []slub.NodeStats{
@@ -41,7 +41,7 @@ func handmade() world {
 	return world{
 		caches: []slub.Stats{s},
 		arenas: []arena.Stats{
-			{Name: "default", Limit: 1 << 30, Metadata: 65536, DiscardFailures: 5, Nodes: []arena.NodeStats{
+			{Name: "default", Limit: 1 << 30, Metadata: 65536, Mappings: 11, Mapped: 12000, DiscardFailures: 5, Nodes: []arena.NodeStats{
 				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Placement: "bound"},
 				{Node: 3, Reserved: 500, Used: 499, Free: 2, Runs: 8, Placement: "first touch: EPERM\xff"},
 			}},

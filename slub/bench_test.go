@@ -64,3 +64,19 @@ func BenchmarkRCU(b *testing.B) {
 	}
 	b.Log(c.Stats())
 }
+
+// BenchmarkMalloc allocates and frees sizes that change, through Buckets.
+func BenchmarkMalloc(b *testing.B) {
+	buckets, err := NewBuckets(nil, BucketsConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer buckets.Close()
+	for i := 0; b.Loop(); i++ {
+		p, err := buckets.Malloc(1 + i&1023)
+		if err != nil {
+			b.Fatal(err)
+		}
+		buckets.Free(p)
+	}
+}

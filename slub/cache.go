@@ -3,7 +3,6 @@ package slub
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -31,8 +30,9 @@ type Cache struct {
 	domain  *rcu.Domain
 	perSlab int
 
-	freeRCU  percpu.Free
-	deferred deferred // objects for FreeRCU that found no sheaf
+	freeRCU percpu.Free
+	*shared
+	stacks percpu.Slots
 
 	id     uint32
 	config Config
@@ -40,19 +40,21 @@ type Cache struct {
 
 	closing sync.Mutex
 	gone    bool // closed without a leak; under closing
-	closed  atomic.Bool
 
-	_ [56]byte // up to 576, a size class of Go's whose objects start on a cache line
+	_ [48]byte // up to 512, a size class of Go's whose objects start on a cache line
 }
 
-var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-576|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
+var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-512|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
 	unsafe.Offsetof(Cache{}.freeRCU)-3*mem.CacheLine]
 
 // New makes a cache whose slabs come from a, or from arena.Default if a is nil.
 //
 // Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
 // refuses the bookkeeping's memory; arena.Default's.
-func New(a *arena.Arena, cfg Config) (*Cache, error) {
+func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0) }
+
+// newCache is New with a number of the registry's that the caller has set aside, or 0.
+func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,12 +68,21 @@ func New(a *arena.Arena, cfg Config) (*Cache, error) {
 	if topology.NodeCount() > 1<<nodeBits {
 		return nil, fmt.Errorf("slub: %d nodes, more than the %d that owner words have room for", topology.NodeCount(), 1<<nodeBits)
 	}
-	c := &Cache{name: cfg.Name, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
-	if c.name == "" {
-		c.name = fmt.Sprintf("size-%d", cfg.Size)
+	if cfg.Domain == nil {
+		cfg.Domain = DefaultDomain()
 	}
-	if c.domain == nil {
-		c.domain = DefaultDomain()
+	if cfg.Name == "" {
+		cfg.Name = fmt.Sprintf("size-%d", cfg.Size)
+	}
+	if id == 0 {
+		if c := caches.alias(a, cfg); c != nil {
+			return c, nil
+		}
+	}
+	c := &Cache{name: cfg.Name, id: id, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
+	c.shared = &shared{root: c, open: 1}
+	if cfg.mergeable() {
+		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
 	order := slabOrder(c.layout.slot, percpu.NumCPU())
 	if order < 0 {
@@ -99,23 +110,27 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	slabs.zeroed = c.config.Flags&InitOnFree != 0
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)
 
-	stacks, err := c.buildSheaves(a.Topology())
-	if err != nil {
+	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
 		return err
 	}
 	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
 	if c.wrapped() {
 		filter = filter.Nothing()
 	}
-	c.bare.Init(stacks, percpu.Main, c.allocSlow)
+	c.operate(filter)
+	return nil
+}
+
+// operate sets the operations up.
+func (c *Cache) operate(filter percpu.Filter) {
+	c.bare.Init(c.stacks, percpu.Main, c.allocSlow)
 	if c.wrapped() {
 		c.pop.Pass(c.allocWrapped)
 	} else {
-		c.pop.Init(stacks, percpu.Main, c.allocSlow)
+		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
 	}
-	c.free.Init(filter.Serve(stacks, percpu.Main), c.freeSlow)
-	c.freeRCU.Init(filter.Serve(stacks, percpu.RCU), c.freeRCUSlow)
-	return nil
+	c.free.Init(filter.Serve(c.stacks, percpu.Main), c.freeSlow)
+	c.freeRCU.Init(filter.Serve(c.stacks, percpu.RCU), c.freeRCUSlow)
 }
 
 // waitingBytes is how much a barn lets wait for a grace period to be allocated again.

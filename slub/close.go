@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 // Shrink gives back what the cache holds without need: the CPUs' sheaves, the
@@ -52,7 +53,8 @@ func (c *Cache) barrierDeferred(ctx context.Context) error {
 //
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. With success
-// the counters of Stats end too, and Close does nothing any more. The rules of Barrier
+// the counters of Stats end too, and Close does nothing any more. A cache with aliases
+// only leaves them: leaks show when the last one is closed. The rules of Barrier
 // apply, and its errors. (Kernel: kmem_cache_destroy.)
 func (c *Cache) Close() error {
 	if c == nil {
@@ -67,6 +69,11 @@ func (c *Cache) Close() error {
 	// by halves.
 	if err := c.Barrier(context.Background()); err != nil {
 		return err
+	}
+	if !caches.leave(c) {
+		c.gone = true
+		c.pop.Pass(func() (unsafe.Pointer, error) { return nil, ErrClosed })
+		return nil
 	}
 	if first := !c.closed.Swap(true); first && c.sheaves != nil {
 		c.sheaves.Close()

@@ -28,8 +28,14 @@ const (
 	InitOnFree
 	// NoSheaves leaves out the per-CPU sheaves: every operation goes to the slabs.
 	NoSheaves
+	// NoMerge keeps the cache's slabs for itself. Without it caches of the same object
+	// size, alignment, flags, Domain and RCUDelay in one arena share slabs, sheaves and
+	// counters, unless one of them has a Ctor, an RCUDtor, hooks, a SheafCapacity or a
+	// FreePtrOffset. The environment variable SLUBD_NOMERGE keeps all apart
+	// (SLAB_NO_MERGE, slab_nomerge).
+	NoMerge
 
-	allFlags = HWCacheAlign | InitOnAlloc | InitOnFree | NoSheaves
+	allFlags = HWCacheAlign | InitOnAlloc | InitOnFree | NoSheaves | NoMerge
 )
 
 // An Offset is a place in an object, in bytes; the zero value is none. See At.

@@ -12,8 +12,10 @@
 //	Alloc, Free -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
 //	FreeRCU     -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
 //
+//	Malloc      -> a cache per size class; page runs beyond 32 KiB; mappings beyond 4 MiB
+//
 // The package has two floors. The upper one (cache, alloc, free, bulk, rcu, prefill,
-// typed) is what users see; it imports sheaves, rcu and hooks. The lower one (layer,
+// typed; malloc, buckets, sizeclass, large, heap on top of them) is what users see; it imports sheaves, rcu and hooks. The lower one (layer,
 // node, slab, slabfree, freelist, order) knows pages and objects only. They meet in
 // refill.go, where a cache is a sheaves.Source.
 //
@@ -35,12 +37,13 @@
 //
 // # Locks, outer to inner
 //
+//	Buckets.closing
 //	Cache.closing
 //	  sheaves' locks (see there), none of which is held when it calls a Source
 //	deferred.mu -> rcu
 //	node.mu: a slab's state may change while it is held, its listing only then
 //	arena's locks: never under node.mu
-//	registry.mu: a leaf
+//	registry.mu, Buckets' large.mu: leaves
 //
 // # Not allowed
 //

@@ -19,6 +19,10 @@ var (
 	ErrClosed = errors.New("slub: cache is closed")
 	// ErrBusy is wrapped by Close's error when objects are still in use.
 	ErrBusy = errors.New("slub: objects are still in use")
+	// ErrSize says that a number of bytes is negative.
+	ErrSize = errors.New("slub: negative size")
+	// ErrForeign is wrapped by Realloc's error when it was given what is no object.
+	ErrForeign = errors.New("slub: not a pointer that was handed out")
 	// ErrNode says that the topology has no such node.
 	ErrNode = errors.New("slub: no such node")
 )

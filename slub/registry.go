@@ -24,22 +24,41 @@ type registry struct {
 const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
 
 // nodeBits of an owner word are the index of a node.
-const nodeBits = 8
+const nodeBits = percpu.NodeBits
 
-// reserve gives c a number, and a name that no other cache has. Numbers of closed
+// span sets n consecutive numbers aside, which no cache has, and returns the first.
+func (r *registry) span(n int) (first uint32, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.init()
+	if len(r.byID)+n > maxCaches {
+		return 0, fmt.Errorf("slub: more than %d caches", maxCaches-1)
+	}
+	first = uint32(len(r.byID))
+	r.byID = append(r.byID, make([]*Cache, n)...)
+	return first, nil
+}
+
+func (r *registry) init() {
+	if r.names == nil {
+		r.names, r.byID = make(map[string]*Cache), make([]*Cache, 1)
+	}
+}
+
+// reserve gives c, unless it has one of a span, a number, and a name that no other cache has. Numbers of closed
 // caches are not given out again, so that a stale pointer is never taken for a
 // younger cache's; 0 is none.
 func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.names == nil {
-		r.names, r.byID = make(map[string]*Cache), make([]*Cache, 1)
+	r.init()
+	if c.id == 0 {
+		if len(r.byID) == maxCaches {
+			return fmt.Errorf("slub: more than %d caches", maxCaches-1)
+		}
+		c.id = uint32(len(r.byID))
+		r.byID = append(r.byID, nil)
 	}
-	if len(r.byID) == maxCaches {
-		return fmt.Errorf("slub: more than %d caches", maxCaches-1)
-	}
-	c.id = uint32(len(r.byID))
-	r.byID = append(r.byID, nil)
 	if r.names[c.name] != nil {
 		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
 	}
@@ -59,10 +78,14 @@ func (r *registry) publish(c *Cache) {
 func (r *registry) remove(c *Cache) {
 	r.mu.Lock()
 	r.byID[c.id] = nil
+	r.forgetName(c)
+	r.mu.Unlock()
+}
+
+func (r *registry) forgetName(c *Cache) {
 	if r.names[c.name] == c {
 		delete(r.names, c.name)
 	}
-	r.mu.Unlock()
 }
 
 // find returns the open cache that an owner word names, or nil.
@@ -78,7 +101,8 @@ func (r *registry) find(word uint32) *Cache {
 // ownerID takes the cache's number out of an owner word.
 func ownerID(word uint32) uint32 { return word &^ careful >> nodeBits }
 
-// Caches yields the caches that are open at the time of the call, oldest first.
+// Caches yields the caches that are open at the time of the call, oldest first, without
+// aliases.
 // Any goroutine; a cache may be closed while it is looked at.
 func Caches() iter.Seq[*Cache] {
 	caches.mu.Lock()

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"errors"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -56,7 +57,7 @@ func TestNoMemoryForBookkeeping(t *testing.T) {
 	a := newArena(t, arena.Config{})
 	c := open(t, a, Config{Size: 64})
 	defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
-	_, err := New(a, Config{Size: 64})
+	_, err := New(a, Config{Size: 64, Flags: NoMerge})
 	_, errPrefill := c.Prefill(1000)
 	for _, err := range []error{err, errPrefill} {
 		if !errors.Is(err, ErrNoMemory) || !errors.Is(err, syscall.ENOMEM) {
@@ -86,6 +87,7 @@ func TestClosedCachesCostNothing(t *testing.T) {
 	for range 100 {
 		cycle()
 	}
+	debug.FreeOSMemory()
 	before, err := sys.ReadRSS()
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +96,7 @@ func TestClosedCachesCostNothing(t *testing.T) {
 	for range cycles {
 		cycle()
 	}
+	debug.FreeOSMemory()
 	// The Go heap may have grown by an arena of its own.
 	if after, _ := sys.ReadRSS(); after > before+cycles*mem.PageSize+8*mib {
 		t.Errorf("%d caches made and closed: resident %d KiB, then %d", cycles, before>>10, after>>10)

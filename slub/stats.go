@@ -13,6 +13,7 @@ type Stats struct {
 	ID                                   uint32
 	Size, SlotSize, Align                uintptr // bytes; SlotSize is from one object to the next
 	ObjectsPerSlab, Order, SheafCapacity int
+	Aliases                              int // other caches with the same slabs and counters
 	Events                               [NumEvents]uint64
 	SeedAllocSheaf, SeedFreeSheaf        uint64 // the seed's alloc_cpu_sheaf and free_cpu_sheaf: its fast paths
 	AllocFailures                        uint64 // allocations that returned an error
@@ -37,7 +38,7 @@ type NodeStats struct {
 // path; it takes each node's and barn's lock for a moment.
 func (c *Cache) Stats() Stats {
 	s := Stats{Name: c.name, ID: c.id, Size: c.config.Size, SlotSize: c.layout.slot, Align: c.layout.align,
-		ObjectsPerSlab: c.perSlab, Order: c.slabs.order}
+		ObjectsPerSlab: c.perSlab, Order: c.slabs.order, Aliases: c.Aliases()}
 	for e := range NumEvents {
 		s.Events[e] = c.slabs.counters.Sum(int(e))
 	}

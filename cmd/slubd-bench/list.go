@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
@@ -18,11 +19,7 @@ func list(w io.Writer, libraries []native.Library, dirs []string) error {
 	var b bytes.Buffer
 	b.WriteString("workloads:\n")
 	for _, l := range workload.Catalog() {
-		who := ""
-		if l.Allocs != nil {
-			who = " (only " + strings.Join(l.Allocs, ", ") + ")"
-		}
-		fmt.Fprintf(&b, "  %-20s  %-13s  %s%s\n", l.Name, l.Unit, l.About, who)
+		fmt.Fprintf(&b, "  %-20s  %-13s  %s%s\n", l.Name, l.Unit, l.About, participants(l))
 	}
 	b.WriteString("\nallocators:\n")
 	for _, about := range [][2]string{
@@ -37,6 +34,18 @@ func list(w io.Writer, libraries []native.Library, dirs []string) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// participants says who takes part where not all do, by the shorter list.
+func participants(w workload.Workload) string {
+	without := slices.DeleteFunc(workload.Allocators(), w.Has)
+	switch {
+	case len(without) == 0:
+		return ""
+	case len(without) < len(w.Allocs):
+		return " (without " + strings.Join(without, ", ") + ")"
+	}
+	return " (only " + strings.Join(w.Allocs, ", ") + ")"
 }
 
 // whereabouts says which library a native allocator would run with.

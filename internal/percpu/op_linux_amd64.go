@@ -17,6 +17,9 @@ func (f *Free) pass() { f.code = codes().passFree }
 type entries struct {
 	sections          [5]uintptr // popRegister, freeRegister, popStack, pushStack, lockStack
 	passPop, passFree uintptr
+	bySize, byOwner   uintptr
+	// what the two before are where they can't be used
+	passBySize, passByOwner uintptr
 }
 
 //go:noescape

@@ -198,7 +198,7 @@ TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ R10, ret+0(FP)
 	RET
 
-// passPop and passFree are the code of operations that are their slow path.
+// These are the code of operations that are their slow path.
 TEXT ·passPop(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ 16(DX), DX
 	MOVQ 0(DX), R12
@@ -206,6 +206,56 @@ TEXT ·passPop(SB), NOSPLIT|NOFRAME, $0-0
 
 TEXT ·passFree(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ 64(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+TEXT ·passBySize(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ 24(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+TEXT ·passByOwner(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ 48(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+// popBySize is a PopBySize's code: AX bytes in, DX the PopBySize. Its words: 8 table,
+// 16 max, 24 slow.
+TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
+	LEAQ -1(AX), R10
+	CMPQ R10, 16(DX)
+	JAE  slow
+	SHRQ $3, R10
+	MOVQ 8(DX), R11
+	MOVQ (R11)(R10*8), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+slow:
+	MOVQ 24(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+
+// freeByOwner is a FreeByOwner's code: AX object in, DX the FreeByOwner. Its words:
+// 8 base, 16 pages, 24 owners, 32 first, 36 n, 40 cells, 48 slow.
+TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ AX, R10
+	SUBQ 8(DX), R10
+	SHRQ $12, R10
+	CMPQ R10, 16(DX)
+	JAE  slow
+	MOVQ 24(DX), R11
+	MOVL (R11)(R10*4), R10
+	SHRL $8, R10
+	SUBL 32(DX), R10
+	CMPL R10, 36(DX)
+	JAE  slow
+	SHLQ $7, R10
+	ADDQ 40(DX), R10
+	MOVQ R10, DX
+	MOVQ 0(DX), R12
+	JMP  R12
+slow:
+	MOVQ 48(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12
 
@@ -226,4 +276,12 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	MOVQ AX, 40(DI)
 	LEAQ ·passFree(SB), AX
 	MOVQ AX, 48(DI)
+	LEAQ ·popBySize(SB), AX
+	MOVQ AX, 56(DI)
+	LEAQ ·freeByOwner(SB), AX
+	MOVQ AX, 64(DI)
+	LEAQ ·passBySize(SB), AX
+	MOVQ AX, 72(DI)
+	LEAQ ·passByOwner(SB), AX
+	MOVQ AX, 80(DI)
 	RET

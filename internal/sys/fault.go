@@ -12,6 +12,7 @@ type Call uint8
 // The calls in the order of their files.
 const (
 	CallReserve Call = iota
+	CallGuard
 	CallUnmap
 	CallDiscard
 	CallPopulate
@@ -37,6 +38,7 @@ const (
 
 var callNames = [numCalls]string{
 	CallReserve:                "mmap",
+	CallGuard:                  "mmap(PROT_NONE)",
 	CallUnmap:                  "munmap",
 	CallDiscard:                "madvise(MADV_DONTNEED)",
 	CallPopulate:               "madvise(MADV_POPULATE_WRITE)",

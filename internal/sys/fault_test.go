@@ -14,6 +14,7 @@ var errTest = errors.New("made to fail")
 // the kernel.
 var callers = [numCalls]func() error{
 	CallReserve:                func() error { _, err := Reserve(0); return err },
+	CallGuard:                  func() error { _, err := Guard(0); return err },
 	CallUnmap:                  func() error { return Unmap(0, 0) },
 	CallDiscard:                func() error { return Discard(0, 0) },
 	CallPopulate:               func() error { return Populate(0, 0) },

@@ -20,6 +20,17 @@ func Reserve(n uintptr) (addr uintptr, err error) {
 	return uintptr(p), CallReserve.wrap(err)
 }
 
+// Guard maps n bytes that fault on every access: an address of no object.
+//
+// Preconditions and errors: as Reserve.
+func Guard(n uintptr) (addr uintptr, err error) {
+	if err := CallGuard.injected(); err != nil {
+		return 0, err
+	}
+	p, err := unix.MmapPtr(-1, 0, nil, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	return uintptr(p), CallGuard.wrap(err)
+}
+
 // Unmap gives the addresses back to the kernel, which may hand them to the Go
 // heap next.
 //

@@ -92,17 +92,22 @@ func rss(t *testing.T) uint64 {
 	return n
 }
 
+// The Go runtime may take the addresses before the test looks, but not each time.
 func TestUnmapFreesTheAddresses(t *testing.T) {
-	addr, err := Reserve(mib)
-	if err != nil {
-		t.Fatal(err)
+	var flags string
+	for range 5 {
+		addr, err := Reserve(mib)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Unmap(addr, mib); err != nil {
+			t.Fatal(err)
+		}
+		if flags = vmFlags(t, addr); flags == "" {
+			return
+		}
 	}
-	if err := Unmap(addr, mib); err != nil {
-		t.Fatal(err)
-	}
-	if flags := vmFlags(t, addr); flags != "" {
-		t.Errorf("still mapped: %s", flags)
-	}
+	t.Errorf("still mapped: %s", flags)
 }
 
 func TestAdviceAndLockReachTheKernel(t *testing.T) {

@@ -15,6 +15,9 @@ func (c Call) unsupported() error {
 // Reserve returns ErrUnsupported.
 func Reserve(n uintptr) (addr uintptr, err error) { return 0, CallReserve.unsupported() }
 
+// Guard returns ErrUnsupported.
+func Guard(n uintptr) (addr uintptr, err error) { return 0, CallGuard.unsupported() }
+
 // Unmap returns ErrUnsupported.
 func Unmap(addr, n uintptr) error { return CallUnmap.unsupported() }
 

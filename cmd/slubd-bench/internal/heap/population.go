@@ -68,7 +68,7 @@ func goList(live int) (any, error) {
 }
 
 func slubdSlice(live int) (any, error) {
-	cache, err := slub.NewTyped[object](nil, slub.Config{Name: "bench-gc"})
+	cache, err := slub.NewTyped[object](nil, slub.Config{Name: "bench-gc", Flags: slub.NoMerge})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func slubdSlice(live int) (any, error) {
 }
 
 func slubdList(live int) (any, error) {
-	cache, err := slub.NewTyped[refNode](nil, slub.Config{Name: "bench-gc-linked"})
+	cache, err := slub.NewTyped[refNode](nil, slub.Config{Name: "bench-gc-linked", Flags: slub.NoMerge})
 	if err != nil {
 		return nil, err
 	}

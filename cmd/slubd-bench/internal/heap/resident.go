@@ -80,7 +80,7 @@ func ownerOf(alloc string) (owner, error) {
 	case workload.Go:
 		return goOwner(), nil
 	case workload.Slubd:
-		cache, err := slub.New(nil, slub.Config{Name: "bench-resident", Size: workload.HeapSize})
+		cache, err := slub.New(nil, slub.Config{Name: "bench-resident", Size: workload.HeapSize, Flags: slub.NoMerge})
 		if err != nil {
 			return owner{}, err
 		}

@@ -3,13 +3,19 @@
 //
 // The loops of the three allocators are written out one by one instead of
 // being generic over an allocator: a call through an interface or a
-// dictionary costs as much as a fast allocation. They mirror
-// ../native/loops.c line by line: same order of operations, same random
-// sequence, one 8-byte store into every object.
+// dictionary costs as much as a fast allocation. They mirror the C loops of
+// ../native line by line: same order of operations, same random sequence, one
+// 8-byte store into every object.
 //
-//	heap.go   new: freeing means to drop the pointer; a ring keeps pairs alive
-//	pool.go   sync.Pool: Get and Put
-//	slubd.go  slub.Cache: Alloc and Free, bulk, prefill, FreeRCU
+//	heap.go        new: freeing means to drop the pointer; a ring keeps pairs alive
+//	pool.go        sync.Pool: Get and Put
+//	slubd.go       slub.Cache: Alloc and Free, bulk, prefill, FreeRCU
+//	malloc.go      slub.Malloc and slub.Free, for the workloads that ask for sizes
+//	heap_malloc.go new for the same
+//	hands.go       what a thread of those holds; shared.go what threads hand over
+//
+// In the workloads that ask for sizes who frees an object reads its first word.
+// The sum of all those is a run's checksum; tests compare it with C's.
 //
 // Open makes what an allocator needs for a case (caches, pools), Run measures
 // once, Close gives it back. A Session is used by one goroutine at a time.

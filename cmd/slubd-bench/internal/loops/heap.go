@@ -24,8 +24,11 @@ func newObject(size int) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(make([]byte, size)))
 }
 
-func (h heap) worker(thread int, q *queue) (worker, error) {
+func (h heap) worker(thread int, between *shared) (worker, error) {
 	s := h.spec
+	if s.Kind.ByMalloc() {
+		return h.mallocWorker(thread, between)
+	}
 	size := s.Size
 	random := workload.NewRandom(s.Seed, thread)
 	switch s.Kind {
@@ -50,6 +53,7 @@ func (h heap) worker(thread int, q *queue) (worker, error) {
 		}
 		return worker{loop: func(n int) error { return heapMix(live, sizes, &random, n) }}, nil
 	case workload.Xfer:
+		q := between.queues[thread/2]
 		if thread%2 == 0 {
 			return worker{loop: func(n int) error { return heapProduce(q, size, n) }}, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -35,6 +36,72 @@ func TestEveryLoopRunsTwice(t *testing.T) {
 			}
 			if err := s.Close(); err != nil { // slubd reports leaks
 				t.Errorf("%s, %s: %v", w.Name, alloc, err)
+			}
+		}
+	}
+}
+
+// A run's checksum depends on which sizes and slots are drawn, on what is written where,
+// and on every object's being freed once, by whoever; with one thread, on the order, too.
+func TestAllAllocatorsDoTheSame(t *testing.T) {
+	for _, w := range workload.Catalog() {
+		if !w.Kind.ByMalloc() {
+			continue
+		}
+		seen := map[uint64]bool{}
+		for _, threads := range []int{1, 2, 4} {
+			if w.Kind.Paired() && threads == 1 {
+				continue
+			}
+			for seed := range uint64(2) {
+				spec := w.Spec(threads, 64, seed).WithOps(3000)
+				want := checksum(t, workload.Slubd, spec)
+				if got := checksum(t, workload.Go, spec); got != want {
+					t.Errorf("%s, %d threads, seed %d: slubd's checksum is %#x, go's %#x", w.Name, threads, seed, want, got)
+				}
+				seen[want] = true
+				if !native.Available {
+					continue
+				}
+				if sample, err := native.Run(spec); err != nil || sample.Checksum != want {
+					t.Errorf("%s, %d threads, seed %d: slubd's checksum is %#x, C's %#x, %v", w.Name, threads, seed, want, sample.Checksum, err)
+				}
+			}
+		}
+		if drawn := w.Kind.Sizes() != nil; drawn && len(seen) < 6 {
+			t.Errorf("%s: threads and seeds make %d different checksums of 6", w.Name, len(seen))
+		}
+	}
+}
+
+// checksum is that of one run.
+func checksum(t *testing.T, alloc string, spec workload.Spec) uint64 {
+	t.Helper()
+	s, err := Open(alloc, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample, err := s.Run(spec)
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatalf("%s, %s: %v", spec.Kind, alloc, err)
+	}
+	return sample.Checksum
+}
+
+func TestMallocMixTellsWhatItsSizesTake(t *testing.T) {
+	for _, alloc := range []string{workload.Slubd, workload.Go} {
+		spec := workload.Spec{Kind: workload.MallocMix, Threads: 1, Live: 10}.WithOps(100)
+		s, err := Open(alloc, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sample, err := s.Run(spec)
+		if err := errors.Join(err, s.Close()); err != nil || len(sample.Classes) != len(workload.Classes()) {
+			t.Fatalf("%s: %+v, %v", alloc, sample.Classes, err)
+		}
+		for _, c := range sample.Classes {
+			if c.Asked == 0 || c.Given < c.Asked || c.Given > 2*c.Asked {
+				t.Errorf("%s: %+v", alloc, c)
 			}
 		}
 	}
@@ -80,14 +147,14 @@ type brokenArm struct {
 
 var errBroken = errors.New("broken on purpose")
 
-func (a brokenArm) worker(thread int, q *queue) (worker, error) {
+func (a brokenArm) worker(thread int, h *shared) (worker, error) {
 	if thread%2 == 1 {
-		return a.heap.worker(thread, q)
+		return a.heap.worker(thread, h)
 	}
 	if a.calls < 0 {
 		return worker{}, errBroken
 	}
-	w, err := a.heap.worker(thread, q)
+	w, err := a.heap.worker(thread, h)
 	loop, calls := w.loop, 0
 	w.loop = func(n int) error {
 		if calls++; calls > a.calls {
@@ -99,21 +166,27 @@ func (a brokenArm) worker(thread int, q *queue) (worker, error) {
 }
 
 func TestAFailingThreadLeavesNobodyWaiting(t *testing.T) {
-	spec := workload.Spec{Kind: workload.Xfer, Threads: 4, Size: 64, Batch: workload.XferBatch}.WithOps(10_000)
-	for calls := -1; calls < 2; calls++ {
-		s := &Session{spec, brokenArm{heap{spec}, calls}}
-		end := make(chan error, 1)
-		go func() {
-			_, err := s.Run(spec)
-			end <- err
-		}()
-		select {
-		case err := <-end:
-			if !errors.Is(err, errBroken) || !errors.Is(err, errAbandoned) {
-				t.Errorf("failing after %d calls: %v", calls, err)
+	for _, spec := range []workload.Spec{
+		{Kind: workload.Xfer, Batch: workload.XferBatch},
+		{Kind: workload.XMalloc, Batch: workload.XMallocBatch},
+	} {
+		spec.Threads, spec.Size = 4, 64
+		spec = spec.WithOps(10_000)
+		for calls := -1; calls < 2; calls++ {
+			s := &Session{spec, brokenArm{heap{spec}, calls}}
+			end := make(chan error, 1)
+			go func() {
+				_, err := s.Run(spec)
+				end <- err
+			}()
+			select {
+			case err := <-end:
+				if !errors.Is(err, errBroken) || !errors.Is(err, errAbandoned) {
+					t.Errorf("%s, failing after %d calls: %v", spec.Kind, calls, err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s, failing after %d calls: the run hangs", spec.Kind, calls)
 			}
-		case <-time.After(time.Minute):
-			t.Fatalf("failing after %d calls: the run hangs", calls)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (*pools) close() error                                 { return nil }
 func get(p *sync.Pool) unsafe.Pointer         { return p.Get().(unsafe.Pointer) }
 func put(p *sync.Pool, object unsafe.Pointer) { p.Put(object) }
 
-func (a *pools) worker(thread int, q *queue) (worker, error) {
+func (a *pools) worker(thread int, h *shared) (worker, error) {
 	s, p := a.spec, a.list[0]
 	random := workload.NewRandom(s.Seed, thread)
 	switch s.Kind {
@@ -66,6 +66,7 @@ func (a *pools) worker(thread int, q *queue) (worker, error) {
 		}
 		return worker{loop: func(n int) error { return poolMix(a.list, live, &random, n) }}, nil
 	case workload.Xfer:
+		q := h.queues[thread/2]
 		if thread%2 == 0 {
 			return worker{loop: func(n int) error { return poolProduce(p, q, n) }}, nil
 		}

@@ -14,17 +14,25 @@ type worker struct {
 	loop func(n int) error
 	// stop frees what the worker keeps alive. Nil means nothing.
 	stop func()
+	// sum is the worker's part of the Sample's Checksum, complete after stop. Nil is
+	// none.
+	sum *uint64
 }
 
 // An arm is one allocator made ready for one Spec.
 type arm interface {
-	// worker prepares one thread. q is shared by two threads of xfer, of
-	// which the even one produces, and nil otherwise.
-	worker(thread int, q *queue) (worker, error)
+	// worker prepares one thread. h is shared by all threads of a run; where two make a
+	// pair, the even one produces.
+	worker(thread int, h *shared) (worker, error)
 	// backdrop starts what has to go on beside the loops. The function it
 	// returns ends that and reports extras.
 	backdrop() (stop func() (map[string]float64, error))
 	close() error
+}
+
+// A classer is an arm that can say what malloc-mix's sizes take.
+type classer interface {
+	classes() ([]workload.ClassBytes, error)
 }
 
 // Session is an opened allocator.

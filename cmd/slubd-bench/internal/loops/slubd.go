@@ -19,6 +19,9 @@ type caches struct {
 }
 
 func openSlubd(s workload.Spec) (arm, error) {
+	if s.Kind.ByMalloc() {
+		return mallocs{s}, nil
+	}
 	a := &caches{spec: s}
 	for _, size := range cacheSizes(s) {
 		c, err := slub.New(nil, slub.Config{
@@ -47,7 +50,7 @@ func (a *caches) backdrop() func() (map[string]float64, error) {
 	return startReaders(&a.domain, a.spec.Threads)
 }
 
-func (a *caches) worker(thread int, q *queue) (worker, error) {
+func (a *caches) worker(thread int, h *shared) (worker, error) {
 	s, c := a.spec, a.list[0]
 	random := workload.NewRandom(s.Seed, thread)
 	switch s.Kind {
@@ -65,6 +68,7 @@ func (a *caches) worker(thread int, q *queue) (worker, error) {
 	case workload.Mix:
 		return a.mix(&random)
 	case workload.Xfer:
+		q := h.queues[thread/2]
 		if thread%2 == 0 {
 			return worker{loop: func(n int) error { return slubdProduce(c, q, n) }}, nil
 		}

@@ -35,7 +35,15 @@ func (s *Session) Run(spec workload.Spec) (workload.Sample, error) {
 	for k, v := range extra {
 		sample.Extra[k] = v
 	}
-	return sample, nil
+	for _, w := range t.members {
+		if w.sum != nil {
+			sample.Checksum += *w.sum
+		}
+	}
+	if c, ok := s.arm.(classer); ok && spec.Kind == workload.MallocMix {
+		sample.Classes, err = c.classes()
+	}
+	return sample, err
 }
 
 // team is the state of one run. Member i alone writes members[i], ns[i] and
@@ -43,7 +51,7 @@ func (s *Session) Run(spec workload.Spec) (workload.Sample, error) {
 type team struct {
 	spec    workload.Spec
 	members []worker
-	queues  []*queue // one per two members in xfer
+	shared  *shared
 	ns      []int64
 	errs    []error
 
@@ -54,14 +62,9 @@ type team struct {
 func newTeam(spec workload.Spec) *team {
 	n := spec.Threads
 	t := &team{
-		spec: spec, members: make([]worker, n), queues: make([]*queue, (n+1)/2),
+		spec: spec, members: make([]worker, n), shared: newShared(spec),
 		ns: make([]int64, n), errs: make([]error, n),
 		start: make(chan struct{}), end: make(chan struct{}),
-	}
-	for i := range t.queues {
-		if spec.Kind == workload.Xfer {
-			t.queues[i] = new(queue)
-		}
 	}
 	t.warm.Add(n)
 	t.timed.Add(n)
@@ -75,13 +78,13 @@ func (t *team) member(a arm, i int) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer t.gone.Done()
-	q := t.queues[i/2]
-	w, err := a.worker(i, q)
+	w, err := a.worker(i, t.shared)
+	t.members[i] = w
 	if err == nil {
 		err = w.loop(t.spec.Warm)
 	}
-	if err != nil && q != nil {
-		q.abandon()
+	if err != nil {
+		t.shared.abandon()
 	}
 	t.warm.Done()
 	<-t.start
@@ -90,8 +93,8 @@ func (t *team) member(a arm, i int) {
 		err = w.loop(t.spec.Ops)
 		t.ns[i] = time.Since(begin).Nanoseconds()
 	}
-	if err != nil && q != nil {
-		q.abandon()
+	if err != nil {
+		t.shared.abandon()
 	}
 	t.timed.Done()
 	<-t.end

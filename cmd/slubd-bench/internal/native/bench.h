@@ -1,26 +1,45 @@
-// Shared by loops.c, team.c and native_cgo.go.
+// Shared by the C files and native_cgo.go.
 #ifndef SLUBD_BENCH_H
 #define SLUBD_BENCH_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum bench_kind { BENCH_PAIR, BENCH_BATCH, BENCH_CHURN, BENCH_MIX, BENCH_XFER };
+enum bench_kind {
+	BENCH_PAIR, BENCH_BATCH, BENCH_CHURN, BENCH_MIX, BENCH_XFER,
+	BENCH_LARSON, BENCH_MSTRESS, BENCH_RPTEST, BENCH_XMALLOC, BENCH_SH6, BENCH_SH8,
+	BENCH_ALLOC_TEST, BENCH_CACHE_SCRATCH, BENCH_CACHE_THRASH, BENCH_MALLOC_MIX,
+	BENCH_KINDS
+};
 
-// bench_spec is workload.Spec for C. order has batch entries; sizes are those
-// of mix.
+// Parameters that package workload has too; native_cgo.go checks that they are equal.
+enum {
+	BENCH_TRANSFER = 1000,    // MStressTransfer
+	BENCH_MSTRESS_EVERY = 8,
+	BENCH_RPTEST_CROSS = 2,
+	BENCH_XMALLOC_BATCH = 100,
+	BENCH_CACHE_WRITES = 100,
+	BENCH_MALLOC_MIX_REALLOC = 8,
+};
+
+// bench_spec is workload.Spec for C. order has batch entries, sizes those of
+// Kind.Sizes.
 struct bench_spec {
 	enum bench_kind kind;
 	int threads, batch, live, nsizes;
 	size_t size;
 	int64_t ops, warm;
-	uint64_t seed;
+	uint64_t seed, weight;
 	const uint32_t *order, *sizes;
 };
 
-// bench_run runs the loops and stores each thread's nanoseconds for spec->ops
-// pairs into ns[spec->threads]. It exits the process when malloc fails.
-void bench_run(const struct bench_spec *spec, int64_t *ns);
+// bench_run runs the loops, stores each thread's nanoseconds for spec->ops pairs into
+// ns[spec->threads] and returns workload.Sample.Checksum. It exits the process when
+// malloc fails.
+uint64_t bench_run(const struct bench_spec *spec, int64_t *ns);
+
+// bench_usable stores into given how much malloc gives for each of n sizes.
+void bench_usable(const uint32_t *sizes, int n, uint32_t *given);
 
 // bench_provider returns the file that defines symbol, or NULL.
 const char *bench_provider(const char *symbol);
@@ -37,21 +56,33 @@ static inline uint64_t bench_random(uint64_t seed, int thread)
 	return seed + (uint64_t)thread * 0x9E3779B97F4A7C15u;
 }
 
-// bench_worker is one thread of a run. queue is shared by the two threads of
-// an xfer pair, of which the even one produces.
+// bench_worker is one thread of a run. queue is shared by the two threads of an xfer
+// pair, of which the even one produces; shared by all threads.
 struct bench_worker {
 	const struct bench_spec *spec;
 	struct bench_queue *queue;
+	struct bench_shared *shared;
 	int index;
-	void **live;
-	uint64_t random;
+	void **live;   // spec->live objects
+	void **parcel; // objects on their way to another thread
+	void **own;    // sh6's other parcel, where sh8 has the shared one
+	uint64_t random, sum;
 };
 
 _Noreturn void bench_die(const char *what);
+void **bench_array(int n); // of pointers, NULL
 struct bench_queue *bench_queue_new(void);
 void bench_queue_free(struct bench_queue *queue);
-void bench_prepare(struct bench_worker *w);
-void bench_loop(struct bench_worker *w, int64_t ops);
-void bench_finish(struct bench_worker *w);
+
+// bench_body is what a thread does: before the clock runs, while it does, and after
+// everybody has finished.
+struct bench_body {
+	void (*prepare)(struct bench_worker *w);
+	void (*loop)(struct bench_worker *w, int64_t ops);
+	void (*finish)(struct bench_worker *w);
+};
+
+// bench_bodies is indexed by bench_kind.
+extern const struct bench_body bench_bodies[BENCH_KINDS];
 
 #endif

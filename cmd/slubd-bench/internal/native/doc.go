@@ -4,8 +4,14 @@
 // starts one process per allocator with LD_PRELOAD set, and Verify proves
 // there that the preload took effect.
 //
-// The loops in loops.c mirror those in package loops line by line: same order
-// of operations, same random sequence, one 8-byte store into every object.
+// The loops mirror those in package loops line by line: same order of
+// operations, same random sequence, one 8-byte store into every object.
+//
+//	loops.c            what slub.Cache serves there; which loop runs which kind
+//	malloc_loops.c     what slub.Malloc serves, each thread for itself
+//	malloc_handover.c  the same, objects going from thread to thread
+//	handover.c         where they go through
+//	team.c             threads and clocks
 //
 // A failing malloc or pthread_create ends the process with a line on stderr:
 // it is a child made for measuring, and its parent reports the death.

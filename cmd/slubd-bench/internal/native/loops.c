@@ -1,6 +1,8 @@
 // The loops. Each has a twin in package loops (heap.go, pool.go, slubd.go)
 // with the same operations in the same order; a change here is a change there.
 #include "bench.h"
+#include "malloc_loops.h"
+#include "object.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -11,19 +13,6 @@ void bench_die(const char *what)
 {
 	fprintf(stderr, "slubd-bench: %s failed\n", what);
 	_exit(1);
-}
-
-// alloc allocates and stores eight bytes, as every Go loop does. The barrier
-// tells the compiler that the object escapes; without it GCC removes malloc
-// and free as a pair without effect.
-static inline void *alloc(size_t size, uint64_t value)
-{
-	uint64_t *p = malloc(size);
-	if (__builtin_expect(p == NULL, 0))
-		bench_die("malloc");
-	*p = value;
-	__asm__ volatile("" : : "r"(p) : "memory");
-	return p;
 }
 
 static void pair(struct bench_worker *w, int64_t ops)
@@ -134,16 +123,24 @@ static void consume(struct bench_worker *w, int64_t ops)
 	}
 }
 
-// bench_prepare fills what churn and mix replace. For the others it only
-// makes room.
-void bench_prepare(struct bench_worker *w)
+static void xfer(struct bench_worker *w, int64_t ops)
+{
+	w->index % 2 == 0 ? produce(w, ops) : consume(w, ops);
+}
+
+void **bench_array(int n)
+{
+	void **array = calloc(n + 1, sizeof(void *)); // never of size 0
+	if (array == NULL)
+		bench_die("calloc");
+	return array;
+}
+
+// prepare fills what churn and mix replace. For the others it only makes room.
+static void prepare(struct bench_worker *w)
 {
 	const struct bench_spec *spec = w->spec;
-	int room = spec->live > spec->batch ? spec->live : spec->batch;
-	w->random = bench_random(spec->seed, w->index);
-	w->live = calloc(room + 1, sizeof(void *));
-	if (w->live == NULL)
-		bench_die("calloc");
+	w->live = bench_array(spec->live > spec->batch ? spec->live : spec->batch);
 	for (int i = 0; i < spec->live; i++) {
 		size_t size = spec->size;
 		if (spec->kind == BENCH_MIX)
@@ -152,20 +149,29 @@ void bench_prepare(struct bench_worker *w)
 	}
 }
 
-void bench_loop(struct bench_worker *w, int64_t ops)
-{
-	switch (w->spec->kind) {
-	case BENCH_PAIR: pair(w, ops); return;
-	case BENCH_BATCH: batch(w, ops); return;
-	case BENCH_CHURN: churn(w, ops); return;
-	case BENCH_MIX: mix(w, ops); return;
-	case BENCH_XFER: w->index % 2 == 0 ? produce(w, ops) : consume(w, ops); return;
-	}
-}
-
-void bench_finish(struct bench_worker *w)
+static void finish(struct bench_worker *w)
 {
 	for (int i = 0; i < w->spec->live; i++)
 		free(w->live[i]);
 	free(w->live);
 }
+
+static void nothing(struct bench_worker *w) { (void)w; }
+
+const struct bench_body bench_bodies[BENCH_KINDS] = {
+	[BENCH_PAIR] = { prepare, pair, finish },
+	[BENCH_BATCH] = { prepare, batch, finish },
+	[BENCH_CHURN] = { prepare, churn, finish },
+	[BENCH_MIX] = { prepare, mix, finish },
+	[BENCH_XFER] = { prepare, xfer, finish },
+	[BENCH_LARSON] = { bench_prepare_live, bench_larson, bench_larson_finish },
+	[BENCH_MSTRESS] = { bench_prepare_live, bench_mstress, bench_mstress_finish },
+	[BENCH_RPTEST] = { bench_rptest_prepare, bench_rptest, bench_rptest_finish },
+	[BENCH_XMALLOC] = { nothing, bench_xmalloc, nothing },
+	[BENCH_SH6] = { bench_sh_prepare, bench_sh, bench_sh_finish },
+	[BENCH_SH8] = { bench_sh_prepare, bench_sh, bench_sh_finish },
+	[BENCH_ALLOC_TEST] = { bench_prepare_live, bench_replace, bench_finish_live },
+	[BENCH_CACHE_SCRATCH] = { bench_prepare_gift, bench_write_often, nothing },
+	[BENCH_CACHE_THRASH] = { nothing, bench_write_often, nothing },
+	[BENCH_MALLOC_MIX] = { bench_prepare_live, bench_malloc_mix, bench_finish_live },
+};

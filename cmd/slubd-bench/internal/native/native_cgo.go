@@ -29,7 +29,23 @@ var kinds = map[workload.Kind]C.enum_bench_kind{
 	workload.Churn:   C.BENCH_CHURN,
 	workload.Mix:     C.BENCH_MIX,
 	workload.Xfer:    C.BENCH_XFER,
+
+	workload.Larson:       C.BENCH_LARSON,
+	workload.MStress:      C.BENCH_MSTRESS,
+	workload.RPTest:       C.BENCH_RPTEST,
+	workload.XMalloc:      C.BENCH_XMALLOC,
+	workload.SH6:          C.BENCH_SH6,
+	workload.SH8:          C.BENCH_SH8,
+	workload.AllocTest:    C.BENCH_ALLOC_TEST,
+	workload.CacheScratch: C.BENCH_CACHE_SCRATCH,
+	workload.CacheThrash:  C.BENCH_CACHE_THRASH,
+	workload.MallocMix:    C.BENCH_MALLOC_MIX,
 }
+
+// The parameters of both languages are the same, or this does not compile.
+var _ = [1]struct{}{}[(C.BENCH_TRANSFER-workload.MStressTransfer)|(C.BENCH_MSTRESS_EVERY-workload.MStressEvery)|
+	(C.BENCH_RPTEST_CROSS-workload.RPTestCross)|(C.BENCH_XMALLOC_BATCH-workload.XMallocBatch)|
+	(C.BENCH_CACHE_WRITES-workload.CacheWrites)|(C.BENCH_MALLOC_MIX_REALLOC-workload.MallocMixRealloc)]
 
 // Run measures s with this process's malloc. One call into C per run.
 func Run(s workload.Spec) (workload.Sample, error) {
@@ -41,7 +57,10 @@ func Run(s workload.Spec) (workload.Sample, error) {
 		return workload.Sample{}, err
 	}
 	order := s.Order.Indices(max(1, s.Batch), s.Seed)
-	sizes := workload.MixSizes()
+	sizes := s.Kind.Sizes()
+	if sizes == nil {
+		sizes = []uint32{uint32(s.Size)}
+	}
 	var pins runtime.Pinner
 	defer pins.Unpin()
 	pins.Pin(&order[0])
@@ -50,12 +69,19 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	ns := make([]int64, s.Threads)
 	spec := C.struct_bench_spec{
 		kind: kind, threads: C.int(s.Threads), batch: C.int(s.Batch), live: C.int(s.Live),
-		size: C.size_t(s.Size), ops: C.int64_t(s.Ops), warm: C.int64_t(s.Warm), seed: C.uint64_t(s.Seed),
+		size: C.size_t(s.Size), ops: C.int64_t(s.Ops), warm: C.int64_t(s.Warm), seed: C.uint64_t(s.Seed), weight: C.uint64_t(s.Weight()),
 		order:  (*C.uint32_t)(&order[0]),
 		nsizes: C.int(len(sizes)), sizes: (*C.uint32_t)(&sizes[0]),
 	}
-	C.bench_run(&spec, (*C.int64_t)(&ns[0]))
-	return workload.PerThread(ns, s.Ops), nil
+	checksum := C.bench_run(&spec, (*C.int64_t)(&ns[0]))
+	sample := workload.PerThread(ns, s.Ops)
+	sample.Checksum = uint64(checksum)
+	if s.Kind == workload.MallocMix {
+		given := make([]uint32, len(sizes))
+		C.bench_usable(spec.sizes, spec.nsizes, (*C.uint32_t)(&given[0]))
+		sample.Classes = workload.ByClass(sizes, given)
+	}
+	return sample, nil
 }
 
 // check refuses what the loops would not survive: they trust their spec.
@@ -64,8 +90,16 @@ func check(s workload.Spec, kind C.enum_bench_kind) error {
 	switch kind {
 	case C.BENCH_BATCH:
 		ok = ok && s.Batch > 0
-	case C.BENCH_CHURN, C.BENCH_MIX:
+	case C.BENCH_CHURN, C.BENCH_MIX, C.BENCH_ALLOC_TEST, C.BENCH_MALLOC_MIX:
 		ok = ok && s.Live > 0
+	case C.BENCH_LARSON, C.BENCH_MSTRESS, C.BENCH_RPTEST:
+		ok = ok && s.Live > 0 && s.Batch > 0
+	case C.BENCH_SH6, C.BENCH_SH8:
+		ok = ok && s.Live > 0 && s.Batch == 2*s.Live
+	case C.BENCH_XMALLOC:
+		ok = ok && s.Threads%2 == 0 && s.Batch == workload.XMallocBatch
+	case C.BENCH_CACHE_SCRATCH, C.BENCH_CACHE_THRASH:
+		ok = ok && s.Size >= workload.CacheSize
 	case C.BENCH_XFER:
 		ok = ok && s.Threads%2 == 0 && s.Batch > 0 && s.Batch <= workload.XferBatch
 	}

@@ -1,6 +1,7 @@
 // Threads, clocks and the question who provides malloc.
 #define _GNU_SOURCE
 #include "bench.h"
+#include "handover.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
@@ -21,25 +22,29 @@ static int64_t now(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-// body warms the thread's caches, waits for its fellows and times its loop.
+// run warms the thread's caches, waits for its fellows and times its loop.
 // Nobody cleans up while another still measures.
-static void *body(void *arg)
+static void *run(void *arg)
 {
 	struct thread *t = arg;
-	bench_prepare(&t->worker);
-	bench_loop(&t->worker, t->worker.spec->warm);
+	const struct bench_spec *spec = t->worker.spec;
+	const struct bench_body *body = &bench_bodies[spec->kind];
+	body->prepare(&t->worker);
+	body->loop(&t->worker, spec->warm);
 	pthread_barrier_wait(t->together);
 	int64_t begin = now();
-	bench_loop(&t->worker, t->worker.spec->ops);
+	body->loop(&t->worker, spec->ops);
 	t->ns = now() - begin;
 	pthread_barrier_wait(t->together);
-	bench_finish(&t->worker);
+	body->finish(&t->worker);
 	return NULL;
 }
 
-void bench_run(const struct bench_spec *spec, int64_t *ns)
+uint64_t bench_run(const struct bench_spec *spec, int64_t *ns)
 {
 	pthread_barrier_t together;
+	struct bench_shared *shared = bench_shared_new(spec);
+	uint64_t sum = 0;
 	struct thread *threads = calloc(spec->threads, sizeof(*threads));
 	if (threads == NULL)
 		bench_die("calloc");
@@ -49,20 +54,25 @@ void bench_run(const struct bench_spec *spec, int64_t *ns)
 		struct thread *t = &threads[i];
 		t->together = &together;
 		t->worker.spec = spec;
+		t->worker.shared = shared;
 		t->worker.index = i;
+		t->worker.random = bench_random(spec->seed, i);
 		if (spec->kind == BENCH_XFER)
 			t->worker.queue = i % 2 ? t[-1].worker.queue : bench_queue_new();
-		if (pthread_create(&t->id, NULL, body, t) != 0)
+		if (pthread_create(&t->id, NULL, run, t) != 0)
 			bench_die("pthread_create");
 	}
 	for (int i = 0; i < spec->threads; i++) {
 		pthread_join(threads[i].id, NULL);
 		ns[i] = threads[i].ns;
+		sum += threads[i].worker.sum;
 	}
 	for (int i = 0; spec->kind == BENCH_XFER && i < spec->threads; i += 2)
 		bench_queue_free(threads[i].worker.queue);
 	pthread_barrier_destroy(&together);
 	free(threads);
+	bench_shared_free(shared);
+	return sum;
 }
 
 const char *bench_provider(const char *symbol)

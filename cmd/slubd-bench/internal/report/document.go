@@ -14,6 +14,7 @@ import (
 type Document struct {
 	Env      Env              `json:"env"`
 	Results  []runner.Result  `json:"results"`
+	Summary  *Summary         `json:"summary,omitempty"` // nil where there is nothing to compare
 	Failures []runner.Failure `json:"failures,omitempty"`
 	Missing  []runner.Missing `json:"missing,omitempty"`
 }
@@ -31,6 +32,7 @@ func New(env machine.Env, seed uint64, bench time.Duration, count int, r runner.
 	return Document{
 		Env:      Env{Env: env, Seed: seed, BenchTime: bench.String(), Count: count},
 		Results:  append([]runner.Result{}, r.Results...), // [] rather than null
+		Summary:  summarize(r.Results),
 		Failures: r.Failures,
 		Missing:  r.Missing,
 	}

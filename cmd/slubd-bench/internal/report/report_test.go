@@ -31,11 +31,14 @@ func sample() Document {
 	resident := result(workload.Slubd, 1.02)
 	resident.Workload, resident.Unit = "resident", workload.PerByte
 	resident.Extra = map[string]any{"left_of_peak": 0.03, "left_after_purge": 0.01}
+	mix := result(workload.Slubd, 15)
+	mix.Workload, mix.Size = "malloc-mix", 0
+	mix.Extra[runner.Classes] = []workload.ClassBytes{{Class: 8, Asked: 8, Given: 8}, {Class: 16, Asked: 24, Given: 32}}
 	return New(machine.Env{
 		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", OS: "linux", Arch: "amd64",
 		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
 	}, 1, 20*time.Millisecond, 2, runner.Report{
-		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident},
+		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix},
 		Failures: []runner.Failure{{Workload: "bulk", Alloc: "go", Threads: 1, Size: 64, Error: "first line\nstack"}},
 		Missing:  []runner.Missing{{Alloc: "mimalloc", Reason: "apt-get install libmimalloc2.0"}},
 	})
@@ -48,7 +51,7 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, larson to malloc-mix of half of that, seed 1\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
 		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,
@@ -58,6 +61,9 @@ func TestText(t *testing.T) {
 		`FAILED bulk, threads 1, size 64, go: first line\n`,
 		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,
 		`resident, slubd: 3\.0 % of the peak stay after everything was freed, 1\.0 % after a purge\n`,
+		`\ngeometric mean of 1 row: slubd takes 1\.11 times as long`,
+		`bytes asked +slubd\n8 to 8 +1\.00\n9 to 16 +1\.33\n`,
+		`all +1\.25\n`,
 		`load 1\.50 on 2 CPUs`,
 		`no Go allocation and no cgo call per operation`,
 		`\(max-min\)/median: 20 %`,
@@ -127,13 +133,36 @@ func TestJSONFieldNames(t *testing.T) {
 		}
 	}
 	first := func(list string) any { return d[list].([]any)[0] }
-	has("document", d, "env", "results", "failures", "missing")
+	has("document", d, "env", "results", "summary", "failures", "missing")
 	has("env", d["env"], "engine", "cpus", "nodes", "kernel", "go", "os", "arch", "gomaxprocs", "cgo", "seed", "benchtime", "count")
 	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra")
+	has("summary", d["summary"], "geomean_vs_best_native", "rows")
+	mix := d["results"].([]any)[6].(map[string]any)["extra"].(map[string]any)
+	has("class", mix["classes"].([]any)[0], "class", "asked_bytes", "given_bytes")
 	has("failure", first("failures"), "workload", "alloc", "threads", "size", "error")
 	has("missing", first("missing"), "alloc", "reason")
 	if n := len(first("results").(map[string]any)); n != 10 {
 		t.Errorf("a result has %d fields", n)
+	}
+}
+
+func TestGeoMeanIsOfRowsWithBoth(t *testing.T) {
+	row := func(alloc, name string, median float64) runner.Result {
+		r := result(alloc, median)
+		r.Workload = name
+		return r
+	}
+	s := summarize([]runner.Result{
+		row(workload.Slubd, "a", 8), row(workload.Malloc, "a", 9), row(workload.Jemalloc, "a", 2), row(workload.Go, "a", 1),
+		row(workload.Slubd, "b", 3), row(workload.Mimalloc, "b", 12),
+		row(workload.Slubd, "c", 3), row(workload.Pool, "c", 1),
+		row(workload.TCMalloc, "d", 5),
+	})
+	if s == nil || s.Rows != 2 || s.GeoMean != 1 { // of 4 and 1/4
+		t.Errorf("%+v", s)
+	}
+	if s := summarize([]runner.Result{row(workload.Slubd, "a", 8), row(workload.Go, "a", 1)}); s != nil {
+		t.Errorf("without a native allocator: %+v", s)
 	}
 }
 

@@ -16,16 +16,28 @@ import (
 func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
 	d.machine(&b)
-	fmt.Fprintf(&b, "medians of %d interleaved runs of %s, seed %d\n", d.Env.Count, d.Env.BenchTime, d.Env.Seed)
+	fmt.Fprintf(&b, "medians of %d interleaved runs of %s%s, seed %d\n", d.Env.Count, d.Env.BenchTime, d.halved(), d.Env.Seed)
 	for _, unit := range []string{workload.PerOp, workload.PerCollection, workload.PerByte} {
 		if t := d.table(unit); len(t.rows) > 0 {
 			fmt.Fprintf(&b, "\n%s\n\n", captions[unit])
 			t.write(&b)
 		}
+		if unit == workload.PerOp {
+			d.Summary.write(&b)
+		}
 	}
+	d.waste(&b)
 	d.notes(&b)
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// halved says which rows took half of the time; see Workload.BenchTime.
+func (d Document) halved() string {
+	if slices.ContainsFunc(d.Results, func(r runner.Result) bool { return workload.Kind(r.Workload).ByMalloc() }) {
+		return ", larson to malloc-mix of half of that"
+	}
+	return ""
 }
 
 var captions = map[string]string{

@@ -49,12 +49,12 @@ func Plan(ch Choice) []Case {
 }
 
 // threadsFor narrows a list of thread numbers to those that mean something
-// for w: xfer works in pairs, whole heaps have one thread.
+// for w: some work in pairs, whole heaps have one thread.
 func threadsFor(w workload.Workload, asked []int) []int {
 	switch {
 	case w.WholeHeap():
 		return []int{1}
-	case w.Kind == workload.Xfer:
+	case w.Kind.Paired():
 		even := slices.DeleteFunc(slices.Clone(asked), func(n int) bool { return n%2 != 0 })
 		if len(even) == 0 {
 			even = []int{2}
@@ -64,12 +64,14 @@ func threadsFor(w workload.Workload, asked []int) []int {
 	return asked
 }
 
-// sizesFor is the same for object sizes. mix has sizes of its own, given as 0.
+// sizesFor is the same for object sizes. Who draws sizes of its own has 0.
 func sizesFor(w workload.Workload, asked []int) []int {
 	switch {
 	case w.WholeHeap():
 		return []int{workload.HeapSize}
-	case w.Kind == workload.Mix:
+	case w.Kind == workload.CacheScratch || w.Kind == workload.CacheThrash:
+		return []int{workload.CacheSize}
+	case w.Kind.Sizes() != nil:
 		return []int{0}
 	}
 	return asked

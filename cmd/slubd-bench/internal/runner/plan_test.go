@@ -18,6 +18,9 @@ func TestPlanNarrowsThreadsAndSizes(t *testing.T) {
 		{"xfer", []int{1, 2, 3, 4}, []int{64}, []int{2, 4}, []int{64, 64}, []int{0, 0}},
 		{"xfer", []int{1}, []int{64}, []int{2}, []int{64}, []int{0}},
 		{"mix", []int{2}, []int{64, 256}, []int{2}, []int{0}, []int{workload.MixLive}},
+		{"larson", []int{1, 2}, []int{64, 256}, []int{1, 2}, []int{0, 0}, []int{workload.LarsonLive, workload.LarsonLive}},
+		{"xmalloc", []int{1, 3}, []int{64, 256}, []int{2, 2}, []int{64, 256}, []int{0, 0}},
+		{"cache-thrash", []int{2}, []int{64, 256}, []int{2}, []int{workload.CacheSize}, []int{0}},
 		{"gc", []int{2, 4}, []int{256}, []int{1}, []int{workload.HeapSize}, []int{7}},
 		{"resident", []int{2, 4}, []int{256}, []int{1}, []int{workload.HeapSize}, []int{workload.ResidentLive}},
 	} {

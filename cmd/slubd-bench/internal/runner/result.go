@@ -27,6 +27,9 @@ type Result struct {
 	Ops    int       `json:"-"` // alloc+free pairs of a run, all threads
 }
 
+// Classes is the name of malloc-mix's extra: a list of workload.ClassBytes.
+const Classes = "classes"
+
 // Report is what Run found.
 type Report struct {
 	Results  []Result
@@ -65,6 +68,9 @@ func summarize(c Case, alloc string, spec workload.Spec, samples []workload.Samp
 	}
 	for name, values := range extras {
 		r.Extra[name] = round(typical(name, values))
+	}
+	if classes := samples[0].Classes; classes != nil {
+		r.Extra[Classes] = classes // the same in every run
 	}
 	if alloc == workload.Slubd {
 		r.Extra["engine"] = percpu.Engine()

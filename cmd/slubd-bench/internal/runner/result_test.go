@@ -26,6 +26,17 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+func TestSummarizeKeepsTheClasses(t *testing.T) {
+	w := workload.Catalog()[0]
+	classes := []workload.ClassBytes{{Class: 8, Asked: 7, Given: 8}}
+	samples := []workload.Sample{{Value: 1, Classes: classes}, {Value: 2, Classes: classes}}
+	spec := w.Spec(1, 64, 1)
+	r := summarize(Case{w, spec}, workload.Go, spec, samples)
+	if got, ok := r.Extra[Classes].([]workload.ClassBytes); !ok || len(got) != 1 || got[0] != classes[0] {
+		t.Errorf("extras %v", r.Extra)
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64

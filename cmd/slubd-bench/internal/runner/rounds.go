@@ -65,7 +65,7 @@ func (r *run) enter(ctx context.Context, alloc string, c Case) (*entry, error) {
 	if c.Workload.WholeHeap() {
 		return e, nil // one collection or one life of a heap is one run
 	}
-	if e.spec, err = calibrate(ctx, opened, c.Spec, r.cfg.BenchTime); err != nil {
+	if e.spec, err = calibrate(ctx, opened, c.Spec, c.Workload.BenchTime(r.cfg.BenchTime)); err != nil {
 		_ = opened.close() // err says what went wrong first
 		return nil, err
 	}

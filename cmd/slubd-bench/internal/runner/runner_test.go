@@ -67,6 +67,9 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 		if x.Alloc == workload.Slubd && x.Extra["engine"] == nil {
 			t.Errorf("%s: slubd's engine is not told", x.Workload)
 		}
+		if (x.Workload == string(workload.MallocMix)) != (x.Extra[Classes] != nil) {
+			t.Errorf("%s, %s: classes %v", x.Workload, x.Alloc, x.Extra[Classes])
+		}
 	}
 }
 

@@ -22,6 +22,9 @@ func Allocators() []string {
 	return []string{Slubd, Go, Pool, Malloc, TCMalloc, Mimalloc, Jemalloc}
 }
 
+// Native reports whether an allocator is a C library's.
+func Native(alloc string) bool { return slices.Contains(Allocators()[3:], alloc) }
+
 // Kind is the shape of a workload's loop.
 type Kind string
 
@@ -94,6 +97,9 @@ func Catalog() []Workload {
 		Workload{Name: "bulk", Kind: Bulk, Batch: BulkBatch, About: "AllocBulk and FreeBulk of 32; the others loop 32 times"},
 		Workload{Name: "prefill", Kind: Prefill, About: "pairs from a prefilled sheaf; the others as in pair"},
 		Workload{Name: "rcu", Kind: RCU, Allocs: []string{Slubd}, About: "Alloc and FreeRCU, two readers reporting, grace periods passing"},
+	)
+	list = append(list, byMalloc()...)
+	list = append(list,
 		Workload{Name: "gc", Kind: GC, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "forced collection with millions of live pointer-free objects held by a slice"},
 		Workload{Name: "gc-linked", Kind: GCLinked, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "the same, objects linked to a list"},
 		Workload{Name: "resident", Kind: Resident, Unit: PerByte, Allocs: []string{Slubd, Go}, About: "resident bytes per byte of payload, a million live objects"},

@@ -6,11 +6,11 @@ import "time"
 // JSON.
 type Spec struct {
 	Kind    Kind   `json:"kind"`
-	Threads int    `json:"threads"` // for xfer even: producers and consumers
-	Size    int    `json:"size"`    // bytes; ignored by mix
-	Batch   int    `json:"batch"`
+	Threads int    `json:"threads"` // even where Kind is Paired: producers and consumers
+	Size    int    `json:"size"`    // bytes; ignored by kinds with Sizes
+	Batch   int    `json:"batch"`   // what a loop does at a time, in pairs
 	Order   Order  `json:"order"`
-	Live    int    `json:"live"` // objects kept by churn and mix (per thread) and by the whole-heap workloads
+	Live    int    `json:"live"` // objects kept, per thread or by a whole heap
 	Ops     int    `json:"ops"`  // alloc+free pairs per thread inside the timed loop
 	Warm    int    `json:"warm"` // pairs per thread before it
 	Seed    uint64 `json:"seed"`
@@ -18,16 +18,9 @@ type Spec struct {
 
 // Spec returns the workload's specification without a number of operations.
 func (w Workload) Spec(threads, size int, seed uint64) Spec {
-	s := Spec{Kind: w.Kind, Threads: threads, Size: size, Batch: w.Batch, Order: w.Order, Seed: seed}
-	switch w.Kind {
-	case Churn:
-		s.Live = ChurnLive
-	case Mix:
-		s.Live = MixLive
-	case Bulk:
+	s := Spec{Kind: w.Kind, Threads: threads, Size: size, Batch: w.Batch, Order: w.Order, Live: w.Kind.live(), Seed: seed}
+	if w.Kind == Bulk {
 		s.Order = FIFO
-	case Resident:
-		s.Live = ResidentLive
 	}
 	return s
 }
@@ -41,13 +34,22 @@ func (s Spec) WithOps(n int) Spec {
 	return s
 }
 
-// Pairs is the number of alloc+free pairs of all threads: in xfer two threads
-// make one pair.
+// Pairs is the number of alloc+free pairs of all threads, of which two may make one.
 func (s Spec) Pairs() int {
-	if s.Kind == Xfer {
+	if s.Kind.Paired() {
 		return s.Ops * s.Threads / 2
 	}
 	return s.Ops * s.Threads
+}
+
+// Weight is what a thread's checksum is multiplied by before it adds the next object's
+// first word. With one thread that makes it depend on the order in which objects are freed.
+// With more, who frees an object is a matter of timing, and only the sum is certain.
+func (s Spec) Weight() uint64 {
+	if s.Threads == 1 {
+		return 0x9E3779B97F4A7C15
+	}
+	return 1
 }
 
 // Sample is what one run found.
@@ -55,6 +57,12 @@ type Sample struct {
 	Value   float64            `json:"value"`   // in the workload's unit
 	Elapsed time.Duration      `json:"elapsed"` // of the timed part
 	Extra   map[string]float64 `json:"extra,omitempty"`
+
+	// Checksum adds up the first words of all objects that a run of the workloads by
+	// malloc has freed, when freed, with Spec.Weight. Runs of equal Specs have equal ones.
+	Checksum uint64 `json:"checksum,omitempty"`
+	// Classes is what malloc-mix's sizes take.
+	Classes []ClassBytes `json:"classes,omitempty"`
 }
 
 // Names of extras that loops of both languages report.

@@ -21,7 +21,8 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 	}
 	for _, want := range []string{
 		"pair", "batch-100-fifo", "batch-100-lifo", "batch-100-shuffled", "batch-1000-fifo", "batch-1000-lifo",
-		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "gc-linked", "resident",
+		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "larson", "mstress", "rptest",
+		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "gc-linked", "resident",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
@@ -35,6 +36,59 @@ func TestOnlySomeWorkloadsExcludeAllocators(t *testing.T) {
 		if w.Has(TCMalloc) == only {
 			t.Errorf("%s: tcmalloc takes part: %v", w.Name, !only)
 		}
+	}
+}
+
+func TestSyncPoolStaysOutOfMalloc(t *testing.T) {
+	for _, w := range Catalog() {
+		if w.Kind.ByMalloc() && (w.Has(Pool) || !w.Has(Go) || !w.Has(Jemalloc)) {
+			t.Errorf("%s is for %v", w.Name, w.Allocs)
+		}
+		if half := w.BenchTime(10); w.Kind.ByMalloc() != (half == 5) {
+			t.Errorf("%s takes %d tenths of the bench time", w.Name, half)
+		}
+	}
+}
+
+func TestSizesAreDistributedAsTheySay(t *testing.T) {
+	for _, c := range []struct {
+		kind          Kind
+		low, high     uint32
+		median, least uint32 // of the sizes; the least that the median may be
+	}{
+		{Mix, 16, 1024, 256, 128},
+		{Larson, 8, 1000, 510, 500},
+		{MStress, 16, 1024, 128, 128},
+		{RPTest, 8, 16_000, 4800, 4600},
+		{SH6, 8, 1000, 310, 290},
+		{AllocTest, 8, 1024, 16, 15},
+		{MallocMix, 8, 8192, 260, 250},
+	} {
+		sizes := c.kind.Sizes()
+		if first, last := sizes[0], sizes[len(sizes)-1]; first < c.low || first >= 2*c.low || last > c.high || last < c.high*9/10 {
+			t.Errorf("%s: %d to %d bytes", c.kind, first, last)
+		}
+		if m := sizes[len(sizes)/2]; !slices.IsSorted(sizes) || m < c.least || m > c.median {
+			t.Errorf("%s: the median is %d bytes", c.kind, m)
+		}
+	}
+	for _, kind := range []Kind{Pair, XMalloc, CacheThrash} {
+		if kind.Sizes() != nil {
+			t.Errorf("%s draws sizes", kind)
+		}
+	}
+}
+
+func TestByClassSortsBySizeAsked(t *testing.T) {
+	list := ByClass([]uint32{8, 9, 16, 8192}, []uint32{8, 16, 16, 8192})
+	want := map[uint32]ClassBytes{8: {8, 8, 8}, 16: {16, 25, 32}, 8192: {8192, 8192, 8192}}
+	for _, c := range list {
+		if c != want[c.Class] && (c.Asked != 0 || c.Given != 0) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(list) != len(Classes()) {
+		t.Errorf("%d classes of %d", len(list), len(Classes()))
 	}
 }
 

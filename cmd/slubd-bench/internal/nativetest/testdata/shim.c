@@ -9,6 +9,7 @@
 
 extern void *__libc_malloc(size_t);
 extern void __libc_free(void *);
+extern void *__libc_realloc(void *, size_t);
 
 static struct counts { uint64_t mallocs, frees; } spare, *counts = &spare;
 static uint64_t calls, die_at;
@@ -34,6 +35,14 @@ void *malloc(size_t size)
 		_exit(3);
 	}
 	return __libc_malloc(size);
+}
+
+// realloc counts as one of each.
+void *realloc(void *p, size_t size)
+{
+	__atomic_fetch_add(&counts->mallocs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&counts->frees, 1, __ATOMIC_RELAXED);
+	return __libc_realloc(p, size);
 }
 
 void free(void *p)

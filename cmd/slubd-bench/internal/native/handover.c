@@ -1,0 +1,86 @@
+#include "handover.h"
+#include "object.h"
+
+#include <sched.h>
+#include <string.h>
+
+enum { BATCHES_PER_PAIR = 16 };
+
+// shared_parcel is how many objects lie in the box when nobody has run yet.
+static int shared_parcel(const struct bench_spec *spec)
+{
+	switch (spec->kind) {
+	case BENCH_LARSON: case BENCH_SH8: return spec->live;
+	case BENCH_RPTEST: return spec->batch;
+	default: return 0;
+	}
+}
+
+struct bench_shared *bench_shared_new(const struct bench_spec *spec)
+{
+	struct bench_shared *s = aligned_alloc(128, sizeof(*s));
+	if (s == NULL)
+		bench_die("aligned_alloc");
+	memset(s, 0, sizeof(*s));
+	// Who prepares for all draws as if it were one thread more.
+	struct bench_worker parent = { .spec = spec, .random = bench_random(spec->seed, spec->threads) };
+	s->box = bench_array(shared_parcel(spec));
+	fill(&parent, s->box, shared_parcel(spec));
+	s->gifts = bench_array(spec->threads);
+	for (int i = 0; spec->kind == BENCH_CACHE_SCRATCH && i < spec->threads; i++)
+		s->gifts[i] = alloc(spec->size, i);
+	for (int i = 0; spec->kind == BENCH_XMALLOC && i < BATCHES_PER_PAIR * spec->threads / 2; i++) {
+		struct bench_batch *b = calloc(1, sizeof(*b));
+		if (b == NULL)
+			bench_die("calloc");
+		bench_push(s, &s->empty, b);
+	}
+	return s;
+}
+
+void bench_shared_free(struct bench_shared *s)
+{
+	for (struct bench_batch *b = s->empty, *next; b != NULL; b = next) {
+		next = b->next;
+		free(b);
+	}
+	free(s->gifts);
+	free(s->box);
+	free(s);
+}
+
+// lock_parcels spins, leaving the CPU now and then.
+static void lock_parcels(struct bench_shared *s)
+{
+	for (unsigned spins = 1; __atomic_exchange_n(&s->lock, 1, __ATOMIC_SEQ_CST) != 0; spins++)
+		if (spins % 64 == 0)
+			sched_yield();
+}
+
+static void unlock_parcels(struct bench_shared *s)
+{
+	__atomic_store_n(&s->lock, 0, __ATOMIC_SEQ_CST);
+}
+
+struct bench_batch *bench_pop(struct bench_shared *s, struct bench_batch **stack)
+{
+	for (unsigned spins = 1;; spins++) {
+		lock_parcels(s);
+		struct bench_batch *b = *stack;
+		if (b != NULL)
+			*stack = b->next;
+		unlock_parcels(s);
+		if (b != NULL)
+			return b;
+		if (spins % 64 == 0)
+			sched_yield();
+	}
+}
+
+void bench_push(struct bench_shared *s, struct bench_batch **stack, struct bench_batch *b)
+{
+	lock_parcels(s);
+	b->next = *stack;
+	*stack = b;
+	unlock_parcels(s);
+}

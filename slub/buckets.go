@@ -1,0 +1,223 @@
+package slub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
+)
+
+// Buckets allocate values of any size: up to 32 KiB from a cache per size class, up to
+// 4 MiB as page runs of the arena, beyond that as mappings of their own. Memory of one
+// Buckets is never another's, so that a user whose sizes a stranger can choose may be
+// kept apart (kernel: kmalloc, kmem_buckets).
+//
+// All methods may be called by any goroutine at any time, but for Close, which must
+// come after the last use.
+type Buckets struct {
+	malloc percpu.PopBySize
+	free   percpu.FreeByOwner
+
+	// Constant after NewBuckets.
+	caches     []*Cache // of all classes, for each partition
+	firstID    uint32   // number of caches[0]; the others' follow
+	partitions uint
+	base       uintptr // the arena's
+	pages      uintptr
+	owners     unsafe.Pointer
+
+	arena  *arena.Arena
+	config BucketsConfig
+	word   uint32 // owner word of page runs, without the node
+	secret uint64 // for the choice of a partition
+	large  largeStats
+
+	closing sync.Mutex
+	closed  atomic.Bool
+}
+
+// BucketsConfig describes Buckets. The zero value is good.
+type BucketsConfig struct {
+	// Name is what the names of caches begin with, before "-SIZE"; empty means
+	// "malloc". Rules as for Config.Name.
+	Name string
+	// Partitions is the number of copies of each class, 0 or 1 to 64. With more than
+	// one, the place in the program that calls Malloc decides, by a secret, which one it
+	// gets: a use after free then rarely meets an object of another kind. Finding the
+	// caller costs about 100 ns. (Kernel: RANDOM_KMALLOC_CACHES.)
+	Partitions int
+	// RCUDtor is called once on each object given to FreeRCU, as Config.RCUDtor is,
+	// whatever its size.
+	RCUDtor func(unsafe.Pointer)
+	// Flags may be InitOnAlloc and InitOnFree, for all sizes.
+	Flags Flags
+	// Hooks see objects of all sizes.
+	Hooks hooks.Hooks
+	// Domain provides the grace periods of FreeRCU; nil means DefaultDomain.
+	Domain *rcu.Domain
+}
+
+const maxPartitions = 64
+
+// Validate reports every problem of the config at once; each wraps ErrConfig.
+func (c BucketsConfig) Validate() error {
+	var errs []error
+	if c.Partitions < 0 || c.Partitions > maxPartitions {
+		errs = append(errs, fmt.Errorf("%w: %d partitions, want 0..%d", ErrConfig, c.Partitions, maxPartitions))
+	}
+	if c.Flags&^(InitOnAlloc|InitOnFree) != 0 {
+		errs = append(errs, fmt.Errorf("%w: flags %#x: buckets know InitOnAlloc and InitOnFree only", ErrConfig, uint32(c.Flags)))
+	}
+	return errors.Join(append(errs, c.class(0, maxClass).Validate())...)
+}
+
+func (c BucketsConfig) name() string {
+	if c.Name == "" {
+		return "malloc"
+	}
+	return c.Name
+}
+
+// class is the config of one class's cache.
+func (c BucketsConfig) class(partition int, size uintptr) Config {
+	name := fmt.Sprintf("%s-%d", c.name(), size)
+	if c.Partitions > 1 {
+		name = fmt.Sprintf("%s-part-%02d-%d", c.name(), partition, size)
+	}
+	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
+		SheafCapacity: classCapacity(size), Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
+}
+
+// NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is
+// nil. Errors: as New. (Kernel: kmem_buckets_create.)
+func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if a == nil {
+		var err error
+		if a, err = arena.Default(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Domain == nil {
+		cfg.Domain = DefaultDomain()
+	}
+	b := &Buckets{arena: a, config: cfg, partitions: uint(max(1, cfg.Partitions)),
+		base: a.Base(), pages: uintptr(a.Pages()), owners: a.Owners(), secret: rand.Uint64()}
+	b.large.mine = make(map[uintptr]bool)
+	n := int(b.partitions) * numClasses
+	first, err := caches.span(n + 1)
+	if err != nil {
+		return nil, err
+	}
+	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
+	for i := range n {
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
+		if err != nil {
+			return nil, errors.Join(err, b.closeCaches())
+		}
+		b.caches = append(b.caches, c)
+	}
+	b.malloc.Init(b.mallocSlow)
+	b.free.Init(b.freeSlow)
+	b.fill(&b.malloc, &b.free)
+	return b, nil
+}
+
+// tabled is up to how many bytes a table leads to the class without a computation: 128
+// pointers, of which sizes in use touch few cache lines.
+const tabled = 1024
+
+// fill makes operations choose the caches: allocations where there is one partition.
+func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
+	cells := make([]percpu.FreeCell, len(b.caches))
+	for i, c := range b.caches {
+		cells[i].Init(c.free.Filter, c.freeSlow)
+	}
+	free.Fill(b.base, b.pages, b.owners, b.firstID, cells)
+	if b.partitions > 1 {
+		return
+	}
+	pops := make([]*percpu.Pop, tabled/8)
+	for i := range pops {
+		pops[i] = &b.caches[classOf(uint(i+1)*8)].pop
+	}
+	malloc.Fill(pops)
+}
+
+func (b *Buckets) closeCaches() error {
+	var errs []error
+	for _, c := range b.caches {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// cacheOf returns the cache of these buckets that an address belongs to, or nil.
+func (b *Buckets) cacheOf(p unsafe.Pointer) *Cache {
+	if i := ownerID(b.ownerOf(p)) - b.firstID; i < uint32(len(b.caches)) {
+		return b.caches[i]
+	}
+	return nil
+}
+
+// ownerOf returns the owner word of an address's page, 0 outside the arena's range.
+func (b *Buckets) ownerOf(p unsafe.Pointer) uint32 {
+	if page := (uintptr(p) - b.base) >> mem.PageShift; page < b.pages {
+		return atomic.LoadUint32((*uint32)(unsafe.Add(b.owners, page*4)))
+	}
+	return 0
+}
+
+// Caches returns the caches, the classes of each partition in order of size, for
+// statistics; allocating from them is allowed, closing them isn't.
+func (b *Buckets) Caches() []*Cache { return append([]*Cache(nil), b.caches...) }
+
+// Barrier returns when everything given to FreeRCU before the call is free. Rules and
+// errors as for Cache.Barrier.
+func (b *Buckets) Barrier(ctx context.Context) error {
+	for _, c := range b.caches {
+		if err := c.Barrier(ctx); err != nil {
+			return err
+		}
+	}
+	if b.large.waiting.Load() == 0 {
+		return nil
+	}
+	if err := b.config.Domain.Barrier(ctx); err != nil {
+		return fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
+	}
+	return nil
+}
+
+// Close ends the buckets: it waits for grace periods as Cache.Close does and closes the
+// caches. Mallocs return ErrClosed from then on. What is still in use stays, can be
+// freed, and is counted in the error, which wraps ErrBusy; Close may then be called
+// again.
+func (b *Buckets) Close() error {
+	if b == nil {
+		return nil
+	}
+	b.closing.Lock()
+	defer b.closing.Unlock()
+	if err := b.Barrier(context.Background()); err != nil {
+		return err
+	}
+	b.closed.Store(true)
+	err := b.closeCaches()
+	if n := b.large.inUse.Load(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %d objects larger than %d bytes, %d bytes in all:%s",
+			ErrBusy, b.config.name(), n, maxClass, b.large.bytes.Load(), b.listLarge()))
+	}
+	return err
+}

@@ -1,0 +1,216 @@
+package slub
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
+)
+
+// What no class holds is a page run whose pages have the owner word of the Buckets, or,
+// beyond the largest run, a mapping, which the arena finds by its address. Neither has
+// sheaves or a descriptor: the arena's records are enough.
+
+// largeStats counts what Buckets hold in pages.
+type largeStats struct {
+	inUse   atomic.Int64 // objects
+	bytes   atomic.Int64 // of them
+	waiting atomic.Int64 // of inUse, those that wait for a grace period
+
+	mu   sync.Mutex
+	mine map[uintptr]bool // addresses of mappings; the arena knows all users' ones
+}
+
+// A large is an object in pages.
+type large struct {
+	addr, bytes uintptr
+	page        uint32 // head of the run
+	mapped      bool   // a mapping instead
+}
+
+// maxRun is the largest page run in bytes.
+const maxRun = mem.PageSize << arena.MaxOrder
+
+// nothing returns the address of no bytes. Whoever touches it faults. (Kernel:
+// ZERO_SIZE_PTR, which is 16 there; Go's collector takes that for a broken pointer.)
+func nothing() (unsafe.Pointer, error) {
+	if addr := noBytes.Load(); addr != 0 {
+		return mem.Ptr(addr), nil
+	}
+	addr, err := sys.Guard(mem.PageSize)
+	if err != nil {
+		return nil, fmt.Errorf("%w: an address for no bytes: %w", ErrNoMemory, err)
+	}
+	if !noBytes.CompareAndSwap(0, addr) {
+		_ = sys.Unmap(addr, mem.PageSize) // another was faster; where refused, a page of addresses is lost
+	}
+	return mem.Ptr(noBytes.Load()), nil
+}
+
+var noBytes atomic.Uintptr
+
+func isNothing(p unsafe.Pointer) bool { return p == nil || uintptr(p) == noBytes.Load() }
+
+// allocLarge takes pages of the calling CPU's node, or else of the others by distance.
+func (b *Buckets) allocLarge(n uintptr, zero bool) (unsafe.Pointer, error) {
+	if b.closed.Load() {
+		return nil, ErrClosed
+	}
+	any := b.caches[0]
+	local := any.localNode()
+	l, zeroed, err := b.takePages(n, local)
+	for _, node := range any.slabs.near[local] {
+		if err == nil {
+			break
+		}
+		l, zeroed, err = b.takePages(n, node)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
+	}
+	b.large.inUse.Add(1)
+	b.large.bytes.Add(int64(l.bytes))
+	if (zero || b.config.Flags&InitOnAlloc != 0) && !zeroed {
+		mem.Zero(l.addr, l.bytes)
+	}
+	if h := b.config.Hooks.Alloc; h != nil {
+		h(b.largeObject(l))
+	}
+	return mem.Ptr(l.addr), nil
+}
+
+// takePages takes a run or a mapping of the node with the given index.
+func (b *Buckets) takePages(n uintptr, at int) (l large, zeroed bool, err error) {
+	node := b.arena.Topology().Nodes()[at]
+	if n > maxRun {
+		l = large{bytes: mem.AlignUp(n, mem.PageSize), mapped: true}
+		if l.addr, zeroed, err = b.arena.Map(l.bytes, node); err == nil {
+			b.large.mu.Lock()
+			b.large.mine[l.addr] = true
+			b.large.mu.Unlock()
+		}
+		return l, zeroed, err
+	}
+	run, err := b.arena.Alloc(mem.Order(n), node)
+	if err != nil {
+		return large{}, false, err
+	}
+	b.arena.SetOwner(run.Page, int(run.Order), b.word|uint32(at))
+	return large{addr: b.arena.Addr(run.Page), bytes: mem.PageSize << run.Order, page: run.Page}, run.Zero, nil
+}
+
+// largeAt finds the large object that starts at p.
+func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
+	addr := uintptr(p)
+	if page := (addr - b.base) >> mem.PageShift; page < b.pages {
+		head, order, used := b.arena.Head(uint32(page))
+		l = large{addr: b.arena.Addr(head), bytes: mem.PageSize << order, page: head}
+		return l, used && ownerID(b.ownerOf(p)) == ownerID(b.word) && l.addr == addr
+	}
+	b.large.mu.Lock()
+	ok = b.large.mine[addr]
+	b.large.mu.Unlock()
+	if !ok {
+		return large{}, false
+	}
+	return large{addr: addr, bytes: b.arena.Mapping(addr), mapped: true}, ok
+}
+
+// freeLarge is Free and FreeRCU for what no cache owns.
+func (b *Buckets) freeLarge(p unsafe.Pointer, wait bool) {
+	if isNothing(p) {
+		return
+	}
+	l, ok := b.largeAt(p)
+	switch {
+	case !ok:
+		b.refuse(p)
+	case !wait:
+		b.releaseLarge(l)
+	default:
+		b.large.waiting.Add(1)
+		b.config.Domain.DeferN(int(l.bytes/mem.PageSize), func() { b.expireLarge(l) })
+	}
+}
+
+// expireLarge ends the life of an object whose grace period is over.
+func (b *Buckets) expireLarge(l large) {
+	defer b.large.waiting.Add(-1)
+	if b.config.RCUDtor != nil {
+		b.config.RCUDtor(mem.Ptr(l.addr))
+	}
+	b.releaseLarge(l)
+}
+
+func (b *Buckets) releaseLarge(l large) {
+	if h := b.config.Hooks.Free; h != nil && h(b.largeObject(l)) {
+		return
+	}
+	if b.config.Flags&InitOnFree != 0 {
+		hooks.Wipe(l.addr, l.bytes)
+	}
+	// The record goes first: once the arena has the pages they may be anybody's.
+	b.large.inUse.Add(-1)
+	b.large.bytes.Add(-int64(l.bytes))
+	if !l.mapped {
+		b.arena.Free(l.page)
+		return
+	}
+	b.large.mu.Lock()
+	delete(b.large.mine, l.addr)
+	b.large.mu.Unlock()
+	b.arena.Unmap(l.addr)
+}
+
+func (b *Buckets) largeObject(l large) hooks.Object {
+	return hooks.Object{Cache: b.config.name() + "-large", Addr: l.addr, Size: l.bytes, Node: int(b.arena.NodeOf(l.addr))}
+}
+
+// refuse reports a pointer that these buckets did not hand out.
+func (b *Buckets) refuse(p unsafe.Pointer) {
+	r := hooks.NewReport(hooks.ForeignPointer, b.config.name(), uintptr(p), "no object of these buckets starts there")
+	switch word := b.ownerOf(p); {
+	case word == 0:
+	case ownerID(word) == ownerID(b.word):
+		r.Kind, r.Detail = hooks.MisalignedPointer, "inside a page run"
+	default:
+		if owner := caches.find(word); owner != nil {
+			r.Kind, r.Owner, r.Detail = hooks.WrongCache, owner.name, ""
+		}
+	}
+	r.Fire(&b.config.Hooks)
+}
+
+// listLarge names a few objects that are still in use, as Cache.leak does.
+func (b *Buckets) listLarge() string {
+	var where strings.Builder
+	n := 0
+	list := func(addr uintptr) {
+		if n++; n <= maxListed {
+			fmt.Fprintf(&where, " %#x", addr)
+		}
+	}
+	for page := uint32(0); page < b.arena.Pages(); page++ {
+		if head, order, ok := b.arena.Head(page); ok {
+			if ownerID(b.arena.Owner(head)) == ownerID(b.word) {
+				list(b.arena.Addr(head))
+			}
+			page = head + 1<<order - 1
+		}
+	}
+	b.large.mu.Lock()
+	for addr := range b.large.mine {
+		list(addr)
+	}
+	b.large.mu.Unlock()
+	if n > maxListed {
+		where.WriteString(" ...")
+	}
+	return where.String()
+}

@@ -1,0 +1,101 @@
+package slub
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/slubd/slubd/arena"
+)
+
+// Caches whose objects look alike share slabs and sheaves: the second one is an alias
+// of the first. Half-empty slabs of both then serve each other, and a CPU finds more
+// of its objects in the processor's cache. What is lost is that Free can tell the two
+// apart, and that each has counters; so whoever wants to see his objects by themselves,
+// by a hook, a destructor or a capacity, never shares. (Kernel: find_mergeable,
+// slab_unmergeable.)
+
+// shared is what aliases have in common beside slabs and sheaves.
+type shared struct {
+	root     *Cache   // the first; stays in the registry as long as any is open
+	deferred deferred // objects for FreeRCU that found no sheaf
+	closed   atomic.Bool
+	open     int // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
+}
+
+// noMerging keeps all caches apart (kernel: slab_nomerge).
+var noMerging = os.Getenv("SLUBD_NOMERGE") != ""
+
+// mergeable reports whether a cache may share slabs.
+func (c Config) mergeable() bool {
+	h := c.Hooks
+	watched := h.Alloc != nil || h.Free != nil || h.NewSlab != nil || h.Report != nil
+	return !noMerging && !sanitized && !watched && c.Flags&NoMerge == 0 && c.Ctor == nil && c.RCUDtor == nil &&
+		c.SheafCapacity == 0 && !c.FreePtrOffset.set
+}
+
+// alias returns a new alias of the oldest cache that cfg may share with, or nil.
+func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
+	if !cfg.mergeable() {
+		return nil
+	}
+	want := cfg.layout()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.byID {
+		if c == nil || c.open == 0 || c.slabs.arena != a || !c.config.mergeable() {
+			continue
+		}
+		// The kernel allows less than a word of waste, which for multiples of a word is
+		// none; and a slot is a multiple of its alignment, so that both are aligned.
+		if c.layout.slot != want.slot {
+			continue
+		}
+		if c.config.Flags&^HWCacheAlign != cfg.Flags&^HWCacheAlign || c.domain != cfg.Domain || c.config.RCUDelay != cfg.RCUDelay {
+			continue
+		}
+		c.open++
+		other := c.alias(cfg)
+		r.nameAlias(other)
+		return other
+	}
+	return nil
+}
+
+// alias makes a Cache that works on c's slabs and sheaves.
+func (c *Cache) alias(cfg Config) *Cache {
+	other := &Cache{name: cfg.Name, id: c.id, config: cfg, layout: c.layout, shared: c.shared, domain: c.domain,
+		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
+	other.operate(c.free.Filter)
+	return other
+}
+
+// nameAlias gives an alias a name that no other cache has.
+func (r *registry) nameAlias(c *Cache) {
+	for base, n := c.name, 2; r.names[c.name] != nil; n++ {
+		c.name = fmt.Sprintf("%s#%d", base, n)
+	}
+	r.names[c.name] = c
+}
+
+// leave ends c's part in what it shares, and reports whether it was the last one, who
+// has to close it.
+func (r *registry) leave(c *Cache) (last bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.open > 1 {
+		c.open--
+		r.forgetName(c)
+		return false
+	}
+	c.open = 0
+	return true
+}
+
+// Aliases returns how many other caches share slabs and sheaves with c, and so its
+// counters. (Kernel: /sys/kernel/slab/<cache>/aliases.)
+func (c *Cache) Aliases() int {
+	caches.mu.Lock()
+	defer caches.mu.Unlock()
+	return max(0, c.open-1)
+}

@@ -1,0 +1,207 @@
+package slub
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/rcu"
+)
+
+func needMerging(t *testing.T) {
+	if sanitized || noMerging {
+		t.Skip("caches are kept apart in this build or by SLUBD_NOMERGE")
+	}
+}
+
+func TestAliasesShare(t *testing.T) {
+	needMerging(t)
+	a := newArena(t, arena.Config{})
+	first := open(t, a, Config{Name: "first", Size: 60})
+	second := open(t, a, Config{Name: "second", Size: 57, Align: 64})
+	third := open(t, a, Config{Name: "first", Size: 64})
+	if first.id != second.id || first.id != third.id || first.Aliases() != 2 || third.Aliases() != 2 {
+		t.Fatalf("numbers %d, %d, %d; %d aliases", first.id, second.id, third.id, first.Aliases())
+	}
+	if first.Name() != "first" || second.Name() != "second" || third.Name() != "first#2" {
+		t.Errorf("names %q, %q, %q", first.Name(), second.Name(), third.Name())
+	}
+	p := take(t, first, 1)[0]
+	third.Free(p)
+	if q := take(t, second, 1)[0]; q != p {
+		t.Errorf("an alias gets %p, not %p that was just freed", q, p)
+	}
+	third.FreeRCU(p)
+	if err := second.Barrier(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s, u := first.Stats(), third.Stats()
+	if s.Events != u.Events || s.InUse != 0 || s.Events[AllocFastpath]+s.Events[AllocSlowpath] != 2 {
+		t.Errorf("statistics %+v and %+v", s.Events, u.Events)
+	}
+	n := 0
+	for c := range Caches() {
+		if c.id == first.id {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("Caches has %d of the aliases", n)
+	}
+}
+
+// Each of these keeps a cache apart from a plain one, as first and as second.
+func TestUnmergeable(t *testing.T) {
+	needMerging(t)
+	domain := new(rcu.Domain)
+	plain := Config{Size: 64}
+	for name, change := range map[string]func(*Config){
+		"size": func(c *Config) { c.Size = 65 }, "smaller size": func(c *Config) { c.Size = 56 },
+		"alignment":   func(c *Config) { c.Align = 128 },
+		"NoMerge":     func(c *Config) { c.Flags = NoMerge },
+		"InitOnAlloc": func(c *Config) { c.Flags = InitOnAlloc }, "InitOnFree": func(c *Config) { c.Flags = InitOnFree },
+		"NoSheaves":   func(c *Config) { c.Flags = NoSheaves },
+		"constructor": func(c *Config) { c.Ctor = func(unsafe.Pointer) {} },
+		"destructor":  func(c *Config) { c.RCUDtor = func(unsafe.Pointer) {} },
+		"capacity":    func(c *Config) { c.SheafCapacity = 60 },
+		"link":        func(c *Config) { c.FreePtrOffset = At(0) },
+		"domain":      func(c *Config) { c.Domain = domain },
+		"delay":       func(c *Config) { c.RCUDelay = time.Second },
+		"alloc hook":  func(c *Config) { c.Hooks.Alloc = func(hooks.Object) {} },
+		"free hook":   func(c *Config) { c.Hooks.Free = func(hooks.Object) bool { return false } },
+		"slab hook":   func(c *Config) { c.Hooks.NewSlab = func(hooks.Slab) {} },
+		"report hook": func(c *Config) { c.Hooks.Report = func(*hooks.Report) {} },
+	} {
+		other := plain
+		change(&other)
+		for _, order := range [][2]Config{{plain, other}, {other, plain}} {
+			a := newArena(t, arena.Config{})
+			if first, second := open(t, a, order[0]), open(t, a, order[1]); first.id == second.id {
+				t.Errorf("%s: merged", name)
+			}
+		}
+	}
+	if first, second := open(t, nil, plain), open(t, nil, plain); first.id == second.id {
+		t.Error("caches of two arenas are merged")
+	}
+	a := newArena(t, arena.Config{})
+	if line, word := open(t, a, Config{Size: 64, Flags: HWCacheAlign}), open(t, a, plain); line.id != word.id {
+		t.Error("alignment that is there anyway keeps caches apart")
+	}
+	defer func() { noMerging = false }()
+	noMerging = true
+	if first, second := open(t, a, plain), open(t, a, plain); first.id == second.id {
+		t.Error("merged in spite of SLUBD_NOMERGE")
+	}
+}
+
+// Whichever is closed first, the others go on; the last one gives the slabs back and
+// reports what is in use.
+func TestAliasesClose(t *testing.T) {
+	needMerging(t)
+	for last := range 3 {
+		a := newArena(t, arena.Config{})
+		var all []*Cache
+		for _, name := range []string{"alias-1", "alias-2", "alias-3"} {
+			all = append(all, open(t, a, Config{Name: name, Size: 48}))
+		}
+		keep := all[last]
+		leak := take(t, all[0], 1)[0]
+		for i, c := range all {
+			if i == last {
+				continue
+			}
+			for range 2 { // the second changes nothing
+				if err := c.Close(); err != nil {
+					t.Errorf("closing one of several: %v", err)
+				}
+			}
+			_, err := c.Alloc()
+			same(t, "Alloc after Close", err, ErrClosed)
+		}
+		ps := take(t, keep, 500)
+		freeAll(keep, ps[:300])
+		freeRCU(keep, ps[300:])
+		if again := open(t, a, Config{Name: all[(last+1)%3].Name(), Size: 2048}); again.Name() != all[(last+1)%3].Name() {
+			t.Errorf("the name %q of a closed alias is still taken", all[(last+1)%3].Name())
+		}
+		if n := keep.Aliases(); n != 0 {
+			t.Errorf("%d aliases after they were closed", n)
+		}
+		same(t, "closing the last", keep.Close(), ErrBusy)
+		if again := open(t, a, Config{Size: 48}); again.id == keep.id {
+			t.Error("a cache that is being closed gets an alias")
+		}
+		keep.Free(leak)
+		if err := keep.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An alias's object may be larger than the first cache's by less than a word, which
+// must be wiped too.
+func TestAliasesWipeTheWholeSlot(t *testing.T) {
+	needMerging(t)
+	a := newArena(t, arena.Config{})
+	small := open(t, a, Config{Size: 57, Flags: InitOnFree})
+	large := open(t, a, Config{Size: 64, Flags: InitOnFree})
+	for name, free := range map[string]func(unsafe.Pointer){"Free": small.Free, "FreeRCU": small.FreeRCU} {
+		p := take(t, large, 1)[0]
+		fill(p, 64, 0xff)
+		free(p)
+		if err := small.Barrier(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		var all []unsafe.Pointer
+		for found := false; !found && len(all) < 1000; {
+			q := take(t, large, 1)[0]
+			all = append(all, q)
+			found = q == p
+		}
+		if at := unlike(p, 64, 0); at >= 0 {
+			t.Errorf("%s leaves byte %d", name, at)
+		}
+		freeAll(large, all)
+	}
+}
+
+// Aliases come and go while others allocate.
+func TestAliasStorm(t *testing.T) {
+	needMerging(t)
+	a := newArena(t, arena.Config{})
+	var users sync.WaitGroup
+	for range 4 {
+		users.Go(func() {
+			for range 200 {
+				c, err := New(a, Config{Name: "storm", Size: 64})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ps := make([]unsafe.Pointer, 100)
+				for i := range ps {
+					if ps[i], err = c.Alloc(); err != nil {
+						t.Error(err)
+						return
+					}
+					*(*uintptr)(ps[i]) = uintptr(ps[i])
+				}
+				for _, p := range ps {
+					if *(*uintptr)(p) != uintptr(p) {
+						t.Error("an object has two owners")
+					}
+					c.Free(p)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	users.Wait()
+}
