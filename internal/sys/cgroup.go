@@ -66,7 +66,8 @@ func least(a, b uint64) uint64 {
 
 // groupDir finds the directory of a group and that of the topmost group which
 // can be seen, both without the leading slash. A group outside of what is
-// mounted, as a container may see its own, is taken for the topmost one.
+// mounted or of the namespace ("/.."), as a container may see its own, is taken
+// for the topmost one.
 func groupDir(mountinfo []byte, v2 bool, group string) (top, dir string, ok bool) {
 	for line := range bytes.Lines(mountinfo) {
 		// id parent device root point options [tags] - type source options
@@ -80,8 +81,8 @@ func groupDir(mountinfo []byte, v2 bool, group string) (top, dir string, ok bool
 			continue
 		}
 		shown, point := unescape(f[3]), strings.TrimPrefix(path.Clean(unescape(f[4])), "/")
-		rest, below := strings.CutPrefix(path.Clean("/"+group)+"/", strings.TrimSuffix(shown, "/")+"/")
-		if below {
+		rest, below := strings.CutPrefix(group+"/", strings.TrimSuffix(shown, "/")+"/")
+		if below && !strings.HasPrefix(rest, "../") {
 			return point, path.Join(point, rest), true
 		}
 		if !ok {
