@@ -10,6 +10,7 @@ import (
 var graph = map[string][]string{
 	"internal/invariants": {},
 	"internal/mem":        {},
+	"internal/lock":       {"internal/mem"},
 	"internal/sys":        {},
 	"internal/testutil":   {},
 	"internal/lint":       {},
@@ -18,9 +19,9 @@ var graph = map[string][]string{
 	"hooks":               {"internal/mem"},
 	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "numa"},
-	"sheaves":             {"internal/invariants", "internal/mem", "internal/percpu", "rcu"},
+	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "rcu"},
 	"slub": {
-		"internal/invariants", "internal/mem", "internal/percpu", "internal/sys",
+		"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "internal/sys",
 		"arena", "hooks", "numa", "rcu", "sheaves",
 	},
 	"metrics": {"arena", "numa", "rcu", "slub"},
