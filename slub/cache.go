@@ -42,9 +42,11 @@ type Cache struct {
 	gone    bool // closed without a leak; under closing
 	closed  atomic.Bool
 
-	_ [56]byte // up to 576, a size class of Go's whose objects start on a cache line
+	noWait    percpu.Pop // for AllocNoWait
+	deferFree deferFree
 }
 
+// 576 is a size class of Go's whose objects start on a cache line.
 var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-576|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
 	unsafe.Offsetof(Cache{}.freeRCU)-3*mem.CacheLine]
 
@@ -88,6 +90,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
+	armSweep()
 	return c, nil
 }
 
@@ -116,6 +119,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	} else {
 		c.pop.Init(stacks, percpu.Main, c.allocSlow)
 	}
+	c.noWait.Init(stacks, percpu.Main, c.allocNoWaitSlow)
 	c.free.Init(filter.Serve(stacks, percpu.Main), c.freeSlow)
 	c.freeRCU.Init(filter.Serve(stacks, percpu.RCU), c.freeRCUSlow)
 	return nil
@@ -154,13 +158,18 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 	return set.Slots(), nil
 }
 
-// initSlab returns what prepares a new slab: constructors, then the hook.
+// initSlab returns what prepares a new slab: constructors, then the hook. Where Alloc
+// writes to objects their pages are touched now, and not in an AllocNoWait.
 func (c *Cache) initSlab() func(slabRef) {
 	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
-	if ctor == nil && hook == nil {
+	touch := c.config.Flags&(InitOnAlloc|InitOnFree) != 0
+	if ctor == nil && hook == nil && !touch {
 		return nil
 	}
 	return func(s slabRef) {
+		for off := uintptr(0); touch && off < s.bytes(); off += mem.PageSize {
+			*mem.At[byte](s.addr + off) = 0
+		}
 		for i := range s.objects {
 			if ctor != nil {
 				ctor(mem.Ptr(c.slabs.object(s, i)))

@@ -94,7 +94,7 @@ func reachable(dir string) []string {
 // lowerFloor are the files of slub that know slabs and page runs and nothing
 // of what is built on them; platform twins (slab_race.go) count with their
 // stem.
-var lowerFloor = []string{"layer", "node", "slab", "slabfree", "freelist", "order"}
+var lowerFloor = []string{"layer", "node", "slab", "slabfree", "slabnowait", "freelist", "order"}
 
 // upperOnly is what the lower floor may not import.
 var upperOnly = []string{"sheaves", "rcu", "hooks"}
