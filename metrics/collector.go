@@ -92,6 +92,7 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	f.objects.send(ch, float64(s.SheafObjects), name, "sheaf")
 	f.objects.send(ch, float64(inBarns), name, "barn")
 	f.objects.send(ch, float64(s.RCUObjects), name, "rcu")
+	f.objects.send(ch, float64(s.DeferredObjects), name, "deferred")
 	f.objects.send(ch, float64(inSlabs), name, "slab")
 
 	f.objectSize.send(ch, float64(s.Size), name)

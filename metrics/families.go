@@ -73,7 +73,7 @@ func newFamilies() *families {
 
 	f.objects = f.gauge("cache_objects",
 		"Objects by where they are: held by the user (in_use), free in per-CPU sheaves (sheaf), in the sheaves of barns (barn), "+
-			"waiting for a grace period (rcu), free in slabs (slab).", "cache", "state")
+			"waiting for a grace period (rcu), given to FreeDeferred (deferred), free in slabs (slab).", "cache", "state")
 	f.slabObjects = f.gauge("cache_slab_objects", "Objects that the slabs of a node have room for.", "cache", "node")
 	f.slabs = f.gauge("cache_slabs",
 		"Slabs by whether they have free objects and are listed (partial) or not (full).", "cache", "node", "state")

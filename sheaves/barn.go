@@ -1,9 +1,10 @@
 package sheaves
 
 import (
-	"sync"
 	"sync/atomic"
 
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
 )
@@ -12,7 +13,7 @@ import (
 // Lists are LIFO, so that the hottest sheaf is taken first; waiting is FIFO, as
 // grace periods end in the order they were asked for.
 type barn struct {
-	mu          sync.Mutex
+	mu          lock.Mutex
 	full, empty list
 	waiting     *sheaf // oldest first, linked by next
 	last        *sheaf // youngest waiting
@@ -41,6 +42,7 @@ const tries = 32
 func (b *barn) tryLock() bool {
 	for range tries {
 		if b.mu.TryLock() {
+			b.reached()
 			return true
 		}
 	}
@@ -49,9 +51,17 @@ func (b *barn) tryLock() bool {
 
 // unlock publishes the counts and unlocks.
 func (b *barn) unlock() {
+	b.reached()
 	mem.Store32(&b.nrFull, uint32(b.full.n))
 	mem.Store32(&b.nrEmpty, uint32(b.empty.n))
 	b.mu.Unlock()
+}
+
+// reached lets tests interrupt a holder of mu.
+func (b *barn) reached() {
+	if invariants.Enabled {
+		invariants.Reach(invariants.BarnHeld)
+	}
 }
 
 func (b *barn) fulls() int   { return int(atomic.LoadUint32(&b.nrFull)) }

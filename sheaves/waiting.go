@@ -90,6 +90,7 @@ func (b *barn) sortReady(d *rcu.Domain) {
 // sortParked appends the parked sheaves to waiting in the order they were
 // submitted. The caller holds mu.
 func (b *barn) sortParked() {
+	b.reached()
 	var oldest, youngest *sheaf
 	var arrived int32
 	for s := b.parked.Swap(nil); s != nil; {

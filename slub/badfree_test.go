@@ -26,9 +26,10 @@ func openTattler(t *testing.T, a *arena.Arena, cfg Config) *tattler {
 
 // frees are the ways to give a pointer to a cache.
 var frees = map[string]func(*Cache, unsafe.Pointer){
-	"Free":     (*Cache).Free,
-	"FreeRCU":  (*Cache).FreeRCU,
-	"FreeBulk": func(c *Cache, p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
+	"Free":         (*Cache).Free,
+	"FreeRCU":      (*Cache).FreeRCU,
+	"FreeDeferred": (*Cache).FreeDeferred,
+	"FreeBulk":     func(c *Cache, p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
 	"Prefilled.Free": func(c *Cache, p unsafe.Pointer) {
 		pre, err := c.Prefill(1)
 		if err != nil {

@@ -6,6 +6,7 @@ import "unsafe"
 // sheaves can't give comes straight from slabs. Errors as Alloc. (Kernel:
 // kmem_cache_alloc_bulk.)
 func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
+	c.drainSome()
 	got := 0
 	if c.sheaves != nil {
 		got = c.sheaves.AllocBulk(dst)

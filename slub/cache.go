@@ -41,7 +41,9 @@ type Cache struct {
 	closing sync.Mutex
 	gone    bool // closed without a leak; under closing
 
-	_ [48]byte // up to 512, a size class of Go's whose objects start on a cache line
+	noWait percpu.Pop // for AllocNoWait
+
+	_ [24]byte // up to 512, a size class of Go's whose objects start on a cache line
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-512|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
@@ -96,6 +98,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
+	armSweep()
 	return c, nil
 }
 
@@ -129,6 +132,7 @@ func (c *Cache) operate(filter percpu.Filter) {
 	} else {
 		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
 	}
+	c.noWait.Init(c.stacks, percpu.Main, c.allocNoWaitSlow)
 	c.free.Init(filter.Serve(c.stacks, percpu.Main), c.freeSlow)
 	c.freeRCU.Init(filter.Serve(c.stacks, percpu.RCU), c.freeRCUSlow)
 }
@@ -166,13 +170,18 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 	return set.Slots(), nil
 }
 
-// initSlab returns what prepares a new slab: constructors, then the hook.
+// initSlab returns what prepares a new slab: constructors, then the hook. Where Alloc
+// writes to objects their pages are touched now, and not in an AllocNoWait.
 func (c *Cache) initSlab() func(slabRef) {
 	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
-	if ctor == nil && hook == nil {
+	touch := c.config.Flags&(InitOnAlloc|InitOnFree) != 0
+	if ctor == nil && hook == nil && !touch {
 		return nil
 	}
 	return func(s slabRef) {
+		for off := uintptr(0); touch && off < s.bytes(); off += mem.PageSize {
+			*mem.At[byte](s.addr + off) = 0
+		}
 		for i := range s.objects {
 			if ctor != nil {
 				ctor(mem.Ptr(c.slabs.object(s, i)))

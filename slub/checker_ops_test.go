@@ -177,3 +177,27 @@ func prefilled(w *worker, s *subject, i int) {
 		}
 	}
 }
+
+// noWait takes objects without waiting, up to where that fails, and gives them and as
+// many others back the same way.
+func noWait(w *worker, s *subject, i int) {
+	var ps []unsafe.Pointer
+	for range burst / 4 {
+		p, err := s.cache.AllocNoWait()
+		if err != nil {
+			if err != ErrWouldBlock {
+				w.missed(s, i, err)
+			}
+			break
+		}
+		w.took(s, i, p)
+		ps = append(ps, p)
+	}
+	w.ops -= burst/4 - len(ps) // even if there never is one
+	for _, p := range append(ps, w.lose(i, len(ps))...) {
+		w.ops--
+		w.count[i].given++
+		s.leave(p)
+		s.cache.FreeDeferred(p)
+	}
+}

@@ -102,7 +102,7 @@ var everyKind = []kind{
 	{Config{Size: 20000}, 0},
 }
 
-var everyOp = []op{pairs, pairs, flood, bulk, zero, onNode, publish, cross, prefilled}
+var everyOp = []op{pairs, pairs, flood, bulk, zero, onNode, publish, cross, prefilled, noWait}
 
 // Pairs on the fast path, with enough else that main sheaves move.
 func TestCheckerPairs(t *testing.T) {

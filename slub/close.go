@@ -12,6 +12,7 @@ import (
 // many slabs are left. Objects that wait for a grace period stay.
 // (Kernel: kmem_cache_shrink.)
 func (c *Cache) Shrink() (slabs int) {
+	c.drain()
 	if c.sheaves != nil && !c.closed.Load() {
 		c.sheaves.Shrink()
 	}
@@ -20,8 +21,8 @@ func (c *Cache) Shrink() (slabs int) {
 	return left
 }
 
-// Barrier returns when every object given to FreeRCU before the call is free, its
-// destructor run. It must not be called by a registered reader that is online, nor
+// Barrier returns when every object given to FreeRCU or FreeDeferred before the call is
+// free, its destructor run. It must not be called by a registered reader that is online, nor
 // from RCUDtor or a hook. Errors: that of ctx; rcu.ErrInCallback. (Kernel:
 // kvfree_rcu_barrier_on_cache.)
 func (c *Cache) Barrier(ctx context.Context) error {
@@ -30,7 +31,11 @@ func (c *Cache) Barrier(ctx context.Context) error {
 			return fmt.Errorf("slub: cache %q: %w", c.name, err)
 		}
 	}
-	return c.barrierDeferred(ctx)
+	if err := c.barrierDeferred(ctx); err != nil {
+		return err
+	}
+	c.drainWait() // last, for destructors may have given some
+	return nil
 }
 
 // barrierDeferred waits for the objects that found no sheaf. Two rounds: the first
@@ -80,6 +85,10 @@ func (c *Cache) Close() error {
 	}
 	if err := c.barrierDeferred(context.Background()); err != nil {
 		return err
+	}
+	// Nobody uses the cache any more but its own hooks.
+	for c.drainWait(); !c.deferFree.empty(); {
+		c.drainWait()
 	}
 	if c.slabs.shrink() > 0 {
 		return c.leak()

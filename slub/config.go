@@ -66,7 +66,8 @@ type Config struct {
 	// period and before the object can be allocated again, whichever way it went:
 	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a timer, or in a callback
 	// of the Domain. So it must not take a lock that is ever held around these, not
-	// block, not wait for a grace period, not call into the allocator and not panic.
+	// block, not wait for a grace period, not call into the allocator but for
+	// AllocNoWait and FreeDeferred, and not panic.
 	// (The seed, RFC v1: sheaf_rcu_dtor.)
 	RCUDtor func(unsafe.Pointer)
 	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within

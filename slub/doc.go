@@ -9,14 +9,16 @@
 //
 // # Place in the data flow
 //
-//	Alloc, Free -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
-//	FreeRCU     -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
+//	Alloc, Free  -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
+//	FreeRCU      -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
+//	FreeDeferred -> list of the cache -> Free, by whoever drains it
 //
 //	Malloc      -> a cache per size class; page runs beyond 32 KiB; mappings beyond 4 MiB
 //
 // The package has two floors. The upper one (cache, alloc, free, bulk, rcu, prefill,
-// typed; malloc, buckets, sizeclass, large, heap on top of them) is what users see; it imports sheaves, rcu and hooks. The lower one (layer,
-// node, slab, slabfree, freelist, order) knows pages and objects only. They meet in
+// nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
+// what users see; it imports sheaves, rcu and hooks. The lower one (layer, node, slab,
+// slabfree, slabnowait, freelist, order) knows pages and objects only. They meet in
 // refill.go, where a cache is a sheaves.Source.
 //
 // # An object's way
@@ -39,16 +41,21 @@
 //
 //	Buckets.closing
 //	Cache.closing
+//	deferFree.draining: while objects are freed and hooks called; operations only try it
 //	  sheaves' locks (see there), none of which is held when it calls a Source
 //	deferred.mu -> rcu
 //	node.mu: a slab's state may change while it is held, its listing only then
 //	arena's locks: never under node.mu
 //	registry.mu, Buckets' large.mu: leaves
 //
+// AllocNoWait only tries locks: the CPU's stack, the barn's mutex, the nodes'. To unlock
+// these takes no system call either (see lock.Mutex). FreeDeferred has no lock.
+//
 // # Not allowed
 //
 // Storing Go pointers in objects: the collector doesn't see them (NewTyped refuses
 // such types). Using an object after Free, or after its grace period. Calling a
-// cache from its own constructor, destructor or hooks. Closing a cache that is still
+// cache from its own constructor, destructor or hooks, but for AllocNoWait and
+// FreeDeferred. Closing a cache that is still
 // being used.
 package slub

@@ -17,6 +17,9 @@ var (
 	ErrGoPointers = errors.New("slub: type holds Go pointers")
 	// ErrClosed is returned by allocations from a closed cache.
 	ErrClosed = errors.New("slub: cache is closed")
+	// ErrWouldBlock is returned by AllocNoWait when there is nothing at hand, or somebody
+	// has the lock of what there is.
+	ErrWouldBlock = errors.New("slub: allocation would have to wait")
 	// ErrBusy is wrapped by Close's error when objects are still in use.
 	ErrBusy = errors.New("slub: objects are still in use")
 	// ErrSize says that a number of bytes is negative.

@@ -41,6 +41,16 @@ var (
 		"Alloc":     func(t *testing.T, c *Cache, n int) []unsafe.Pointer { return take(t, c, n) },
 		"AllocZero": each((*Cache).AllocZero),
 		"AllocNode": each(func(c *Cache) (unsafe.Pointer, error) { return c.AllocNode(c.nodeAt(0)) }),
+		"AllocNoWait": each(func(c *Cache) (unsafe.Pointer, error) {
+			p, err := c.AllocNoWait()
+			if err == ErrWouldBlock {
+				if p, err = c.Alloc(); err == nil {
+					c.Free(p) // there is something at hand now
+					p, err = c.AllocNoWait()
+				}
+			}
+			return p, err
+		}),
 		"AllocBulk": func(t *testing.T, c *Cache, n int) []unsafe.Pointer {
 			ps := make([]unsafe.Pointer, n)
 			if err := c.AllocBulk(ps); err != nil {
@@ -64,6 +74,12 @@ var (
 	backs = map[string]func(c *Cache, ps []unsafe.Pointer){
 		"Free":     freeAll,
 		"FreeBulk": func(c *Cache, ps []unsafe.Pointer) { c.FreeBulk(append([]unsafe.Pointer(nil), ps...)) },
+		"FreeDeferred": func(c *Cache, ps []unsafe.Pointer) {
+			for _, p := range ps {
+				c.FreeDeferred(p)
+			}
+			_ = c.Barrier(context.Background())
+		},
 		"FreeRCU": func(c *Cache, ps []unsafe.Pointer) {
 			for _, p := range ps {
 				c.FreeRCU(p)

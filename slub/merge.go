@@ -17,10 +17,11 @@ import (
 
 // shared is what aliases have in common beside slabs and sheaves.
 type shared struct {
-	root     *Cache   // the first; stays in the registry as long as any is open
-	deferred deferred // objects for FreeRCU that found no sheaf
-	closed   atomic.Bool
-	open     int // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
+	root      *Cache   // the first; stays in the registry as long as any is open
+	deferred  deferred // objects for FreeRCU that found no sheaf
+	deferFree deferFree
+	closed    atomic.Bool
+	open      int // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
 }
 
 // noMerging keeps all caches apart (kernel: slab_nomerge).

@@ -1,11 +1,11 @@
 package slub
 
 import (
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
 )
 
@@ -15,7 +15,7 @@ import (
 //
 //	partial = number of slabs linked from head to tail; each listed
 type node struct {
-	mu         sync.Mutex // kernel: list_lock
+	mu         lock.Mutex // kernel: list_lock
 	head, tail uint32     // links to the first and last partial slab; 0 for none
 	partial    atomic.Int64
 	slabs      atomic.Int64 // slabs in all
@@ -32,6 +32,7 @@ func (l *layer) linked(link uint32) slabRef { return l.slabAt(link - 1) }
 // left alone a while. The caller holds mu.
 func (n *node) add(l *layer, s slabRef, tail bool) {
 	if invariants.Enabled {
+		invariants.Reach(invariants.NodeHeld)
 		invariants.Check(!s.listed, "slab at %#x listed twice", s.addr)
 	}
 	link := s.link()
@@ -54,6 +55,7 @@ func (n *node) add(l *layer, s slabRef, tail bool) {
 // remove takes s off the list. The caller holds mu.
 func (n *node) remove(l *layer, s slabRef) {
 	if invariants.Enabled {
+		invariants.Reach(invariants.NodeHeld)
 		invariants.Check(s.listed, "slab at %#x is not listed", s.addr)
 	}
 	if s.prev == 0 {

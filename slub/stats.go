@@ -16,11 +16,12 @@ type Stats struct {
 	Aliases                              int // other caches with the same slabs and counters
 	Events                               [NumEvents]uint64
 	SeedAllocSheaf, SeedFreeSheaf        uint64 // the seed's alloc_cpu_sheaf and free_cpu_sheaf: its fast paths
-	AllocFailures                        uint64 // allocations that returned an error
+	AllocFailures                        uint64 // allocations that returned an error, ErrWouldBlock aside
 	ForeignFrees                         uint64 // pointers that Free refused
-	InUse                                uint64 // objects that users hold; FreeRCU ends it, prefilled ones count when returned
+	InUse                                uint64 // objects that users hold; FreeRCU and FreeDeferred end it, prefilled ones count when returned
 	SheafObjects                         uint64 // free objects in per-CPU sheaves
 	RCUObjects                           uint64 // objects that wait for a grace period
+	DeferredObjects                      uint64 // objects given to FreeDeferred that are not free yet
 	Nodes                                []NodeStats
 }
 
@@ -46,6 +47,7 @@ func (c *Cache) Stats() Stats {
 	s.ForeignFrees = c.slabs.counters.Sum(int(refused))
 	deferred := uint64(max(0, c.deferred.pending.Load()))
 	s.RCUObjects = deferred
+	s.DeferredObjects = uint64(max(0, c.deferFree.pending.Load()))
 	for i, node := range c.slabs.topology.Nodes() {
 		n := &c.slabs.nodes[i]
 		s.Nodes = append(s.Nodes, NodeStats{Node: node, Slabs: uint64(n.slabs.Load()),
@@ -57,7 +59,7 @@ func (c *Cache) Stats() Stats {
 	}
 	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - c.slabs.counters.Sum(int(singleFailed)) +
 		c.slabs.counters.Sum(int(loaned)) + c.slabs.counters.Sum(int(keptExpired))
-	frees := s.Events[FreeFastpath] + s.Events[FreeSlowpath] + s.Events[FreeRCUSheaf] + deferred
+	frees := s.Events[FreeFastpath] + s.Events[FreeSlowpath] + s.Events[FreeRCUSheaf] + deferred + s.DeferredObjects
 	s.InUse = uint64(max(0, int64(allocs-frees)))
 	return s
 }

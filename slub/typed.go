@@ -90,6 +90,15 @@ func (t *Typed[T]) AllocZero() (*T, error) {
 	return (*T)(p), err
 }
 
+// AllocNoWait returns a T from what is at hand; see Cache.AllocNoWait.
+func (t *Typed[T]) AllocNoWait() (*T, error) {
+	p, err := t.cache.AllocNoWait()
+	return (*T)(p), err
+}
+
+// FreeDeferred gives p back without waiting for anything; see Cache.FreeDeferred.
+func (t *Typed[T]) FreeDeferred(p *T) { t.cache.FreeDeferred(unsafe.Pointer(p)) }
+
 // Free gives p back; see Cache.Free.
 func (t *Typed[T]) Free(p *T) { t.cache.Free(unsafe.Pointer(p)) }
 

@@ -14,3 +14,14 @@ func TestCheckNamesTheEquation(t *testing.T) {
 	}()
 	Check(false, "sheaf holds %d of %d", 7, 4)
 }
+
+func TestInterrupt(t *testing.T) {
+	var reached []Point
+	end := Interrupt(func(p Point) { reached = append(reached, p) })
+	Reach(BarnHeld)
+	end()
+	Reach(NodeHeld)
+	if len(reached) != 1 || reached[0] != BarnHeld {
+		t.Errorf("called at %v", reached)
+	}
+}

@@ -58,7 +58,7 @@ func TestRulesBite(t *testing.T) {
 		}, []string{"slub/node_race.go", "slub/order.go", "slub/slab.go"}},
 		{"lower floor exists", map[string]string{
 			"slub/slab.go": imp("slub"), "slub/node.go": imp("slub"), "slub/orders.go": imp("slub"),
-			"slub/layer.go": imp("slub"), "slub/slabfree.go": imp("slub"),
+			"slub/layer.go": imp("slub"), "slub/slabfree.go": imp("slub"), "slub/slabnowait.go": imp("slub"),
 		}, []string{"slub/freelist.go", "slub/order.go"}},
 		{"cgo placement", map[string]string{
 			"internal/sys/rseq.go":                   imp("sys", "C"),

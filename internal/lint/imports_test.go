@@ -10,6 +10,7 @@ import (
 var graph = map[string][]string{
 	"internal/invariants": {},
 	"internal/mem":        {},
+	"internal/lock":       {"internal/mem"},
 	"internal/sys":        {},
 	"internal/testutil":   {},
 	"internal/lint":       {},
@@ -18,9 +19,9 @@ var graph = map[string][]string{
 	"hooks":               {"internal/mem"},
 	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "numa"},
-	"sheaves":             {"internal/invariants", "internal/mem", "internal/percpu", "rcu"},
+	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "rcu"},
 	"slub": {
-		"internal/invariants", "internal/mem", "internal/percpu", "internal/sys",
+		"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "internal/sys",
 		"arena", "hooks", "numa", "rcu", "sheaves",
 	},
 	"metrics": {"arena", "numa", "rcu", "slub"},
@@ -93,7 +94,7 @@ func reachable(dir string) []string {
 // lowerFloor are the files of slub that know slabs and page runs and nothing
 // of what is built on them; platform twins (slab_race.go) count with their
 // stem.
-var lowerFloor = []string{"layer", "node", "slab", "slabfree", "freelist", "order"}
+var lowerFloor = []string{"layer", "node", "slab", "slabfree", "slabnowait", "freelist", "order"}
 
 // upperOnly is what the lower floor may not import.
 var upperOnly = []string{"sheaves", "rcu", "hooks"}

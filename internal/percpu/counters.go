@@ -25,6 +25,7 @@ func NewCounters(n int) (Counters, error) {
 		return Counters{}, fmt.Errorf("event counters: %w", err)
 	}
 	c.base = base
+	populate(base, c.stride*uintptr(NumCPU()))
 	return c, nil
 }
 

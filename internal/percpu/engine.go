@@ -12,12 +12,13 @@ import (
 
 // engine is what the two engines differ in.
 type engine struct {
-	name     string
-	lock     func(slots uintptr) int // TryLock; the CPU, or -1
-	fence    func(cpu int)           // LockCPU's second half
-	cpu      func() int              // a hint at the calling CPU; may be negative
-	initPop  func(p *Pop)            // its slots and slow path are set
-	initFree func(f *Free)           // its filter and slow path are set
+	name       string
+	lock       func(slots uintptr) int // TryLock; the CPU, or -1
+	lockNoWait func(slots uintptr) int // the same without a system call
+	fence      func(cpu int)           // LockCPU's second half
+	cpu        func() int              // a hint at the calling CPU; may be negative
+	initPop    func(p *Pop)            // its slots and slow path are set
+	initFree   func(f *Free)           // its filter and slow path are set
 }
 
 // current is the engine of this process, why why it isn't the best one.

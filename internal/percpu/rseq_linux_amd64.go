@@ -37,12 +37,13 @@ func newRseq() (engine, error) {
 		return engine{}, err
 	}
 	e := engine{
-		name:     "rseq",
-		lock:     lockRseq,
-		fence:    restartCPU,
-		cpu:      rseqCPU,
-		initPop:  initPopStack,
-		initFree: initFreeStack,
+		name:       "rseq",
+		lock:       lockRseq,
+		lockNoWait: lockStack,
+		fence:      restartCPU,
+		cpu:        rseqCPU,
+		initPop:    initPopStack,
+		initFree:   initFreeStack,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/sys"
 )
@@ -28,7 +29,16 @@ func NewSlots() (Slots, error) {
 	if err != nil {
 		return Slots{}, fmt.Errorf("per-CPU slots: %w", err)
 	}
+	populate(addr, uintptr(NumCPU()+guards)<<slotShift)
 	return Slots{addr + guards<<slotShift}, nil
+}
+
+// populate has the kernel back new memory with pages, so that no operation finds one
+// missing.
+func populate(addr, n uintptr) {
+	for off := uintptr(0); off < n; off += mem.PageSize {
+		*mem.At[uint64](addr + off) = 0
+	}
 }
 
 // slotsSize is for every number that the kernel could show, not only for the CPUs
@@ -59,9 +69,22 @@ func (s Slots) Stack(cpu int, k Kind) *Stack {
 // held (kernel: local_trylock). By the time it returns the goroutine may run on
 // another CPU; the stack stays its own.
 func (s Slots) TryLock(k Kind) (st *Stack, cpu int) {
-	cpu = current.lock(s.base + uintptr(k))
+	return s.locked(current.lock(s.base+uintptr(k)), k)
+}
+
+// TryLockNoWait is TryLock without the one system call that may be in it, a thread's
+// registration for rseq: on a thread that isn't registered yet it returns nil.
+func (s Slots) TryLockNoWait(k Kind) (st *Stack, cpu int) {
+	return s.locked(current.lockNoWait(s.base+uintptr(k)), k)
+}
+
+// locked is the stack of the CPU that an engine has locked, or nil if that is negative.
+func (s Slots) locked(cpu int, k Kind) (*Stack, int) {
 	if cpu < 0 {
 		return nil, -1
+	}
+	if invariants.Enabled {
+		invariants.Reach(invariants.StackHeld)
 	}
 	return s.Stack(cpu, k), cpu
 }
@@ -82,6 +105,9 @@ func (s Slots) TryLockCPU(cpu int, k Kind) *Stack {
 	// gate, and may have opened it again since: it was the one that got the lock.
 	if atomic.LoadUint64(&st.gate) != closed {
 		return nil
+	}
+	if invariants.Enabled {
+		invariants.Reach(invariants.StackHeld)
 	}
 	return st
 }

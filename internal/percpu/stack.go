@@ -122,6 +122,9 @@ func (s *Stack) SetSize(size int) { s.Install(s.objs, size, int(s.cap), s.Own())
 // SetSpare replaces the spare, which holds n objects; 0 for none. The caller holds
 // the lock.
 func (s *Stack) SetSpare(spare uintptr, n int) {
+	if invariants.Enabled {
+		invariants.Reach(invariants.StackHeld) // main's array may just have been replaced
+	}
 	s.Spare = spare
 	mem.Store64(&s.spareSize, uint64(n))
 }

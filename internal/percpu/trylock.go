@@ -12,12 +12,13 @@ import (
 // Which CPU's stack it takes is a matter of locality alone.
 func newTrylock() engine {
 	return engine{
-		name:     "trylock",
-		lock:     lockHinted,
-		fence:    func(int) {}, // operations hold the lock themselves
-		cpu:      hint,
-		initPop:  initPopLocked,
-		initFree: initFreeLocked,
+		name:       "trylock",
+		lock:       lockHinted,
+		lockNoWait: lockHinted,
+		fence:      func(int) {}, // operations hold the lock themselves
+		cpu:        hint,
+		initPop:    initPopLocked,
+		initFree:   initFreeLocked,
 	}
 }
 

@@ -1,0 +1,86 @@
+package lock
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestMutexExcludes(t *testing.T) {
+	var m Mutex
+	for name, lock := range map[string]func() bool{
+		"Lock":    func() bool { m.Lock(); return true },
+		"TryLock": m.TryLock,
+	} {
+		if !lock() {
+			t.Fatalf("%s failed on an open lock", name)
+		}
+		if m.TryLock() {
+			t.Errorf("two have the lock, the first by %s", name)
+		}
+		got := make(chan bool)
+		go func() { m.Lock(); close(got) }()
+		select {
+		case <-got:
+			t.Errorf("Lock did not wait for a holder by %s", name)
+		case <-time.After(10 * time.Millisecond):
+		}
+		m.Unlock()
+		<-got
+		m.Unlock()
+	}
+}
+
+// Whoever has waited for long is next: he lays claim to the lock, and newcomers stand
+// behind him even if it is open.
+func TestMutexIsFair(t *testing.T) {
+	var m Mutex
+	m.Lock()
+	got := make(chan bool)
+	go func() { m.Lock(); close(got) }()
+	for start := time.Now(); atomic.LoadUint32(&m.claim) == 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("somebody waits without an end and doesn't mind")
+		}
+	}
+	m.Unlock()
+	<-got
+	m.Unlock()
+	if !m.TryLock() {
+		t.Fatal("the lock stays claimed")
+	}
+	m.Unlock()
+	m.claim = 1
+	if m.TryLock() {
+		t.Error("a newcomer got a lock that was claimed")
+	}
+	m.Lock() // comes to be the first of those who wait
+	m.Unlock()
+}
+
+// The race detector sees a plain counter, as does the sum.
+func TestMutexStorm(t *testing.T) {
+	var m Mutex
+	var working sync.WaitGroup
+	n, want := 0, 0
+	for _, lock := range []func() bool{m.TryLock, func() bool { m.Lock(); return true }} {
+		for range 3 {
+			const each = 5000
+			want += each
+			working.Go(func() {
+				for done := 0; done < each; {
+					if lock() {
+						n++
+						done++
+						m.Unlock()
+					}
+				}
+			})
+		}
+	}
+	working.Wait()
+	if n != want {
+		t.Errorf("counted %d of %d", n, want)
+	}
+}

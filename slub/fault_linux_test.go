@@ -1,0 +1,72 @@
+package slub
+
+import (
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// fewestFaults runs a fresh f several times and returns how many page faults the thread
+// had in the quietest run: Go's own come and go, those of a page that f is the first to
+// touch are always there.
+func fewestFaults(t *testing.T, prepare func() (f func())) int64 {
+	t.Helper()
+	if sanitized {
+		t.Skip("sanitizers touch memory of their own")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const rusageThread = 1
+	var before, after syscall.Rusage
+	least := int64(1) << 62
+	for range 5 {
+		f := prepare()
+		err := syscall.Getrusage(rusageThread, &before)
+		f()
+		if err != nil || syscall.Getrusage(rusageThread, &after) != nil {
+			t.Skip("no getrusage(2) of a thread here")
+		}
+		least = min(least, after.Minflt-before.Minflt)
+	}
+	return least
+}
+
+// The objects of a new slab are zeroed without a fault, however large they are.
+func TestNoWaitZeroesTouchedPages(t *testing.T) {
+	for name, flags := range map[string]Flags{"InitOnAlloc": InitOnAlloc, "InitOnFree": InitOnFree} {
+		faults := fewestFaults(t, func() func() {
+			c := open(t, nil, Config{Size: 8192, Flags: flags})
+			c.Free(take(t, c, 1)[0]) // its sheaf has more
+			return func() {
+				for range 4 {
+					p, err := c.AllocNoWait()
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.FreeDeferred(p)
+				}
+			}
+		})
+		if faults != 0 {
+			t.Errorf("%s: %d page faults", name, faults)
+		}
+	}
+}
+
+// A cache that was never used has nothing, and says so without touching anything new.
+func TestNoWaitOnUntouchedCache(t *testing.T) {
+	for name, flags := range map[string]Flags{"sheaves": 0, "no sheaves": NoSheaves} {
+		faults := fewestFaults(t, func() func() {
+			c := open(t, nil, Config{Size: 64, Flags: flags})
+			return func() {
+				p, err := c.AllocNoWait()
+				if p != nil || err != ErrWouldBlock {
+					t.Fatalf("%p, %v", p, err)
+				}
+			}
+		})
+		if faults != 0 {
+			t.Errorf("%s: %d page faults", name, faults)
+		}
+	}
+}

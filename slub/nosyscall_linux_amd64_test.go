@@ -1,0 +1,143 @@
+package slub
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/lock"
+)
+
+// stocked is a cache with objects in main, spare and barn of the CPU, and in slabs;
+// left is their number.
+func stocked(t *testing.T, flags Flags) (c *Cache, left int) {
+	c = open(t, nil, Config{Size: 64, Flags: flags})
+	freeAll(c, take(t, c, 400))
+	s := c.Stats()
+	n := s.Nodes[0]
+	if flags&NoSheaves == 0 && (s.SheafObjects < 120 || n.BarnFull == 0) || n.FreeInSlabs == 0 {
+		t.Fatalf("not stocked: %+v", s)
+	}
+	return c, int(s.SheafObjects + n.BarnObjects + n.FreeInSlabs)
+}
+
+// empties takes all objects with AllocNoWait, gives them to FreeDeferred, and reports
+// whether there were n.
+func empties(c *Cache, n int) bool {
+	var ps [1 << 10]unsafe.Pointer
+	got := 0
+	for {
+		p, err := c.AllocNoWait()
+		if err != nil {
+			break
+		}
+		ps[got] = p
+		got++
+	}
+	_, err := c.AllocNoWait()
+	for _, p := range ps[:got] {
+		c.FreeDeferred(p)
+	}
+	return got == n && err == ErrWouldBlock && c.deferFree.pending.Load() == int64(n)
+}
+
+// Until there is nothing left, AllocNoWait makes no system call, nor does FreeDeferred.
+func TestNoSyscall(t *testing.T) {
+	for name, flags := range map[string]Flags{"sheaves": 0, "no sheaves": NoSheaves, "init on alloc": InitOnAlloc} {
+		t.Run(name, func(t *testing.T) {
+			if err := quietly(t, func(t *testing.T) func() bool {
+				c, left := stocked(t, flags)
+				return func() bool { return empties(c, left) }
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The filter of these tests bites: a call that asks the kernel anything is the last.
+func TestFilterKills(t *testing.T) {
+	err := quietly(t, func(t *testing.T) func() bool {
+		return func() bool { time.Sleep(time.Millisecond); return true }
+	})
+	if !killed(err) {
+		t.Errorf("a thread under the filter slept: %v", err)
+	}
+}
+
+// unregistered is the environment in which libc leaves it to us to register threads.
+const unregistered = "GLIBC_TUNABLES=glibc.pthread.rseq=0"
+
+// A thread that never registered for rseq doesn't do so now: objects come from slabs.
+func TestNoSyscallOnNewThread(t *testing.T) {
+	if name, _ := Engine(); name != "rseq" {
+		t.Skip("no rseq")
+	}
+	if err := quietly(t, func(t *testing.T) func() bool {
+		c, _ := stocked(t, 0)
+		freshThread(func() {
+			filter()
+			p, err := c.AllocNoWait()
+			if c.FreeDeferred(p); err != nil || c.slabs.counters.Sum(int(AllocSlowpath)) == 0 {
+				exit(codeFailed)
+			}
+			exit(0)
+		})
+		return nil
+	}, unregistered); err != nil {
+		t.Error(err)
+	}
+}
+
+// A lock.Mutex's holder wakes nobody, although there is somebody.
+func TestNoSyscallWithWaiter(t *testing.T) {
+	if err := quietly(t, func(t *testing.T) func() bool {
+		var m lock.Mutex
+		m.Lock()
+		go m.Lock()
+		go m.Lock()
+		time.Sleep(50 * time.Millisecond) // by then it waits
+		return func() bool { m.Unlock(); return true }
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// AllocNoWait wakes nobody who came for a lock while it had it.
+func TestNoSyscallWhenOthersWait(t *testing.T) {
+	if !invariants.Enabled {
+		t.Skip("needs -tags invariants")
+	}
+	for name, point := range map[string]invariants.Point{"barn": invariants.BarnHeld, "node": invariants.NodeHeld} {
+		t.Run(name, func(t *testing.T) {
+			if err := quietly(t, func(t *testing.T) func() bool {
+				c, _ := stocked(t, 0)
+				var come atomic.Bool
+				go func() {
+					for !come.Load() {
+					}
+					c.Stats() // takes all barns' and nodes' locks
+				}()
+				reached := false
+				return func() bool {
+					invariants.Interrupt(func(p invariants.Point) {
+						if p != point || reached {
+							return
+						}
+						reached = true
+						come.Store(true)
+						// Long enough to fall asleep, short enough for our turn.
+						for start := time.Now(); time.Since(start) < time.Millisecond; {
+						}
+					})
+					empties(c, 0) // or less, for who came may have the lock now
+					return reached
+				}
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

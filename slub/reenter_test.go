@@ -1,0 +1,166 @@
+package slub
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/invariants"
+)
+
+// An intruder calls a cache from within the cache's own operations, at the points where
+// they hold its locks, on their goroutine, and keeps count.
+type intruder struct {
+	c      *Cache
+	inside atomic.Bool
+	ring   [8]unsafe.Pointer // objects of its own
+	next   int
+	at     [invariants.NumPoints]int // calls
+	made   map[string]int            // operations that found an object
+	plain  bool                      // at a stack's lock it uses Alloc, Free and FreeRCU, too
+}
+
+// reach is called at every point, by others' goroutines too: one intrusion at a time,
+// and none into an intrusion.
+func (in *intruder) reach(p invariants.Point) {
+	if !in.inside.CompareAndSwap(false, true) {
+		return
+	}
+	defer in.inside.Store(false)
+	in.at[p]++
+	if in.plain && p == invariants.StackHeld {
+		in.step("Alloc", in.c.Alloc, "Free", in.c.Free)
+		in.step("Alloc", in.c.Alloc, "FreeRCU", in.c.FreeRCU)
+	}
+	in.step("AllocNoWait", in.c.AllocNoWait, "FreeDeferred", in.c.FreeDeferred)
+}
+
+// step exchanges an object of the ring for a new one.
+func (in *intruder) step(get string, alloc func() (unsafe.Pointer, error), put string, free func(unsafe.Pointer)) {
+	i := in.next % len(in.ring)
+	in.next++
+	if p := in.ring[i]; p != nil {
+		if !painted(p, in.c.config.Size, uint64(i)) {
+			panic("an intruder's object was changed")
+		}
+		free(p)
+		in.made[put]++
+		in.ring[i] = nil
+	}
+	switch p, err := alloc(); {
+	case err == nil:
+		paint(p, in.c.config.Size, uint64(i))
+		in.ring[i] = p
+		in.made[get]++
+	case !errors.Is(err, ErrWouldBlock):
+		panic(err)
+	}
+}
+
+// disturbed runs every operation of a cache with an intruder at each point.
+func disturbed(t *testing.T, flags Flags, plain bool) *intruder {
+	c := open(t, nil, Config{Size: 64, Flags: flags, RCUDelay: time.Hour})
+	in := &intruder{c: c, made: map[string]int{}, plain: plain}
+	for i, p := range take(t, c, len(in.ring)) {
+		paint(p, 64, uint64(i))
+		in.ring[i] = p
+	}
+	defer invariants.Interrupt(in.reach)()
+	for range 3 {
+		var all []unsafe.Pointer
+		for _, way := range ways {
+			if flags&NoSheaves == 0 {
+				all = append(all, way(t, c, 300)...)
+			}
+		}
+		all = append(all, take(t, c, 700)...)
+		for i, p := range all {
+			paint(p, 64, uint64(i)<<8)
+		}
+		for i, p := range all {
+			if !painted(p, 64, uint64(i)<<8) {
+				t.Fatalf("%p has two owners", p)
+			}
+		}
+		backs["FreeBulk"](c, all[:len(all)/3])
+		for _, p := range all[len(all)/3 : len(all)/3*2] {
+			c.FreeRCU(p)
+		}
+		freeAll(c, all[len(all)/3*2:])
+		if err := c.Barrier(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		c.Shrink()
+		c.Stats()
+	}
+	return in
+}
+
+// Operations that come back into the cache while it holds a lock neither deadlock nor
+// lose an object: Alloc, Free and FreeRCU under a stack's lock, which go to the slabs
+// and the fallback; AllocNoWait and FreeDeferred under every lock.
+func TestReentry(t *testing.T) {
+	if !invariants.Enabled {
+		t.Skip("needs -tags invariants")
+	}
+	everywhere := []invariants.Point{invariants.StackHeld, invariants.BarnHeld, invariants.NodeHeld}
+	for name, test := range map[string]struct {
+		flags  Flags
+		plain  bool
+		points []invariants.Point
+		found  []string // operations that had an object at least once
+	}{
+		"all":     {0, true, everywhere, []string{"Alloc", "Free", "FreeRCU", "AllocNoWait", "FreeDeferred"}},
+		"no wait": {0, false, everywhere, []string{"AllocNoWait", "FreeDeferred"}},
+		// All that AllocNoWait could take from is behind the lock that is held.
+		"no sheaves": {NoSheaves, false, []invariants.Point{invariants.NodeHeld}, []string{"FreeDeferred"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan *intruder)
+			go func() { defer close(done); done <- disturbed(t, test.flags, test.plain) }()
+			var in *intruder
+			select {
+			case in = <-done:
+			case <-time.After(time.Minute):
+				panic("deadlock") // with all stacks
+			}
+			if in == nil {
+				return // failed already
+			}
+			for _, p := range test.points {
+				if in.at[p] == 0 {
+					t.Errorf("point %d was never reached", p)
+				}
+			}
+			for _, o := range test.found {
+				if in.made[o] == 0 {
+					t.Errorf("no %s found an object", o)
+				}
+			}
+			t.Logf("at %v, operations %v", in.at, in.made)
+			in.settle(t)
+		})
+	}
+}
+
+// settle compares what the intruder holds with what the cache says, and gives it back.
+func (in *intruder) settle(t *testing.T) {
+	if err := in.c.Barrier(context.Background()); err != nil {
+		t.Error(err)
+	}
+	held := 0
+	for _, p := range in.ring {
+		if p != nil {
+			held++
+		}
+	}
+	if s := in.c.Stats(); s.InUse != uint64(held) || s.DeferredObjects != 0 || s.RCUObjects != 0 {
+		t.Errorf("the intruder holds %d objects: %+v", held, s)
+	}
+	for _, p := range in.ring {
+		in.c.FreeDeferred(p)
+	}
+}
