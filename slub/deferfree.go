@@ -39,9 +39,6 @@ func (c *Cache) FreeDeferred(p unsafe.Pointer) {
 	if c.ownerOf(p) == 0 {
 		return
 	}
-	if sanitized {
-		deferObject(p)
-	}
 	d := &c.deferFree
 	d.pending.Add(1) // first, for drain
 	for {
@@ -115,9 +112,7 @@ func (c *Cache) drainLocked(most int) {
 			c.reportDeferred(obj, "what was given to FreeDeferred before it is lost")
 			next = 0
 		}
-		if batch[n] = mem.Ptr(obj); sanitized {
-			expireObject(batch[n])
-		}
+		batch[n] = mem.Ptr(obj)
 		n++
 		if obj = next; n < len(batch) && obj != 0 {
 			continue

@@ -120,5 +120,5 @@ func freshThread(f func()) {
 			return
 		}
 	}
-	exit(codeNoFilter)
+	exit(codeFailed)
 }

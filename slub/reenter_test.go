@@ -146,6 +146,30 @@ func TestReentry(t *testing.T) {
 	}
 }
 
+// An object that is freed into a slab while AllocNoWait takes another one out of it is
+// not lost.
+func TestNoWaitMeetsFree(t *testing.T) {
+	if !invariants.Enabled {
+		t.Skip("needs -tags invariants")
+	}
+	c := open(t, nil, Config{Size: 64, Flags: NoSheaves})
+	ps := take(t, c, c.perSlab)
+	freeAll(c, ps[:3])
+	free := true
+	end := invariants.Interrupt(func(invariants.Point) {
+		if free {
+			free = false
+			c.Free(ps[3]) // changes no list, and so takes no lock
+		}
+	})
+	got := all(t, c)
+	end()
+	if len(got) != 4 || c.Stats().Events[CmpxchgDoubleFail] == 0 {
+		t.Errorf("%d of 4 free objects", len(got))
+	}
+	freeAll(c, append(got, ps[4:]...))
+}
+
 // settle compares what the intruder holds with what the cache says, and gives it back.
 func (in *intruder) settle(t *testing.T) {
 	if err := in.c.Barrier(context.Background()); err != nil {
