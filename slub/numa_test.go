@@ -146,3 +146,41 @@ func TestNUMAChecker(t *testing.T) {
 		},
 	}.run(t)
 }
+
+// TestNUMAMalloc wants each kind of value on the node of the CPU that asks for it.
+func TestNUMAMalloc(t *testing.T) {
+	topology, memory := machine(t)
+	if engine, _ := Engine(); engine != "rseq" {
+		t.Log("without rseq a CPU is only guessed: placement is best effort, and not checked")
+		return
+	}
+	b := openBuckets(t, newArena(t, arena.Config{Topology: topology, Span: 64 * mib}), BucketsConfig{})
+	for _, node := range memory {
+		cpus := topology.CPUs(node)
+		if len(cpus) == 0 {
+			continue
+		}
+		pinned(t, cpus[0], func() {
+			for kind, n := range kinds {
+				var addrs []uintptr
+				for range 4 {
+					p := malloc(t, b, n)
+					defer b.Free(p)
+					for at := 0; at < n; at += 4096 {
+						*(*byte)(unsafe.Add(p, at)) = 1
+						addrs = append(addrs, uintptr(p)+uintptr(at))
+					}
+				}
+				where, err := numa.Where(addrs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, n := range where {
+					if n != node {
+						t.Fatalf("a %s for node %d has %#x on node %d", kind, node, addrs[i], n)
+					}
+				}
+			}
+		})
+	}
+}
