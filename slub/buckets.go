@@ -134,10 +134,6 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	return b, nil
 }
 
-// tabled is up to how many bytes a table leads to the class without a computation: 128
-// pointers, of which sizes in use touch few cache lines.
-const tabled = 1024
-
 // fill makes operations choose the caches: allocations where there is one partition.
 func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
 	cells := make([]percpu.FreeCell, len(b.caches))
@@ -148,11 +144,13 @@ func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
 	if b.partitions > 1 {
 		return
 	}
-	pops := make([]*percpu.Pop, tabled/8)
-	for i := range pops {
-		pops[i] = &b.caches[classOf(uint(i+1)*8)].pop
+	pops := func(classes []uint8) (pops []*percpu.Pop) {
+		for _, class := range classes[1:] { // those of no bytes
+			pops = append(pops, &b.caches[class].pop)
+		}
+		return pops
 	}
-	malloc.Fill(pops)
+	malloc.Fill(pops(fineClasses), pops(coarseClasses))
 }
 
 func (b *Buckets) closeCaches() error {

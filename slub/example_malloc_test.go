@@ -43,6 +43,6 @@ func ExampleBuckets() {
 	uploads.FreeBytes(body)
 	fmt.Println("closed:", uploads.Close())
 	// Output:
-	// 5000 8192
+	// 5000 5120
 	// closed: <nil>
 }

@@ -232,7 +232,7 @@ func TestReallocThatFails(t *testing.T) {
 
 func TestBytes(t *testing.T) {
 	b := openBuckets(t, nil, BucketsConfig{})
-	for n, room := range map[int]int{1: 8, 65: 96, 193: 256, 9000: 16384, maxRun + 1: maxRun + mem.PageSize} {
+	for n, room := range map[int]int{1: 8, 65: 96, 193: 256, 9000: 10240, maxRun + 1: maxRun + mem.PageSize} {
 		s, err := b.Bytes(n)
 		if err != nil || len(s) != n || cap(s) != room {
 			t.Fatalf("%d bytes: length %d, capacity %d, %v", n, len(s), cap(s), err)
@@ -383,10 +383,9 @@ func mallocUser(t *testing.T, b *Buckets, shared chan value, rng *rand.Rand, n i
 // A class's sheaves hold about as many bytes as others', but not more than four times
 // what the kernel would give them.
 func TestClassCapacities(t *testing.T) {
-	want := []int{240, 240, 240, 240, 240, 240, 170, 112, 64, 32, 16, 8, 4, 4, 4}
-	for i, size := range classSizes {
-		if got := classCapacity(size); got != want[i] {
-			t.Errorf("class %d has sheaves of %d, want %d", size, got, want[i])
+	for size, want := range map[uintptr]int{8: 240, 128: 240, 192: 170, 256: 112, 320: 102, 512: 64, 1024: 32, 4096: 8, 8192: 4, 32768: 4} {
+		if got := classCapacity(size); got != want {
+			t.Errorf("class %d has sheaves of %d, want %d", size, got, want)
 		}
 	}
 	b := openBuckets(t, nil, BucketsConfig{})

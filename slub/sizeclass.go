@@ -1,42 +1,55 @@
 package slub
 
 import (
-	"math/bits"
-
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/sheaves"
 )
 
-// classSizes are the sizes of objects that Malloc hands out, in bytes: powers of two,
-// and 96 and 192 between them, where most requests lie (kernel: kmalloc_info, in order
-// of size here). The kernel's end with two pages; the two classes more, as large as the
-// largest slabs that packing asks for, spare programs that handle buffers the arena's
-// lock.
-var classSizes = [...]uintptr{8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}
+// classSizes are the sizes of objects that Malloc hands out, in bytes. Up to 256 they are
+// the kernel's, with 96 and 192, where most requests lie (kmalloc_info, in order of size
+// here). Above it has powers of two only, which waste a third of what mixed sizes ask
+// for and put the beginnings of all objects into few sets of the processor's cache; here
+// there are up to three more to each. Those left out, such as 7168, would not fit a slab
+// of 32 KiB more often than the next power of two does. The kernel's end at 8192.
+var classSizes = [...]uintptr{
+	8, 16, 32, 64, 96, 128, 192, 256,
+	320, 384, 448, 512, 640, 768, 896, 1024,
+	1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096,
+	5120, 6144, 8192, 10240, 16384, 32768,
+}
 
 const (
 	numClasses = len(classSizes)
 	maxClass   = 32768 // bytes; what is larger gets pages
-	maxTabled  = 192   // bytes; beyond there are powers of two only
+
+	// All classes up to maxFine are multiples of fineStep, those above of coarseStep.
+	fineStep, coarseStep, maxFine = percpu.FineStep, percpu.CoarseStep, percpu.MaxFine
 )
 
-// classTable leads from a size, in words, to its class (kernel: kmalloc_size_index).
-var classTable = func() (table [maxTabled/8 + 1]uint8) {
+// The tables lead from a size, in steps, to its class (kernel: kmalloc_size_index).
+var (
+	fineClasses   = classTable(fineStep, maxFine)
+	coarseClasses = classTable(coarseStep, maxClass)
+)
+
+func classTable(step, most uintptr) []uint8 {
+	table := make([]uint8, most/step+1)
 	class := uint8(0)
-	for words := range table {
-		for uintptr(words)*8 > classSizes[class] {
+	for i := range table {
+		for uintptr(i)*step > classSizes[class] {
 			class++
 		}
-		table[words] = class
+		table[i] = class
 	}
 	return table
-}()
+}
 
 // classOf returns the smallest class of at least n bytes, 1 to maxClass.
 func classOf(n uint) uint {
-	if n <= maxTabled {
-		return uint(classTable[(n+7)/8])
+	if n <= maxFine {
+		return uint(fineClasses[(n+fineStep-1)/fineStep])
 	}
-	return uint(bits.Len(n-1)) - 1 // 256 is class 7 and needs 8 bits less one
+	return uint(coarseClasses[(n+coarseStep-1)/coarseStep])
 }
 
 // sheafBytes is about how much one sheaf of a class holds.

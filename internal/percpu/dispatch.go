@@ -1,6 +1,7 @@
 package percpu
 
 import (
+	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -53,11 +54,20 @@ func (p *PopBySize) Init(slow SizeFunc) {
 	p.choose()
 }
 
-// Fill makes p choose table[(n-1)/8] for n bytes, up to 8*len(table). p may be in use;
-// it is called once. The table is constant from then on.
-func (p *PopBySize) Fill(table []*Pop) {
+// Sizes are looked up in steps of FineStep bytes up to MaxFine, beyond in steps of
+// CoarseStep.
+const (
+	FineStep, CoarseStep = 8, 256
+	MaxFine              = 1024
+)
+
+// Fill makes p choose of fine, which has MaxFine/FineStep, the [(n-1)/FineStep]-th for
+// up to MaxFine bytes, and beyond coarse[(n-1)/CoarseStep], to its end. p may be in use;
+// it is called once.
+func (p *PopBySize) Fill(fine, coarse []*Pop) {
+	table := slices.Concat(fine[:MaxFine/FineStep], coarse)
 	p.table = unsafe.Pointer(unsafe.SliceData(table))
-	atomic.StoreUintptr(&p.max, uintptr(len(table))*8) // last: it lets sizes through
+	atomic.StoreUintptr(&p.max, uintptr(len(coarse))*CoarseStep) // last: it lets sizes through
 }
 
 // Init makes f an operation that always takes the slow path.

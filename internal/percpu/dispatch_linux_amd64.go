@@ -46,10 +46,12 @@ func testDispatch() (err error) {
 		}
 	}()
 	var popped, freed int
-	pops, frees := make([]*Pop, 2), make([]FreeCell, 2)
-	for i := range 2 {
+	pops, frees := make([]*Pop, 4), make([]FreeCell, 2)
+	for i := range pops {
 		pops[i] = new(Pop)
 		pops[i].Pass(func() (unsafe.Pointer, error) { popped = i + 1; return nil, errChoice })
+	}
+	for i := range frees {
 		frees[i].slow = func(unsafe.Pointer) { freed = i + 1 }
 		frees[i].pass()
 	}
@@ -57,12 +59,15 @@ func testDispatch() (err error) {
 	pop, free := new(PopBySize), new(FreeByOwner)
 	size, refused := 0, unsafe.Pointer(nil)
 	pop.Init(func(n int) (unsafe.Pointer, error) { size = n; return nil, errChoice })
-	pop.Fill(pops)
+	fine, coarse := make([]*Pop, MaxFine/FineStep), make([]*Pop, MaxFine/CoarseStep+2)
+	fine[0], fine[1], fine[len(fine)-1] = pops[0], pops[1], pops[1]
+	coarse[len(coarse)-2], coarse[len(coarse)-1] = pops[2], pops[3]
+	pop.Fill(fine, coarse)
 	// Addresses of no Go object, which are not touched.
 	const base = 0x7000_0000_0000
 	free.Init(func(p unsafe.Pointer) { refused = p })
 	free.Fill(base, 4, unsafe.Pointer(&owners[0]), 7, frees)
-	for n, want := range map[int]int{1: 1, 8: 1, 9: 2, 16: 2, 17: 0, 0: 0, -1: 0} {
+	for n, want := range map[int]int{1: 1, 8: 1, 9: 2, 16: 2, 1024: 2, 1025: 3, 1280: 3, 1281: 4, 1536: 4, 1537: 0, 0: 0, -1: 0} {
 		popped, size = 0, -2
 		if _, err := pop.Func()(n); err != errChoice || popped != want || want == 0 && size != n {
 			return errChoice

@@ -17,7 +17,7 @@ func TestDispatch(t *testing.T) {
 	slow := 0
 	var pop PopBySize
 	pop.Init(func(int) (unsafe.Pointer, error) { slow++; return nil, nil })
-	pop.Fill([]*Pop{nil})
+	pop.Fill(make([]*Pop, MaxFine/FineStep), nil)
 	var free FreeByOwner
 	free.Init(func(unsafe.Pointer) { slow++ })
 	free.Fill(0, 1, nil, 0, make([]FreeCell, 1))

@@ -225,9 +225,16 @@ TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
 	LEAQ -1(AX), R10
 	CMPQ R10, 16(DX)
 	JAE  slow
-	SHRQ $3, R10
 	MOVQ 8(DX), R11
+	CMPQ R10, $1024
+	JAE  coarse
+	SHRQ $3, R10
 	MOVQ (R11)(R10*8), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+coarse:
+	SHRQ $8, R10
+	MOVQ 1024(R11)(R10*8), DX
 	MOVQ 0(DX), R12
 	JMP  R12
 slow:
