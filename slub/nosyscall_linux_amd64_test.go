@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -120,27 +119,25 @@ func TestNoSyscallWhenOthersWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if err := quietly(t, func(t *testing.T) func() bool {
 				c, _ := stocked(t, 0)
-				var come atomic.Bool
-				go func() {
-					for !come.Load() {
-					}
-					test.waits(c)
-				}()
 				reached := false
-				return func() bool {
-					invariants.Interrupt(func(p invariants.Point) {
-						if p != test.point || reached {
-							return
-						}
+				invariants.Interrupt(func(p invariants.Point) {
+					if p == test.point && !reached {
 						reached = true
-						come.Store(true)
-						// Long enough to fall asleep, short enough for our turn.
-						for start := time.Now(); time.Since(start) < 4*time.Millisecond; {
-						}
-					})
-					empties(c, 0) // or less, for who came may have the lock now
-					return reached
+						go test.waits(c)
+						time.Sleep(20 * time.Millisecond) // by then it does
+						filter()
+					}
+				})
+				for !reached {
+					if _, err := c.AllocNoWait(); err != nil {
+						break
+					}
 				}
+				if reached {
+					exit(0)
+				}
+				exit(codeFailed)
+				return nil
 			}); err != nil {
 				t.Error(err)
 			}

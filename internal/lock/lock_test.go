@@ -55,7 +55,9 @@ func TestMutexIsFair(t *testing.T) {
 	if m.TryLock() {
 		t.Error("a newcomer got a lock that was claimed")
 	}
-	m.Lock() // comes to be the first of those who wait
+	if m.Lock(); m.claim != 0 { // it was the first of those who wait
+		t.Error("the lock stays claimed by who has it")
+	}
 	m.Unlock()
 }
 
