@@ -20,6 +20,8 @@ const (
 	MisalignedPointer
 	// FreelistCorrupt is a free pointer that leads out of its slab.
 	FreelistCorrupt
+	// DoubleFree is an object that was freed although it was free.
+	DoubleFree
 )
 
 var kindText = [...]string{
@@ -27,6 +29,7 @@ var kindText = [...]string{
 	WrongCache:        "pointer of another cache",
 	MisalignedPointer: "misaligned pointer",
 	FreelistCorrupt:   "corrupt freelist",
+	DoubleFree:        "double free",
 }
 
 // String gives the kind in words.
@@ -75,11 +78,13 @@ func (r *Report) Fire(h *Hooks) {
 func (r *Report) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "slubd: cache %q: %v", r.Cache, r.Kind)
-	if r.Addr != 0 {
+	switch {
+	case r.Addr != 0 && r.Slab != 0:
+		fmt.Fprintf(&b, " at %#x (slab %#x%+d)", r.Addr, r.Slab, int64(r.Addr-r.Slab))
+	case r.Addr != 0:
 		fmt.Fprintf(&b, " at %#x", r.Addr)
-	}
-	if r.Slab != 0 {
-		fmt.Fprintf(&b, " (slab %#x%+d)", r.Slab, int64(r.Addr-r.Slab))
+	case r.Slab != 0:
+		fmt.Fprintf(&b, " in the slab at %#x", r.Slab)
 	}
 	if r.Owner != "" {
 		fmt.Fprintf(&b, ", owned by cache %q", r.Owner)

@@ -13,6 +13,7 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 		want   string
 	}{
 		{Report{Kind: FreelistCorrupt, Cache: "conn"}, `slubd: cache "conn": corrupt freelist`},
+		{Report{Kind: FreelistCorrupt, Cache: "conn", Slab: 0x1000}, `slubd: cache "conn": corrupt freelist in the slab at 0x1000`},
 		{
 			Report{Kind: ForeignPointer, Cache: "conn", Addr: 0x1040},
 			`slubd: cache "conn": foreign pointer at 0x1040`,
@@ -30,17 +31,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= FreelistCorrupt; k++ {
+	for k := ForeignPointer; k <= DoubleFree; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(FreelistCorrupt) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", FreelistCorrupt, len(kindText)-1)
+	if int(DoubleFree) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", DoubleFree, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", FreelistCorrupt + 1: "Kind(5)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", DoubleFree + 1: "Kind(6)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}

@@ -35,7 +35,7 @@ type Cache struct {
 	stacks percpu.Slots
 
 	id     uint32
-	config Config
+	config *Config
 	layout layout
 
 	closing sync.Mutex
@@ -43,10 +43,10 @@ type Cache struct {
 
 	noWait percpu.Pop // for AllocNoWait
 
-	_ [24]byte // up to 512, a size class of Go's whose objects start on a cache line
+	_ [16]byte // up to 384, a multiple of a cache line and a size class of Go's
 }
 
-var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-512|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
+var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-384|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
 	unsafe.Offsetof(Cache{}.freeRCU)-3*mem.CacheLine]
 
 // New makes a cache whose slabs come from a, or from arena.Default if a is nil.
@@ -81,12 +81,12 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 			return c, nil
 		}
 	}
-	c := &Cache{name: cfg.Name, id: id, config: cfg, layout: cfg.layout(), domain: cfg.Domain}
+	c := &Cache{name: cfg.Name, id: id, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
 	c.shared = &shared{root: c, open: 1}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
-	order := slabOrder(c.layout.slot, percpu.NumCPU())
+	order := cfg.Slabs.order(c.layout.slot, percpu.NumCPU())
 	if order < 0 {
 		return nil, fmt.Errorf("%w: objects of %d bytes, aligned and linked, don't fit the largest run of %d", ErrConfig, c.layout.slot, mem.PageSize<<arena.MaxOrder)
 	}
@@ -109,9 +109,16 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		return err
 	}
 	c.slabs = slabs
-	slabs.newSlab, slabs.corrupt = c.initSlab(), c.reportCorrupt
+	slabs.newSlab, slabs.corrupt, slabs.twice = c.initSlab(), c.reportCorrupt, c.reportTwice
+	slabs.keep.Store(int64(slabs.minPartial(c.config.MinPartial)))
+	if c.config.Flags&TypesafeByRCU != 0 {
+		slabs.retire = c.domain.Defer
+	}
 	slabs.zeroed = c.config.Flags&InitOnFree != 0
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)
+	if c.config.Flags&ShuffleFreelist != 0 {
+		slabs.shuffle = shuffled(c.perSlab)
+	}
 
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
 		return err

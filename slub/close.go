@@ -38,6 +38,17 @@ func (c *Cache) Barrier(ctx context.Context) error {
 	return nil
 }
 
+// barrierRetired waits for the slabs of a TypesafeByRCU cache.
+func (c *Cache) barrierRetired(ctx context.Context) error {
+	if c.slabs.retired.Load() == 0 {
+		return nil
+	}
+	if err := c.domain.Barrier(ctx); err != nil {
+		return fmt.Errorf("slub: cache %q: %w", c.name, err)
+	}
+	return nil
+}
+
 // barrierDeferred waits for the objects that found no sheaf. Two rounds: the first
 // ends the batch whose grace period runs, and with it submits the next.
 func (c *Cache) barrierDeferred(ctx context.Context) error {
@@ -92,6 +103,9 @@ func (c *Cache) Close() error {
 	}
 	if c.slabs.shrink() > 0 {
 		return c.leak()
+	}
+	if err := c.barrierRetired(context.Background()); err != nil {
+		return err
 	}
 	c.gone = true
 	caches.remove(c)

@@ -34,8 +34,19 @@ const (
 	// FreePtrOffset. The environment variable SLUBD_NOMERGE keeps all apart
 	// (SLAB_NO_MERGE, slab_nomerge).
 	NoMerge
+	// TypesafeByRCU keeps the memory of slabs from anybody else until a grace period of
+	// the Domain has passed since they became empty. An object may be allocated again
+	// the moment it is freed; but whoever reads one that is gone, under RCU, still reads
+	// an object of this cache, and finds out by what is in it. The free pointer lies
+	// outside the object unless FreePtrOffset says otherwise. Such a cache shares its
+	// slabs with no other. (SLAB_TYPESAFE_BY_RCU.)
+	TypesafeByRCU
+	// ShuffleFreelist hands the objects of a new slab out in an order that can't be told
+	// beforehand: a random one of the cache's, from a random start (kernel:
+	// CONFIG_SLAB_FREELIST_RANDOM).
+	ShuffleFreelist
 
-	allFlags = HWCacheAlign | InitOnAlloc | InitOnFree | NoSheaves | NoMerge
+	allFlags = HWCacheAlign | InitOnAlloc | InitOnFree | NoSheaves | NoMerge | TypesafeByRCU | ShuffleFreelist
 )
 
 // An Offset is a place in an object, in bytes; the zero value is none. See At.
@@ -76,7 +87,13 @@ type Config struct {
 	// SheafCapacity in objects; 0 is automatic: 4, 12, 28 or 60 by size. Smaller
 	// values than that are raised to it, as in the kernel.
 	SheafCapacity int
-	Flags         Flags
+	// MinPartial bounds the empty slabs of a node: one that becomes empty is kept if the
+	// node has fewer partial slabs than that. 0 means 5 to 10, by size. See
+	// SetMinPartial (min_partial).
+	MinPartial int
+	// Slabs bounds the order of slabs.
+	Slabs Slabs
+	Flags Flags
 	// Hooks see every object go by. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU; nil means DefaultDomain.
@@ -119,6 +136,13 @@ func (c Config) Validate() error {
 	if c.Ctor != nil && c.Flags&(InitOnAlloc|InitOnFree) != 0 {
 		bad("Ctor's work would be undone by InitOnAlloc or InitOnFree")
 	}
+	if c.Flags&TypesafeByRCU != 0 && c.Flags&(InitOnAlloc|InitOnFree) != 0 {
+		bad("TypesafeByRCU's readers would find objects that InitOnAlloc or InitOnFree clears")
+	}
+	if c.MinPartial < 0 {
+		bad("%d empty slabs to keep", c.MinPartial)
+	}
+	c.Slabs.validate(bad)
 	if c.RCUDelay < 0 {
 		bad("RCUDelay %v is negative", c.RCUDelay)
 	}
@@ -127,6 +151,12 @@ func (c Config) Validate() error {
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r)
+}
+
+// SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
+// for the automatic number. Any goroutine. (Kernel: writing min_partial in sysfs.)
+func (c *Cache) SetMinPartial(slabs int) {
+	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
 }
 
 // freePtrSize is the size of a free object's link in bytes.
@@ -155,7 +185,7 @@ func (c Config) layout() layout {
 	switch {
 	case c.FreePtrOffset.set:
 		l.fp = c.FreePtrOffset.n
-	case c.Ctor != nil:
+	case c.Ctor != nil || c.Flags&TypesafeByRCU != 0:
 		l.fp = end
 		end += freePtrSize
 	default:

@@ -96,11 +96,11 @@ func TestSlabOrder(t *testing.T) {
 		8: 0, 64: 0, 96: 0, 128: 0, 256: 0, 512: 1, 1024: 2, 2048: 3, 4096: 3, 8192: 3,
 		700: 2, 5000: 3, 32768: 3, 40000: 4, 65536: 4, 4 * mib: 10, 4*mib + 8: -1,
 	} {
-		if got := slabOrder(size, 2); got != want {
+		if got := (Slabs{}).order(size, 2); got != want {
 			t.Errorf("objects of %d bytes: order %d, want %d", size, got, want)
 		}
 	}
-	if a, b := slabOrder(256, 2), slabOrder(256, 64); a >= b {
+	if a, b := (Slabs{}).order(256, 2), (Slabs{}).order(256, 64); a >= b {
 		t.Errorf("objects of 256 bytes: order %d for 2 CPUs, %d for 64", a, b)
 	}
 }

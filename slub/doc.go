@@ -18,7 +18,7 @@
 // The package has two floors. The upper one (cache, alloc, free, bulk, rcu, prefill,
 // nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
 // what users see; it imports sheaves, rcu and hooks. The lower one (layer, node, slab,
-// slabfree, slabnowait, freelist, order) knows pages and objects only. They meet in
+// slabfree, slabnowait, freelist, order, validate) knows pages and objects only. They meet in
 // refill.go, where a cache is a sheaves.Source.
 //
 // # An object's way
@@ -34,8 +34,9 @@
 //	chain   inuse          listed   who may change it
 //	none    objects        no       frees: the first one lists it, under the node's lock
 //	some    1..objects-1   yes      frees by exchange; allocation under the node's lock
-//	all     0              yes      as above; beyond 5 to 10 a node, given back to the arena
+//	all     0              yes      as above; beyond MinPartial, given back to the arena
 //	some    any            no       private: a refill has taken it off the list
+//	all     0              no       retired: TypesafeByRCU, its pages wait for a grace period
 //
 // # Locks, outer to inner
 //
@@ -56,6 +57,5 @@
 // Storing Go pointers in objects: the collector doesn't see them (NewTyped refuses
 // such types). Using an object after Free, or after its grace period. Calling a
 // cache from its own constructor, destructor or hooks, but for AllocNoWait and
-// FreeDeferred. Closing a cache that is still
-// being used.
+// FreeDeferred. Closing a cache that is still being used.
 package slub

@@ -81,6 +81,13 @@ func (c *Cache) refuse(r *hooks.Report) uint32 {
 	return 0
 }
 
+// reportTwice tells about an object that is freed although it is free.
+func (c *Cache) reportTwice(obj uintptr, s slabRef) {
+	r := hooks.NewReport(hooks.DoubleFree, c.name, obj, "its slab was given it just before")
+	r.Slab = s.addr
+	r.Fire(&c.config.Hooks)
+}
+
 // reportCorrupt tells about a free pointer that leads out of its slab. The objects
 // behind it can't be found any more and count as in use.
 func (c *Cache) reportCorrupt(obj uintptr, s slabRef) {

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"math/bits"
+	"math/rand/v2"
 
 	"github.com/slubd/slubd/internal/mem"
 )
@@ -13,6 +14,16 @@ import (
 // it stands at, bytes swapped, so that neither a stray write nor a chosen one leads
 // to an address of the writer's liking (kernel: CONFIG_SLAB_FREELIST_HARDENED,
 // freelist_ptr_encode).
+
+// shuffled returns the numbers below n in a random order (Fisher and Yates).
+func shuffled(n int) []uint32 {
+	list := make([]uint32, n)
+	for i := range list {
+		list[i] = uint32(i)
+	}
+	rand.Shuffle(n, func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
 
 func (l *layer) encode(at, next uintptr) uint64 {
 	return uint64(next) ^ l.secret ^ bits.ReverseBytes64(uint64(at))

@@ -27,10 +27,15 @@ type layer struct {
 	order   int           // preferred order of a slab
 	secret  uint64        // what free pointers are combined with
 	owner   uint32        // owner word without the node
-	keep    int           // empty slabs that a node keeps (kernel: min_partial)
+	keep    atomic.Int64  // empty slabs that a node keeps (kernel: min_partial)
+	shuffle []uint32      // a random order of a slab's objects, or nil
 	newSlab func(slabRef) // runs constructors; before any object is out
 	zeroed  bool          // new slabs are zeroed: the cache counts on free objects being so
 	corrupt func(obj uintptr, s slabRef)
+	twice   func(obj uintptr, s slabRef)
+	// retire calls f when no reader can look at what was freed before; nil: at once.
+	retire  func(f func())
+	retired atomic.Int64 // slabs that wait for it
 
 	// fallbacks counts slabs of less than the preferred order, whose head is not
 	// found by masking. It only grows.
@@ -48,8 +53,6 @@ func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer
 	if l.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
 		return nil, err
 	}
-	// The kernel keeps about log2(size)/2 empty slabs, between 5 and 10.
-	l.keep = min(10, max(5, mem.Order(size*mem.PageSize)/2))
 	all := l.topology.Nodes()
 	l.nodes, l.near = make([]node, len(all)), make([][]int, len(all))
 	for i, from := range all {
@@ -60,6 +63,15 @@ func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer
 		}
 	}
 	return l, nil
+}
+
+// minPartial is how many empty slabs a node keeps: n, or for 0 about log2(size)/2,
+// between 5 and 10.
+func (l *layer) minPartial(n int) int {
+	if n == 0 {
+		n = min(10, max(5, mem.Order(l.size*mem.PageSize)/2))
+	}
+	return n
 }
 
 func (l *layer) count(e Event, n int) { l.counters.Add(int(e), uint64(n)) }
@@ -118,7 +130,19 @@ func (l *layer) discard(s slabRef) {
 	if sanitized {
 		l.acquireSlab(s)
 	}
-	l.arena.Free(s.page)
+	if l.retire == nil {
+		l.arena.Free(s.page)
+		return
+	}
+	// Nobody's from here on, so that a pointer into it is refused by Free; but its pages
+	// stay what they are.
+	l.arena.SetOwner(s.page, int(s.order), careful)
+	l.retired.Add(1)
+	page := s.page // the descriptor is not to be looked at any more
+	l.retire(func() {
+		l.arena.Free(page)
+		l.retired.Add(-1)
+	})
 }
 
 // take stores up to len(dst) objects in dst: from the node's partial slabs, from
@@ -161,8 +185,9 @@ func (l *layer) takeNew(at int, dst []unsafe.Pointer) (int, error) {
 // cut hands out objects of a new slab up to len(dst) and chains the others.
 func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	n := uint32(min(uintptr(len(dst)), uintptr(s.objects)))
+	place := l.places(s)
 	for i := range n {
-		dst[i] = mem.Ptr(l.object(s, i))
+		dst[i] = mem.Ptr(place(i))
 	}
 	if n == s.objects {
 		return int(n)
@@ -171,8 +196,8 @@ func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	// have had theirs written for nothing (kernel 7.2, 1f7c8e1d5242).
 	next := uintptr(0)
 	for i := s.objects; i > n; i-- {
-		l.setNext(l.object(s, i-1), next)
-		next = l.object(s, i-1)
+		l.setNext(place(i-1), next)
+		next = place(i - 1)
 	}
 	nd := &l.nodes[s.node]
 	nd.mu.Lock()
@@ -182,4 +207,22 @@ func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	nd.add(l, s, false)
 	nd.mu.Unlock()
 	return int(n)
+}
+
+// places returns what leads from the i-th object that a new slab gives out to its
+// address: the i-th of the slab, or else of the cache's random order from a random
+// start, without those that a slab of lower order doesn't have (kernel:
+// shuffle_freelist).
+func (l *layer) places(s slabRef) func(i uint32) uintptr {
+	if len(l.shuffle) == 0 {
+		return func(i uint32) uintptr { return l.object(s, i) }
+	}
+	order := make([]uint32, 0, s.objects)
+	start := rand.IntN(len(l.shuffle))
+	for i := range l.shuffle {
+		if k := l.shuffle[(start+i)%len(l.shuffle)]; k < s.objects {
+			order = append(order, k)
+		}
+	}
+	return func(i uint32) uintptr { return l.object(s, order[i]) }
 }

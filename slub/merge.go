@@ -31,8 +31,9 @@ var noMerging = os.Getenv("SLUBD_NOMERGE") != ""
 func (c Config) mergeable() bool {
 	h := c.Hooks
 	watched := h.Alloc != nil || h.Free != nil || h.NewSlab != nil || h.Report != nil
-	return !noMerging && !sanitized && !watched && c.Flags&NoMerge == 0 && c.Ctor == nil && c.RCUDtor == nil &&
-		c.SheafCapacity == 0 && !c.FreePtrOffset.set
+	tuned := c.SheafCapacity != 0 || c.FreePtrOffset.set || c.Slabs != (Slabs{}) || c.MinPartial != 0
+	return !noMerging && !sanitized && !watched && !tuned && c.Flags&(NoMerge|TypesafeByRCU) == 0 &&
+		c.Ctor == nil && c.RCUDtor == nil
 }
 
 // alias returns a new alias of the oldest cache that cfg may share with, or nil.
@@ -65,7 +66,7 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 
 // alias makes a Cache that works on c's slabs and sheaves.
 func (c *Cache) alias(cfg Config) *Cache {
-	other := &Cache{name: cfg.Name, id: c.id, config: cfg, layout: c.layout, shared: c.shared, domain: c.domain,
+	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	other.operate(c.free.Filter)
 	return other

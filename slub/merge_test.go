@@ -69,6 +69,8 @@ func TestUnmergeable(t *testing.T) {
 		"destructor":  func(c *Config) { c.RCUDtor = func(unsafe.Pointer) {} },
 		"capacity":    func(c *Config) { c.SheafCapacity = 60 },
 		"link":        func(c *Config) { c.FreePtrOffset = At(0) },
+		"slab order":  func(c *Config) { c.Slabs.MinObjects = 9 },
+		"min partial": func(c *Config) { c.MinPartial = 9 },
 		"domain":      func(c *Config) { c.Domain = domain },
 		"delay":       func(c *Config) { c.RCUDelay = time.Second },
 		"alloc hook":  func(c *Config) { c.Hooks.Alloc = func(hooks.Object) {} },
@@ -85,10 +87,14 @@ func TestUnmergeable(t *testing.T) {
 			}
 		}
 	}
+	a := newArena(t, arena.Config{})
+	safe := Config{Size: 64, Flags: TypesafeByRCU}
+	if first, second := open(t, a, safe), open(t, a, safe); first.id == second.id {
+		t.Error("caches that are both type-safe are merged: one's readers would find the other's objects")
+	}
 	if first, second := open(t, nil, plain), open(t, nil, plain); first.id == second.id {
 		t.Error("caches of two arenas are merged")
 	}
-	a := newArena(t, arena.Config{})
 	if line, word := open(t, a, Config{Size: 64, Flags: HWCacheAlign}), open(t, a, plain); line.id != word.id {
 		t.Error("alignment that is there anyway keeps caches apart")
 	}

@@ -98,7 +98,7 @@ func (l *layer) takePartial(at int, dst []unsafe.Pointer) int {
 // many that come here under pressure would all wait for one (kernel 7.x, 40fd0acc45d0).
 func (l *layer) takePartialElsewhere(at int, dst []unsafe.Pointer) int {
 	n := &l.nodes[at]
-	if n.partial.Load() <= int64(l.keep) || !n.mu.TryLock() {
+	if n.partial.Load() <= l.keep.Load() || !n.mu.TryLock() {
 		return 0
 	}
 	return l.emptyPartial(n, dst)
@@ -194,7 +194,7 @@ func (l *layer) relist(n *node, slabs []slabRef) {
 	k := 0
 	n.mu.Lock()
 	for _, s := range slabs {
-		if s.load().inuse == 0 && n.partial.Load() >= int64(l.keep) {
+		if s.load().inuse == 0 && n.partial.Load() >= l.keep.Load() {
 			empty[k] = s
 			k++
 			continue

@@ -103,18 +103,18 @@ func TestNoWaitFromOtherNode(t *testing.T) {
 	defer func() { _ = restore() }()
 	remote := 1 - c.localNode()
 	var ps []unsafe.Pointer
-	for range (c.slabs.keep + 1) * c.perSlab {
+	for range (int(c.slabs.keep.Load()) + 1) * c.perSlab {
 		p, err := c.AllocNode(c.nodeAt(uint8(remote)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		ps = append(ps, p)
 	}
-	for i := range c.slabs.keep + 1 {
+	for i := range int(c.slabs.keep.Load()) + 1 {
 		c.Free(ps[i*c.perSlab]) // one of each slab
 	}
 	if got := all(t, c); len(got) != 1 || c.slabs.arena.NodeIndex(uintptr(got[0])) != remote {
-		t.Errorf("%d objects of the other node's %d partial slabs, of which it keeps %d", len(got), c.slabs.keep+1, c.slabs.keep)
+		t.Errorf("%d objects of the other node's %d partial slabs, of which it keeps %d", len(got), c.slabs.keep.Load()+1, c.slabs.keep.Load())
 	} else {
 		freeAll(c, got)
 	}

@@ -7,22 +7,52 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// maxSlabOrder is the largest order that a slab gets for the sake of packing:
-// 32 KiB, as the kernel's slub_max_order. Larger objects take what they need.
+// Slabs are the limits within which the order of a cache's slabs is chosen. The zero
+// value is the kernel's default for each.
+type Slabs struct {
+	// MinOrder is the least order, log2 of pages (slab_min_order).
+	MinOrder int
+	// MaxOrder is the largest that a slab gets for the sake of packing; objects that
+	// need more get more. 0 means 3, slabs of 32 KiB (slab_max_order).
+	MaxOrder int
+	// MinObjects is how many objects a slab should hold at least, if MaxOrder allows
+	// that; 0 means more the more CPUs there are, 12 on two (slab_min_objects).
+	MinObjects int
+}
+
 const maxSlabOrder = 3
 
-// slabOrder chooses the order of a cache's slabs: enough objects that the partial
-// list's lock is rare, and little waste at the end, in that order of fractions:
+// validate appends every problem.
+func (s Slabs) validate(bad func(format string, args ...any)) {
+	if s.MinOrder < 0 || s.MinOrder > arena.MaxOrder || s.MaxOrder < 0 || s.MaxOrder > arena.MaxOrder || s.MinOrder > s.maxOrder() {
+		bad("slab orders %d to %d are not within 0..%d", s.MinOrder, s.maxOrder(), arena.MaxOrder)
+	}
+	if s.MinObjects < 0 {
+		bad("%d objects per slab", s.MinObjects)
+	}
+}
+
+func (s Slabs) maxOrder() int {
+	if s.MaxOrder == 0 {
+		return maxSlabOrder
+	}
+	return s.MaxOrder
+}
+
+// order chooses the order of slabs for objects of size bytes: enough objects that the
+// partial list's lock is rare, and little waste at the end, in that order of fractions:
 // 1/16, 1/8, 1/4, 1/2 of the slab (kernel: calculate_order). It returns -1 when one
 // object is larger than the largest run.
-func slabOrder(size uintptr, cpus int) int {
-	// The more CPUs, the more often somebody refills (kernel's default for
-	// slub_min_objects).
-	objects := uintptr(4 * (bits.Len(uint(cpus)) + 1))
-	objects = min(objects, max(1, mem.PageSize<<maxSlabOrder/size))
-	least := mem.Order(objects * size)
+func (s Slabs) order(size uintptr, cpus int) int {
+	objects := uintptr(s.MinObjects)
+	if objects == 0 {
+		// The more CPUs, the more often somebody refills.
+		objects = uintptr(4 * (bits.Len(uint(cpus)) + 1))
+	}
+	objects = min(objects, max(1, mem.PageSize<<s.maxOrder()/size))
+	least := max(s.MinOrder, mem.Order(objects*size))
 	for fraction := uintptr(16); fraction > 1; fraction /= 2 {
-		for order := least; order <= maxSlabOrder; order++ {
+		for order := least; order <= s.maxOrder(); order++ {
 			if bytes := uintptr(mem.PageSize) << order; bytes >= size && bytes%size <= bytes/fraction {
 				return order
 			}

@@ -5,16 +5,31 @@ import "unsafe"
 // free returns one object to its slab.
 func (l *layer) free(obj uintptr) { l.freeChain(l.slabOf(obj), obj, obj, 1) }
 
-// freeChain returns n objects of one slab that are chained from head to tail
-// (kernel: __slab_free). The lock is taken only for a change of the list: the slab
-// was full and gets listed, or becomes empty and may be given back.
+// freeChain returns n objects of one slab that are chained from head to tail.
 func (l *layer) freeChain(s slabRef, head, tail uintptr, n int) {
+	if l.addFree(s, head, tail, n) {
+		l.twice(tail, s)
+	}
+}
+
+// addFree does freeChain's work, and says whether tail was the slab's first free object
+// already (kernel: __slab_free). The lock is taken only for a change of the list: the
+// slab was full and gets listed, or becomes empty and may be given back.
+func (l *layer) addFree(s slabRef, head, tail uintptr, n int) (again bool) {
 	nd := &l.nodes[s.node]
 	locked := false
 	var st, after slabState
 	for {
 		st = s.load()
-		after = slabState{free: s.starting(head), inuse: st.inuse - uint32(n)}
+		// An object that would become its own successor was freed twice in a row. The
+		// second time does not count; what hangs before it in the chain hangs right
+		// already (kernel: set_freepointer's check under SLAB_FREELIST_HARDENED, a BUG).
+		again = s.first(st) == tail
+		back := uint32(n)
+		if again {
+			back--
+		}
+		after = slabState{free: s.starting(head), inuse: st.inuse - back}
 		if (st.free == 0 || after.inuse == 0) && !locked {
 			// The list can't be changed in the same step as the state; under the
 			// lock nobody can see the two disagree.
@@ -22,21 +37,23 @@ func (l *layer) freeChain(s slabRef, head, tail uintptr, n int) {
 			locked = true
 			continue
 		}
-		l.setNext(tail, s.first(st))
+		if !again {
+			l.setNext(tail, s.first(st))
+		}
 		if s.state.CompareAndSwap(st.pack(), after.pack()) {
 			break
 		}
 		l.count(CmpxchgDoubleFail, 1)
 	}
 	if !locked {
-		return
+		return again
 	}
 	if st.free != 0 && !s.listed {
 		// Private to a refill, which will find what we put there or list the slab.
 		nd.mu.Unlock()
-		return
+		return again
 	}
-	if after.inuse == 0 && nd.partial.Load() >= int64(l.keep) {
+	if after.inuse == 0 && nd.partial.Load() >= l.keep.Load() {
 		if s.listed {
 			nd.remove(l, s)
 			l.count(FreeRemovePartial, 1)
@@ -44,7 +61,7 @@ func (l *layer) freeChain(s slabRef, head, tail uintptr, n int) {
 		nd.mu.Unlock()
 		l.count(FreeSlab, 1)
 		l.discard(s)
-		return
+		return again
 	}
 	if !s.listed {
 		// The kernel lists it at the tail, so that it gathers more objects before
@@ -53,6 +70,7 @@ func (l *layer) freeChain(s slabRef, head, tail uintptr, n int) {
 		l.count(FreeAddPartial, 1)
 	}
 	nd.mu.Unlock()
+	return again
 }
 
 // lookback is how many pointers freeBulk looks at for others of the same slab
@@ -75,11 +93,15 @@ func (l *layer) freeBulk(objs []unsafe.Pointer) {
 				misses++
 				continue
 			}
+			same--
+			objs[i], objs[same] = objs[same], objs[i]
+			if obj == head {
+				l.twice(obj, s)
+				continue
+			}
 			l.setNext(obj, head)
 			head = obj
 			n++
-			same--
-			objs[i], objs[same] = objs[same], objs[i]
 		}
 		l.freeChain(s, head, tail, n)
 		objs = objs[:same]

@@ -15,7 +15,7 @@ func (l *layer) takeNoWait(at int) unsafe.Pointer {
 		return mem.Ptr(obj)
 	}
 	for _, i := range l.near[at] {
-		if n := &l.nodes[i]; n.partial.Load() > int64(l.keep) {
+		if n := &l.nodes[i]; n.partial.Load() > l.keep.Load() {
 			if obj := l.takeOne(n); obj != 0 {
 				return mem.Ptr(obj)
 			}

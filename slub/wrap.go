@@ -58,7 +58,7 @@ func (c *Cache) freed(p unsafe.Pointer) (keep bool) {
 	if c.config.Flags&InitOnFree != 0 {
 		hooks.Wipe(uintptr(p), c.layout.size)
 	}
-	if sanitized {
+	if sanitized && c.config.Flags&TypesafeByRCU == 0 { // else readers may look at it
 		releaseObject(p, c.layout)
 	}
 	return false
