@@ -51,7 +51,7 @@ func (c *Cache) Stats() Stats {
 			Partial: uint64(n.partial.Load()), Objects: uint64(n.objects.Load()), FreeInSlabs: c.slabs.freeInSlabs(i)})
 	}
 	if c.sheaves != nil {
-		s.SheafCapacity = c.sheaves.Capacity
+		s.SheafCapacity = c.sheaves.Capacity()
 		s.addSheaves(c.sheaves.Stats())
 	}
 	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - c.slabs.counters.Sum(int(singleFailed)) +
