@@ -42,7 +42,7 @@ type Cache struct {
 	gone    bool // closed without a leak; under closing
 	closed  atomic.Bool
 
-	_ [56]byte // up to 576, a size class of Go's whose objects start on a cache line
+	_ [40]byte // up to 576, a size class of Go's whose objects start on a cache line
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-576|unsafe.Offsetof(Cache{}.free)-mem.CacheLine|
@@ -118,9 +118,6 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	return nil
 }
 
-// waitingBytes is how much a barn lets wait for a grace period to be allocated again.
-const waitingBytes = 16 << 20
-
 // buildSheaves makes the per-CPU sheaves and the operations on them. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
 func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
@@ -140,8 +137,8 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Source:    source{c},
 		Domain:    c.domain,
 		Capacity:  capacity,
-		// As many bytes as a burst may leave behind until the next timer.
-		MaxWaiting: max(16, waitingBytes/int(c.layout.slot)/capacity),
+		MaxFull:   c.config.BarnFull, MaxEmpty: c.config.BarnEmpty,
+		MaxWaiting: c.maxWaiting(capacity),
 		Delay:      c.config.RCUDelay,
 	})
 	if err != nil {

@@ -67,9 +67,12 @@ type Config struct {
 	// the object; none means the middle, where overruns of neighbours rarely reach.
 	FreePtrOffset Offset
 	// SheafCapacity in objects; 0 is automatic: 4, 12, 28 or 60 by size. Smaller
-	// values than that are raised to it, as in the kernel.
+	// values than that are raised to it, as in the kernel. See SetSheafCapacity.
 	SheafCapacity int
-	Flags         Flags
+	// BarnFull and BarnEmpty are how many full and empty sheaves a node's barn keeps;
+	// 0 means 10, as in the kernel. See SetBarnLimits.
+	BarnFull, BarnEmpty int
+	Flags               Flags
 	// Hooks see every object go by. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU; nil means DefaultDomain.
@@ -102,6 +105,9 @@ func (c Config) Validate() error {
 	}
 	if c.SheafCapacity < 0 || c.SheafCapacity > percpu.MaxCap {
 		bad("sheaf capacity %d is not within 0..%d objects", c.SheafCapacity, percpu.MaxCap)
+	}
+	if err := checkBarn(c.BarnFull, c.BarnEmpty); err != nil {
+		problems = append(problems, err)
 	}
 	if c.Flags&^allFlags != 0 {
 		bad("unknown flags %#x", uint32(c.Flags&^allFlags))

@@ -20,6 +20,7 @@ type Stats struct {
 	InUse                                uint64 // objects that users hold; FreeRCU ends it, prefilled ones count when returned
 	SheafObjects                         uint64 // free objects in per-CPU sheaves
 	RCUObjects                           uint64 // objects that wait for a grace period
+	MaxBarnFull, MaxBarnEmpty            int    // sheaves that a barn keeps
 	Nodes                                []NodeStats
 }
 
@@ -51,7 +52,6 @@ func (c *Cache) Stats() Stats {
 			Partial: uint64(n.partial.Load()), Objects: uint64(n.objects.Load()), FreeInSlabs: c.slabs.freeInSlabs(i)})
 	}
 	if c.sheaves != nil {
-		s.SheafCapacity = c.sheaves.Capacity()
 		s.addSheaves(c.sheaves.Stats())
 	}
 	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - c.slabs.counters.Sum(int(singleFailed)) +
@@ -72,6 +72,7 @@ var sheafEvents = [sheaves.NumEvents]Event{
 }
 
 func (s *Stats) addSheaves(set sheaves.Stats) {
+	s.SheafCapacity, s.MaxBarnFull, s.MaxBarnEmpty = set.Capacity, set.MaxFull, set.MaxEmpty
 	for e, n := range set.Events {
 		s.Events[sheafEvents[e]] += n
 	}
