@@ -1,6 +1,7 @@
 package sheaves
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -31,6 +32,20 @@ func (s *storm) change(done <-chan struct{}) {
 		}
 		if err := s.SetLimits(rng.IntN(21), rng.IntN(21)); err != nil {
 			s.t.Error(err)
+		}
+	}
+}
+
+// changeUntilClosed changes limits before, under and after a Close.
+func (s *storm) changeUntilClosed() {
+	for n := 1; ; n = n%20 + 1 {
+		err := s.SetCapacity(n, n)
+		if errors.Is(err, errClosed) {
+			return
+		}
+		if err = errors.Join(err, s.SetLimits(n%4, n%3)); err != nil {
+			s.t.Error(err)
+			return
 		}
 	}
 }

@@ -132,6 +132,7 @@ func TestCloseStorm(t *testing.T) {
 			time.Sleep(time.Duration(round%20) * 10 * time.Microsecond)
 			s.Close()
 		})
+		busy.Go(func() { s.changeUntilClosed() })
 		finish(t, busy.Wait)
 		if err := s.Domain.Barrier(context.Background()); err != nil {
 			t.Error(err)
