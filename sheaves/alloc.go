@@ -104,8 +104,7 @@ func (s *Set) refill(empty *sheaf, node int) *sheaf {
 		return nil
 	}
 	if !s.fill(empty, node) {
-		s.flushSheaf(empty)
-		s.freeSheaf(empty)
+		s.discard(empty)
 		return nil
 	}
 	return empty
@@ -127,7 +126,7 @@ func (s *Set) fill(sh *sheaf, node int) bool {
 // for.
 func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 	st, _ := s.slots.TryLock(percpu.Main)
-	if st == nil || st.Cap() == 0 {
+	if st == nil || st.Cap() == 0 || s.retired(fresh) {
 		if st != nil {
 			st.Unlock()
 		}
@@ -156,8 +155,7 @@ func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 	if left == nil {
 		return st
 	}
-	if b.tryPut(left) {
-		s.countPut(left)
+	if s.tryStow(left, b) {
 		return st
 	}
 	// The barn's mutex may be waited for only without the stack's lock.
@@ -171,10 +169,15 @@ func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 }
 
 // stow gives a detached sheaf to the barn. Its limits don't apply: the sheaf was
-// obtained for this barn, and has nowhere else to go.
+// obtained for this barn, and has nowhere else to go, unless its capacity is none any
+// more.
 func (s *Set) stow(sh *sheaf, b *barn) {
-	s.countPut(sh)
-	b.put(sh)
+	size := sh.size // once put, the sheaf may be gone
+	if !b.put(sh) {
+		s.discard(sh)
+		return
+	}
+	s.countPut(size)
 	// Close sets closed before it empties the barns. Whoever puts a sheaf in too
 	// late for that sees closed here and empties them again.
 	if s.closed.Load() {
@@ -182,8 +185,18 @@ func (s *Set) stow(sh *sheaf, b *barn) {
 	}
 }
 
-func (s *Set) countPut(sh *sheaf) {
-	if sh.size > 0 {
+// tryStow is stow under a stack's lock. False leaves the sheaf with the caller.
+func (s *Set) tryStow(sh *sheaf, b *barn) bool {
+	size := sh.size
+	if !b.tryPut(sh) {
+		return false
+	}
+	s.countPut(size)
+	return true
+}
+
+func (s *Set) countPut(size uint32) {
+	if size > 0 {
 		s.count(BarnPut, 1)
 	}
 }

@@ -18,6 +18,7 @@ type barn struct {
 	waiting     *sheaf // oldest first, linked by next
 	last        *sheaf // youngest waiting
 	ready       list   // have waited; youngest first
+	limit       uint32 // capacity of the sheaves in full and empty
 	_           [64]byte
 
 	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
@@ -74,12 +75,16 @@ func (b *barn) anyWaiting() bool { return b.waits() > 0 }
 
 // replaceEmpty trades empty for a full sheaf, or returns nil. It ignores the limit
 // of empty sheaves: their number is unchanged on the whole. May be called under a
-// stack's lock (kernel: barn_replace_empty_sheaf).
+// stack's lock (kernel: barn_replace_empty_sheaf). An empty sheaf of a capacity that is
+// none any more could neither be kept nor be freed under that lock: no trade.
 func (b *barn) replaceEmpty(empty *sheaf) *sheaf {
 	if b.fulls() == 0 || !b.tryLock() {
 		return nil
 	}
-	full := b.full.pop()
+	var full *sheaf
+	if b.takes(empty) {
+		full = b.full.pop()
+	}
 	if full != nil {
 		b.empty.push(empty)
 	}
@@ -95,7 +100,7 @@ const (
 	tooMany          // the barn has its fill of full sheaves (kernel: E2BIG)
 	noEmpty          // no empty sheaf to trade for (ENOMEM)
 	noSpare          // there is no spare either: no full sheaf was offered
-	busy             // the mutex was held (EBUSY)
+	busy             // the mutex was held (EBUSY), or SetCapacity has overtaken the sheaf
 )
 
 // replaceFull trades full for an empty sheaf. May be called under a stack's lock
@@ -108,6 +113,10 @@ func (b *barn) replaceFull(full *sheaf, maxFull int) (*sheaf, refusal) {
 		return nil, noEmpty
 	}
 	if !b.tryLock() {
+		return nil, busy
+	}
+	if !b.takes(full) {
+		b.unlock()
 		return nil, busy
 	}
 	empty := b.empty.pop()
@@ -146,10 +155,11 @@ func (b *barn) get() *sheaf {
 }
 
 // put takes in a sheaf that has nowhere else to go, whatever the limits: with
-// objects to the full ones, else to the empty ones.
-func (b *barn) put(s *sheaf) {
+// objects to the full ones, else to the empty ones. False means that the sheaf is of
+// another capacity than the barn's and still the caller's.
+func (b *barn) put(s *sheaf) bool {
 	b.mu.Lock()
-	b.putLocked(s)
+	return b.putLocked(s)
 }
 
 // tryPut is put for callers that hold a stack's lock.
@@ -157,26 +167,57 @@ func (b *barn) tryPut(s *sheaf) bool {
 	if !b.tryLock() {
 		return false
 	}
-	b.putLocked(s)
-	return true
+	return b.putLocked(s)
 }
 
 // putLocked adds s and unlocks.
-func (b *barn) putLocked(s *sheaf) {
+func (b *barn) putLocked(s *sheaf) bool {
 	s.check()
-	if s.size > 0 {
+	ok := b.takes(s)
+	switch {
+	case !ok:
+	case s.size > 0:
 		b.full.push(s)
-	} else {
+	default:
 		b.empty.push(s)
 	}
 	b.unlock()
+	return ok
 }
+
+// takes reports whether s may go to full or empty. The caller holds mu.
+func (b *barn) takes(s *sheaf) bool { return s.limit == b.limit }
 
 // drain detaches both lists (kernel: barn_shrink).
 func (b *barn) drain() (full, empty list) {
 	b.mu.Lock()
+	return b.drainLocked()
+}
+
+// setCapacity is drain, and the barn takes sheaves of another capacity from then on.
+func (b *barn) setCapacity(n int) (full, empty list) {
+	b.mu.Lock()
+	b.limit = uint32(n)
+	return b.drainLocked()
+}
+
+// drainLocked detaches both lists and unlocks.
+func (b *barn) drainLocked() (full, empty list) {
 	full, empty = b.full, b.empty
 	b.full, b.empty = list{}, list{}
+	b.unlock()
+	return full, empty
+}
+
+// excess detaches what is beyond the limits.
+func (b *barn) excess(maxFull, maxEmpty int) (full, empty list) {
+	b.mu.Lock()
+	for b.full.n > maxFull {
+		full.push(b.full.pop())
+	}
+	for b.empty.n > maxEmpty {
+		empty.push(b.empty.pop())
+	}
 	b.unlock()
 	return full, empty
 }

@@ -16,7 +16,7 @@ func TestBarnRefusals(t *testing.T) {
 	full := r.sheafWith(4)
 	refuses := func(want refusal) {
 		t.Helper()
-		if empty, why := b.replaceFull(full, r.MaxFull); why != want || empty != nil {
+		if empty, why := b.replaceFull(full, r.MaxFull()); why != want || empty != nil {
 			t.Errorf("refusal %d, want %d", why, want)
 		}
 	}

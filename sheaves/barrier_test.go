@@ -98,7 +98,7 @@ func TestBarrierIsBounded(t *testing.T) {
 		if rounds++; rounds < most {
 			r.src.onExpire = again
 		}
-		for range 2 * r.Capacity {
+		for range 2 * r.Capacity() {
 			if p := r.src.take(0, 1)[0]; !r.FreeRCU(p, own(0)) {
 				r.src.giveBack([]unsafe.Pointer{p})
 			}

@@ -31,13 +31,20 @@
 // Objects in main, spare and the barn's full sheaves have passed the free hooks;
 // those in rcu_free, waiting and ready sheaves have not.
 //
+// # Changing the limits
+//
+// SetCapacity and SetLimits work under load. Every sheaf carries its own limit, and none
+// enters a stack or a barn's list whose limit isn't the set's: whoever finds that it was
+// overtaken gives the sheaf up, objects to the Source, memory to the pool of its capacity,
+// which is unmapped with its last sheaf. See SetCapacity for the order.
+//
 // # Locks, outer to inner
 //
-//	flush mutex (Set.flushing); Set.ticking, only tried but by Close
+//	flush mutex (Set.flushing), changes of limits too; Set.ticking, only tried but by Close
 //	  percpu.Stack lock, RCU: tried by operations, taken by flushes
 //	  percpu.Stack lock, Main: the same; the two are never held at once
 //	    barn mutex: under a stack's lock only tried
-//	      pool mutex: never under a stack's lock
+//	      pools' mutex: never under a stack's lock
 //
 // After every unlock the goroutine may be on another CPU. A walk that locks again
 // therefore takes the stack it finds as it finds it; the sheaf in its hands goes to

@@ -19,7 +19,7 @@ func (r *rig) reader() *rcu.Reader {
 
 // park makes n sheaves of capacity objects each wait, without counting events.
 func (r *rig) park(n int) (objs []unsafe.Pointer) {
-	for range n * r.Capacity {
+	for range n * r.Capacity() {
 		objs = append(objs, r.retire(1)...)
 	}
 	return objs

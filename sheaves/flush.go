@@ -68,8 +68,7 @@ func (s *Set) FlushCPU(cpu int) {
 	setSpare(st, nil)
 	st.Unlock()
 	if spare != nil {
-		s.flushSheaf(spare)
-		s.freeSheaf(spare)
+		s.discard(spare)
 	}
 	s.submitCPU(cpu, true)
 	s.flushMain(cpu, true)
@@ -93,13 +92,20 @@ func (s *Set) Shrink() {
 
 func (s *Set) shrinkBarns() {
 	for i := range s.barns {
-		full, empty := s.barns[i].drain()
-		for sh := full.pop(); sh != nil; sh = full.pop() {
-			s.flushSheaf(sh)
-			s.freeSheaf(sh)
-		}
-		for sh := empty.pop(); sh != nil; sh = empty.pop() {
-			s.freeSheaf(sh)
+		s.discardAll(s.barns[i].drain())
+	}
+}
+
+// discard gives a detached sheaf up, with what it holds.
+func (s *Set) discard(sh *sheaf) {
+	s.flushSheaf(sh)
+	s.freeSheaf(sh)
+}
+
+func (s *Set) discardAll(full, empty list) {
+	for _, l := range []*list{&full, &empty} {
+		for sh := l.pop(); sh != nil; sh = l.pop() {
+			s.discard(sh)
 		}
 	}
 }
@@ -138,8 +144,7 @@ func (s *Set) closeCPU(cpu int) {
 	st.Unlock()
 	for _, sh := range []*sheaf{main, spare} {
 		if sh != nil {
-			s.flushSheaf(sh)
-			s.freeSheaf(sh)
+			s.discard(sh)
 		}
 	}
 	st = s.slots.LockCPU(cpu, percpu.RCU)

@@ -105,8 +105,8 @@ func TestClose(t *testing.T) {
 		r.arrange(state{2, 3, 2, 2})
 	}
 	r.Close()
-	if r.src.away() != 0 || r.pool.chunks != nil {
-		t.Errorf("%d objects are out, %d of %d sheaves home", r.src.away(), r.pool.free.n, r.pool.made)
+	if r.src.away() != 0 || len(r.pool.of) > 0 {
+		t.Errorf("%d objects are out, %d pools mapped", r.src.away(), len(r.pool.of))
 	}
 	if got := r.src.expiries(); got != 7*percpu.NumCPU() {
 		t.Errorf("%d objects expired", got)
@@ -152,17 +152,17 @@ func TestCloseWithLoans(t *testing.T) {
 	l, large := r.borrow(2), r.borrow(9)
 	r.use(l, 1)
 	r.Close()
-	if r.pool.chunks == nil {
+	if len(r.pool.of) == 0 {
 		t.Fatal("a borrowed sheaf was unmapped")
 	}
-	if _, err := r.pool.get(); err == nil {
+	if _, err := r.pool.get(r.Capacity()); err == nil {
 		t.Error("a closed pool gave a sheaf")
 	}
 	r.use(l, 1)
 	r.Return(large)
 	r.Return(l)
-	if r.pool.chunks != nil {
-		t.Errorf("%d of %d sheaves are home", r.pool.free.n, r.pool.made)
+	if len(r.pool.of) > 0 {
+		t.Errorf("%d pools are still mapped", len(r.pool.of))
 	}
 }
 

@@ -55,7 +55,7 @@ func (s *Set) replaceFull(st *percpu.Stack, cpu int, own uint32) *percpu.Stack {
 		return s.installEmpty(spare, b, own)
 	}
 	st.Unlock()
-	empty, err := s.newSheaf()
+	empty, err := s.newSheaf(s.Capacity())
 	if err == nil {
 		return s.installEmpty(empty, b, own)
 	}
@@ -81,7 +81,7 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 		install(st, empty, st.Own())
 		return accepted
 	}
-	empty, why := b.replaceFull(settle(st), s.MaxFull)
+	empty, why := b.replaceFull(settle(st), s.MaxFull())
 	if why == accepted {
 		s.count(BarnPut, 1)
 		install(st, empty, st.Own())
@@ -93,7 +93,7 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 // where it is needed.
 func (s *Set) installEmpty(empty *sheaf, b *barn, own uint32) *percpu.Stack {
 	st, _ := s.slots.TryLock(percpu.Main)
-	if st == nil || st.Own() != own {
+	if st == nil || st.Own() != own || s.retired(empty) {
 		if st != nil {
 			st.Unlock()
 		}
@@ -116,8 +116,7 @@ func (s *Set) installEmpty(empty *sheaf, b *barn, own uint32) *percpu.Stack {
 		left = settle(st)
 		install(st, empty, own)
 	}
-	if b.tryPut(left) {
-		s.countPut(left)
+	if s.tryStow(left, b) {
 		return st
 	}
 	st.Unlock()

@@ -37,7 +37,7 @@ func (l Loan) SetSize(n int) { l.sh.size = uint32(n) }
 // kmem_cache_prefill_sheaf). More than a sheaf's capacity takes an oversize sheaf.
 func (s *Set) Prefill(n int) (Loan, error) {
 	b, node := s.barnOf(percpu.CPU())
-	if n > s.Capacity {
+	if n > s.Capacity() {
 		return s.prefillOversize(n, node)
 	}
 	sh := s.takeSpare()
@@ -54,13 +54,17 @@ func (s *Set) Prefill(n int) (Loan, error) {
 	}
 	if sh == nil {
 		var err error
-		if sh, err = s.newSheaf(); err != nil {
+		if sh, err = s.newSheaf(s.Capacity()); err != nil {
 			return Loan{}, err
 		}
 	}
+	if int(sh.limit) < n {
+		// SetCapacity is under way, and the sheaf is from before or after it.
+		s.discard(sh)
+		return s.prefillOversize(n, node)
+	}
 	if int(sh.size) < n && !s.fill(sh, node) && int(sh.size) < n {
-		s.flushSheaf(sh)
-		s.freeSheaf(sh)
+		s.discard(sh)
 		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
 	}
 	return Loan{sh: sh, node: node}, nil
@@ -136,12 +140,11 @@ func (s *Set) Return(l Loan) {
 	}
 	s.count(ReturnSlow, 1)
 	b := &s.barns[l.node]
-	if !s.closed.Load() && b.fulls() < s.MaxFull && s.fill(l.sh, l.node) {
+	if !s.closed.Load() && !s.retired(l.sh) && b.fulls() < s.MaxFull() && s.fill(l.sh, l.node) {
 		s.stow(l.sh, b)
 		return
 	}
-	s.flushSheaf(l.sh)
-	s.freeSheaf(l.sh)
+	s.discard(l.sh)
 }
 
 func (s *Set) returnFast(sh *sheaf) bool {
@@ -150,7 +153,7 @@ func (s *Set) returnFast(sh *sheaf) bool {
 		return false
 	}
 	defer st.Unlock()
-	if st.Spare != 0 || st.Cap() == 0 {
+	if st.Spare != 0 || st.Cap() == 0 || s.retired(sh) {
 		return false
 	}
 	setSpare(st, sh)

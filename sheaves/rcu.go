@@ -70,7 +70,7 @@ func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
 		return nil, -1
 	}
 	st, cpu := s.slots.TryLock(percpu.RCU)
-	if st != nil && st.Own() == own {
+	if st != nil && st.Own() == own && !s.retired(empty) {
 		if st.Sheaf == 0 {
 			installRCU(st, empty)
 			return st, cpu
@@ -96,7 +96,7 @@ func (s *Set) findEmpty(b *barn, cpu int) (empty *sheaf) {
 		empty = b.getEmpty()
 	}
 	if empty == nil {
-		empty, _ = s.newSheaf()
+		empty, _ = s.newSheaf(s.Capacity())
 	}
 	return empty
 }

@@ -54,10 +54,10 @@ func (s *Set) armTimer() {
 // arm makes sure that b's waiting sheaves are reaped although nobody may want them:
 // by the timer, or beyond MaxWaiting by a callback, one at a time.
 func (s *Set) arm(b *barn) {
-	if b.waits() <= s.MaxWaiting {
+	if b.waits() <= s.MaxWaiting() {
 		s.armTimer()
 	} else if b.armed.CompareAndSwap(false, true) {
-		s.Domain.DeferN(s.Capacity, b.reapExcess)
+		s.Domain.DeferN(s.Capacity(), b.reapExcess)
 	}
 }
 
@@ -65,7 +65,7 @@ func (s *Set) arm(b *barn) {
 // this runs is either reaped here or arms anew.
 func (s *Set) reapExcess(b *barn) {
 	b.armed.Store(false)
-	for b.waits() > s.MaxWaiting && s.reapOne(b) {
+	for b.waits() > s.MaxWaiting() && s.reapOne(b) {
 	}
 	if b.anyWaiting() {
 		s.arm(b)
@@ -104,7 +104,7 @@ func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
 // trim frees the empty sheaves that exchanges have left beyond the limit, which those
 // don't look at.
 func (s *Set) trim(b *barn) {
-	for b.empties() > s.MaxEmpty {
+	for b.empties() > s.MaxEmpty() {
 		empty := b.getEmpty()
 		if empty == nil {
 			return
@@ -124,7 +124,7 @@ func (s *Set) expire(sh *sheaf) {
 // house finds a place for an expired sheaf: in the barn it came from, as far as its
 // limits go.
 func (s *Set) house(sh *sheaf, b *barn) {
-	if sh.size > 0 && !sh.noBarn && b.fulls() < s.MaxFull {
+	if sh.size > 0 && !sh.noBarn && b.fulls() < s.MaxFull() {
 		s.stow(sh, b)
 		return
 	}
@@ -134,7 +134,7 @@ func (s *Set) house(sh *sheaf, b *barn) {
 		}
 		s.flushSheaf(sh)
 	}
-	if !sh.noBarn && b.empties() < s.MaxEmpty {
+	if !sh.noBarn && b.empties() < s.MaxEmpty() {
 		s.stow(sh, b)
 	} else {
 		s.freeSheaf(sh)

@@ -97,8 +97,8 @@ func (r *rig) audit() {
 	if away := r.src.away(); away != len(r.mine) {
 		r.t.Errorf("%d objects are out, of which the test holds %d", away, len(r.mine))
 	}
-	if r.pool.chunks != nil {
-		r.t.Errorf("%d of %d sheaves are home", r.pool.free.n, r.pool.made)
+	if len(r.pool.of) > 0 {
+		r.t.Errorf("%d pools are still mapped", len(r.pool.of))
 	}
 }
 
@@ -136,10 +136,11 @@ func (r *rig) hold(k percpu.Kind) *percpu.Stack { return r.slots.LockCPU(r.cpu, 
 
 // outOfMemory makes the pool's next new sheaf fail, for the rest of the test.
 func (r *rig) outOfMemory() {
-	for sh := r.pool.free.pop(); sh != nil; sh = r.pool.free.pop() {
-		r.pool.made--
+	p := r.pool.of[r.Capacity()]
+	for sh := p.free.pop(); sh != nil; sh = p.free.pop() {
+		p.made--
 	}
-	r.pool.next = r.pool.chunks[len(r.pool.chunks)-1] + r.pool.chunkBytes()
+	p.next = p.chunks[len(p.chunks)-1] + p.chunkBytes()
 	r.t.Cleanup(sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM))
 }
 

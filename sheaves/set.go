@@ -2,7 +2,6 @@ package sheaves
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,8 @@ type Config struct {
 	Source Source
 	// Domain provides the grace periods.
 	Domain *rcu.Domain
-	// Capacity of a sheaf in objects, 1..percpu.MaxCap. See Capacity.
+	// Capacity of a sheaf in objects, 1..percpu.MaxCap. See Capacity. SetCapacity and
+	// SetLimits change this and what follows.
 	Capacity int
 	// Delay bounds how long an object waits in an rcu_free sheaf that doesn't
 	// fill, before its grace period begins; 0 means DefaultDelay.
@@ -45,21 +45,17 @@ type Config struct {
 // before 5 s), long against a grace period and short against a person's patience.
 const DefaultDelay = 20 * time.Millisecond
 
-const defaultWaiting = 512
-
-// defaultSheaves is MAX_FULL_SHEAVES and MAX_EMPTY_SHEAVES.
-const defaultSheaves = 10
-
 // A Set is the sheaves of one cache: two per-CPU stacks for every possible CPU and
 // a barn for every node. All methods but Close may be called by any goroutine.
 type Set struct {
-	Config
+	Config   // as New was given it: Capacity, MaxFull, MaxEmpty and MaxWaiting are in limits
+	limits   // Set's methods of these names hide the four
 	slots    percpu.Slots
 	counters percpu.Counters
 	barns    []barn
-	pool     pool
+	pool     pools
 
-	flushing sync.Mutex // one flush of all CPUs at a time (kernel: flush_lock)
+	flushing sync.Mutex // one flush of all CPUs or change of limits at a time (kernel: flush_lock)
 	expiring inFlight   // sheaves between their barn and the end of Expire
 
 	timer      *time.Timer // runs tick
@@ -71,23 +67,15 @@ type Set struct {
 
 // New makes a Set with an empty main sheaf on every CPU.
 func New(cfg Config) (*Set, error) {
-	if cfg.Capacity < 1 || cfg.Capacity > percpu.MaxCap {
-		return nil, fmt.Errorf("sheaves: capacity %d is not within 1..%d", cfg.Capacity, percpu.MaxCap)
+	if err := checkCapacity(cfg.Capacity); err != nil {
+		return nil, err
 	}
 	if cfg.Delay == 0 {
 		cfg.Delay = DefaultDelay
 	}
-	if cfg.MaxFull == 0 {
-		cfg.MaxFull = defaultSheaves
-	}
-	if cfg.MaxEmpty == 0 {
-		cfg.MaxEmpty = defaultSheaves
-	}
-	if cfg.MaxWaiting == 0 {
-		cfg.MaxWaiting = defaultWaiting
-	}
-	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), pool: pool{limit: cfg.Capacity},
-		seen: make([]uint64, percpu.NumCPU())}
+	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), seen: make([]uint64, percpu.NumCPU())}
+	s.limits.init(cfg)
+	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity}
 	var err1, err2 error
 	s.slots, err1 = percpu.NewSlots()
 	s.counters, err2 = percpu.NewCounters(int(NumEvents))
@@ -96,14 +84,17 @@ func New(cfg Config) (*Set, error) {
 	}
 	for i := range s.barns {
 		b := &s.barns[i]
+		b.limit = uint32(cfg.Capacity)
 		b.reapExcess = func() { s.reapExcess(b) }
 	}
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	for cpu := range percpu.NumCPU() {
-		main, err := s.newSheaf()
+		main, err := s.newSheaf(s.Capacity())
 		if err != nil {
-			s.pool.unmap() // all of it: nobody has seen the set yet
+			for _, p := range s.pool.of {
+				p.unmap() // all of it: nobody has seen the set yet
+			}
 			return nil, err
 		}
 		own := cfg.Own(cfg.NodeOfCPU(cpu))
@@ -133,8 +124,8 @@ func Capacity(size uintptr, min int) int {
 	return max(n, min)
 }
 
-func (s *Set) newSheaf() (*sheaf, error) {
-	sh, err := s.pool.get()
+func (s *Set) newSheaf(capacity int) (*sheaf, error) {
+	sh, err := s.pool.get(capacity)
 	if err == nil {
 		s.count(SheafAlloc, 1)
 	}

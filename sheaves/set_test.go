@@ -29,15 +29,15 @@ func TestNew(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Delay != 20*time.Millisecond || s.MaxFull != 10 || s.MaxEmpty != 10 || s.MaxWaiting != 512 {
-			t.Errorf("defaults are %v, %d, %d, %d", s.Delay, s.MaxFull, s.MaxEmpty, s.MaxWaiting)
+		if s.Delay != 20*time.Millisecond || s.MaxFull() != 10 || s.MaxEmpty() != 10 || s.MaxWaiting() != 512 {
+			t.Errorf("defaults are %v, %d, %d, %d", s.Delay, s.MaxFull(), s.MaxEmpty(), s.MaxWaiting())
 		}
 		if got := int(s.Stats().Events[SheafAlloc]); got != percpu.NumCPU() {
 			t.Errorf("%d sheaves for %d CPUs", got, percpu.NumCPU())
 		}
 		s.Close()
-		if s.pool.chunks != nil {
-			t.Errorf("%d of %d sheaves are home", s.pool.free.n, s.pool.made)
+		if len(s.pool.of) > 0 {
+			t.Errorf("%d pools are still mapped", len(s.pool.of))
 		}
 	}
 }

@@ -15,7 +15,7 @@ type events map[Event]int
 
 // sheafWith makes a detached sheaf with n objects.
 func (r *rig) sheafWith(n int) *sheaf {
-	sh, err := r.pool.get()
+	sh, err := r.pool.get(r.Capacity())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func (r *rig) arrange(s state) {
 		}
 	}
 	for range s.full {
-		b.put(r.sheafWith(r.Capacity))
+		b.put(r.sheafWith(r.Capacity()))
 	}
 	for range s.empty {
 		b.put(r.sheafWith(0))

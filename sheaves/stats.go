@@ -36,6 +36,8 @@ type Stats struct {
 	MainObjects             uint64 // free objects in main and spare sheaves
 	RCUObjects              uint64 // objects in rcu_free sheaves
 	Barns                   []BarnStats
+	// Limits in force: objects in a sheaf, sheaves in a barn.
+	Capacity, MaxFull, MaxEmpty, MaxWaiting int
 }
 
 // BarnStats is a reading of one node's barn.
@@ -48,7 +50,8 @@ type BarnStats struct {
 // Stats reads the counters and the occupancy. Any goroutine; it takes each barn's
 // mutex for a moment and no stack's lock for longer than a few loads.
 func (s *Set) Stats() Stats {
-	st := Stats{Barns: make([]BarnStats, len(s.barns))}
+	st := Stats{Barns: make([]BarnStats, len(s.barns)), Capacity: s.Capacity(),
+		MaxFull: s.MaxFull(), MaxEmpty: s.MaxEmpty(), MaxWaiting: s.MaxWaiting()}
 	for e := range NumEvents {
 		st.Events[e] = s.counters.Sum(int(e))
 	}

@@ -72,7 +72,10 @@ func (s *storm) disturb(done <-chan struct{}) {
 
 // TestStorm proves the whole by a checker that knows nothing of sheaves: every object
 // has one owner, none is used before its readers are through, and the counts add up.
-func TestStorm(t *testing.T) {
+func TestStorm(t *testing.T) { runStorm(t, (*storm).disturb) }
+
+// runStorm runs users and readers, beside disturbers that it ends after them.
+func runStorm(t *testing.T, disturb ...func(*storm, <-chan struct{})) {
 	const users, readers = 6, 2
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * runtime.NumCPU()))
 	s := newStorm(t, 500*time.Microsecond)
@@ -91,7 +94,9 @@ func TestStorm(t *testing.T) {
 		busy.Go(func() { s.read(operations / 100) })
 	}
 	done := make(chan struct{})
-	disturbers.Go(func() { s.disturb(done) })
+	for _, d := range disturb {
+		disturbers.Go(func() { d(s, done) })
+	}
 	finish(t, busy.Wait)
 	close(done)
 	finish(t, disturbers.Wait)
@@ -127,6 +132,7 @@ func TestCloseStorm(t *testing.T) {
 			time.Sleep(time.Duration(round%20) * 10 * time.Microsecond)
 			s.Close()
 		})
+		busy.Go(func() { s.changeUntilClosed() })
 		finish(t, busy.Wait)
 		if err := s.Domain.Barrier(context.Background()); err != nil {
 			t.Error(err)
@@ -136,8 +142,8 @@ func TestCloseStorm(t *testing.T) {
 				s.src.giveBack([]unsafe.Pointer{unsafe.Pointer(p)})
 			}
 		}
-		if s.src.away() != 0 || s.pool.chunks != nil {
-			t.Fatalf("round %d: %d objects are out, %d of %d sheaves home", round, s.src.away(), s.pool.free.n, s.pool.made)
+		if s.src.away() != 0 || len(s.pool.of) > 0 {
+			t.Fatalf("round %d: %d objects are out, %d pools mapped", round, s.src.away(), len(s.pool.of))
 		}
 	}
 }

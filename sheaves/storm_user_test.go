@@ -146,9 +146,13 @@ func (u *user) freeBulk() {
 
 // borrow takes some objects of a loan, refills it, takes some more and returns it.
 func (u *user) borrow() {
-	l, err := u.Prefill(1 + u.rng.IntN(2*u.Capacity))
+	promised := 1 + u.rng.IntN(2*u.Capacity())
+	l, err := u.Prefill(promised)
 	if err != nil {
 		return
+	}
+	if l.Size() < promised {
+		u.t.Errorf("a loan of %d objects, %d were promised", l.Size(), promised)
 	}
 	for range 2 {
 		n := u.rng.IntN(l.Size() + 1)
@@ -156,7 +160,7 @@ func (u *user) borrow() {
 		u.hold(l.Room()[l.Size()-n : l.Size()]...)
 		l.SetSize(l.Size() - n)
 		// Failing leaves the loan as it is, which is fine.
-		l, _ = u.Refill(l, 1+u.rng.IntN(2*u.Capacity))
+		l, _ = u.Refill(l, 1+u.rng.IntN(2*u.Capacity()))
 	}
 	u.Return(l)
 }

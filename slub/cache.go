@@ -144,9 +144,6 @@ func (c *Cache) operate(filter percpu.Filter) {
 	c.freeRCU.Init(filter.Serve(c.stacks, percpu.RCU), c.freeRCUSlow)
 }
 
-// waitingBytes is how much a barn lets wait for a grace period to be allocated again.
-const waitingBytes = 16 << 20
-
 // buildSheaves makes the per-CPU sheaves and the operations on them. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
 func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
@@ -166,8 +163,8 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Source:    source{c},
 		Domain:    c.domain,
 		Capacity:  capacity,
-		// As many bytes as a burst may leave behind until the next timer.
-		MaxWaiting: max(16, waitingBytes/int(c.layout.slot)/capacity),
+		MaxFull:   c.config.BarnFull, MaxEmpty: c.config.BarnEmpty,
+		MaxWaiting: c.maxWaiting(capacity),
 		Delay:      c.config.RCUDelay,
 	})
 	if err != nil {

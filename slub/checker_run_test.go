@@ -19,6 +19,7 @@ type plan struct {
 	menu    []op
 	percent int  // of the operations of all runs
 	scarce  bool // memory may run out
+	tune    bool // sheaf capacities and barn limits change all the time
 	pin     func(worker int) (unpin func())
 }
 
@@ -71,6 +72,9 @@ func (p plan) work(workers []*worker, subjects []*subject) {
 	var beside []func(chan struct{})
 	for _, s := range subjects {
 		beside = append(beside, s.disturb, s.read)
+		if p.tune && s.config.Flags&NoSheaves == 0 {
+			beside = append(beside, s.tune)
+		}
 	}
 	during(func() {
 		var working sync.WaitGroup
@@ -117,6 +121,11 @@ func TestCheckerEveryEntryPoint(t *testing.T) {
 	plan{kinds: everyKind, percent: 15, menu: everyOp}.run(t)
 }
 
+// Sheaves of every capacity are about.
+func TestCheckerLimits(t *testing.T) {
+	plan{kinds: everyKind, percent: 10, menu: everyOp, tune: true}.run(t)
+}
+
 // Memory runs out at any time, in the arena's bookkeeping as in the kernel's.
 func TestCheckerShortOfMemory(t *testing.T) {
 	plan{kinds: everyKind, percent: 4, menu: everyOp, scarce: true,
@@ -136,7 +145,7 @@ func TestCheckerOtherEngines(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine, "SLUBD_STRESS_OPS=100000")
 			if isChild {
-				plan{kinds: everyKind, percent: 100, menu: everyOp}.run(t)
+				plan{kinds: everyKind, percent: 100, menu: everyOp, tune: true}.run(t)
 				return
 			}
 			if err != nil {

@@ -66,6 +66,20 @@ func (s *subject) disturb(stop chan struct{}) {
 	})(stop)
 }
 
+// tune changes a subject's limits while workers use it.
+func (s *subject) tune(stop chan struct{}) {
+	turn := 0
+	every(time.Millisecond, func() {
+		turn++
+		if err := s.cache.SetSheafCapacity(turn * 37 % 201); err != nil {
+			s.faultf("SetSheafCapacity: %v", err)
+		}
+		if err := s.cache.SetBarnLimits(turn%21, turn*5%21); err != nil {
+			s.faultf("SetBarnLimits: %v", err)
+		}
+	})(stop)
+}
+
 // read is a reader of what is published. What it has found must stay as it is until
 // the reader says that it is done, whoever frees it meanwhile.
 func (s *subject) read(stop chan struct{}) {

@@ -85,8 +85,11 @@ type Config struct {
 	// the object; none means the middle, where overruns of neighbours rarely reach.
 	FreePtrOffset Offset
 	// SheafCapacity in objects; 0 is automatic: 4, 12, 28 or 60 by size. Smaller
-	// values than that are raised to it, as in the kernel.
+	// values than that are raised to it, as in the kernel. See SetSheafCapacity.
 	SheafCapacity int
+	// BarnFull and BarnEmpty are how many full and empty sheaves a node's barn keeps;
+	// 0 means 10, as in the kernel. See SetBarnLimits.
+	BarnFull, BarnEmpty int
 	// MinPartial bounds the empty slabs of a node: one that becomes empty is kept if the
 	// node has fewer partial slabs than that. 0 means 5 to 10, by size. See
 	// SetMinPartial (min_partial).
@@ -126,6 +129,9 @@ func (c Config) Validate() error {
 	}
 	if c.SheafCapacity < 0 || c.SheafCapacity > percpu.MaxCap {
 		bad("sheaf capacity %d is not within 0..%d objects", c.SheafCapacity, percpu.MaxCap)
+	}
+	if err := checkBarn(c.BarnFull, c.BarnEmpty); err != nil {
+		problems = append(problems, err)
 	}
 	if c.Flags&^allFlags != 0 {
 		bad("unknown flags %#x", uint32(c.Flags&^allFlags))

@@ -52,6 +52,8 @@ func TestValidateBounds(t *testing.T) {
 		{"behind it", Config{Size: 20, FreePtrOffset: At(24)}, false},
 		{"so far that sums wrap", Config{Size: 20, FreePtrOffset: At(^uintptr(7))}, false},
 		{"capacity", Config{Size: 8, SheafCapacity: percpu.MaxCap + 1}, false},
+		{"full barn", Config{Size: 8, BarnFull: -1}, false},
+		{"empty barn", Config{Size: 8, BarnEmpty: 1 << 31}, false},
 	} {
 		if err := c.cfg.Validate(); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.name, err)

@@ -31,7 +31,7 @@ var noMerging = os.Getenv("SLUBD_NOMERGE") != ""
 func (c Config) mergeable() bool {
 	h := c.Hooks
 	watched := h.Alloc != nil || h.Free != nil || h.NewSlab != nil || h.Report != nil
-	tuned := c.SheafCapacity != 0 || c.FreePtrOffset.set || c.Slabs != (Slabs{}) || c.MinPartial != 0
+	tuned := c.SheafCapacity != 0 || c.FreePtrOffset.set || c.BarnFull != 0 || c.BarnEmpty != 0 || c.Slabs != (Slabs{}) || c.MinPartial != 0
 	return !noMerging && !sanitized && !watched && !tuned && c.Flags&(NoMerge|TypesafeByRCU) == 0 &&
 		c.Ctor == nil && c.RCUDtor == nil
 }

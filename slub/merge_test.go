@@ -69,6 +69,8 @@ func TestUnmergeable(t *testing.T) {
 		"destructor":  func(c *Config) { c.RCUDtor = func(unsafe.Pointer) {} },
 		"capacity":    func(c *Config) { c.SheafCapacity = 60 },
 		"link":        func(c *Config) { c.FreePtrOffset = At(0) },
+		"full barns":  func(c *Config) { c.BarnFull = 10 },
+		"empty barns": func(c *Config) { c.BarnEmpty = 10 },
 		"slab order":  func(c *Config) { c.Slabs.MinObjects = 9 },
 		"min partial": func(c *Config) { c.MinPartial = 9 },
 		"domain":      func(c *Config) { c.Domain = domain },

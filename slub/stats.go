@@ -22,6 +22,7 @@ type Stats struct {
 	SheafObjects                         uint64 // free objects in per-CPU sheaves
 	RCUObjects                           uint64 // objects that wait for a grace period
 	DeferredObjects                      uint64 // objects given to FreeDeferred that are not free yet
+	MaxBarnFull, MaxBarnEmpty            int    // sheaves that a barn keeps
 	Nodes                                []NodeStats
 }
 
@@ -54,7 +55,6 @@ func (c *Cache) Stats() Stats {
 			Partial: uint64(n.partial.Load()), Objects: uint64(n.objects.Load()), FreeInSlabs: c.slabs.freeInSlabs(i)})
 	}
 	if c.sheaves != nil {
-		s.SheafCapacity = c.sheaves.Capacity
 		s.addSheaves(c.sheaves.Stats())
 	}
 	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - c.slabs.counters.Sum(int(singleFailed)) +
@@ -75,6 +75,7 @@ var sheafEvents = [sheaves.NumEvents]Event{
 }
 
 func (s *Stats) addSheaves(set sheaves.Stats) {
+	s.SheafCapacity, s.MaxBarnFull, s.MaxBarnEmpty = set.Capacity, set.MaxFull, set.MaxEmpty
 	for e, n := range set.Events {
 		s.Events[sheafEvents[e]] += n
 	}

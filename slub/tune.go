@@ -1,0 +1,74 @@
+package slub
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/sheaves"
+)
+
+// SetSheafCapacity changes how many objects a sheaf of the cache holds, under load:
+// 1 to 32767, or 0 for what New chose. Unlike in Config, less than the automatic
+// capacity is taken at its word: whoever lowers it while the cache runs, for memory or
+// for a rare cache on many CPUs, has seen its numbers.
+//
+// The free objects in CPUs' sheaves and barns go to their slabs, so that it costs about
+// what Shrink does. Objects that wait for a grace period and prefilled sheaves keep
+// their old arrays until that ends; a Prefilled's promise holds.
+//
+// Any goroutine may call it, but not a hook or RCUDtor. Errors, with nothing changed:
+// ErrConfig for a value out of range or a cache with NoSheaves; ErrNoMemory; ErrClosed.
+func (c *Cache) SetSheafCapacity(n int) error {
+	if n < 0 || n > percpu.MaxCap || c.sheaves == nil {
+		return fmt.Errorf("%w: cache %q can't have sheaves of %d objects", ErrConfig, c.name, n)
+	}
+	if n == 0 {
+		n = sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
+	}
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	if err := c.sheaves.SetCapacity(n, c.maxWaiting(n)); err != nil {
+		if c.closed.Load() {
+			return ErrClosed
+		}
+		return fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
+	}
+	return nil
+}
+
+// SetBarnLimits changes how many full and empty sheaves the barn of each node keeps,
+// under load; 0 keeps none. What is beyond goes back at once. The limits are as soft as
+// the kernel's: a sheaf that has nowhere else to go is taken in all the same.
+//
+// Any goroutine may call it, but not a hook or RCUDtor. Errors: ErrConfig for negative
+// numbers, those beyond 32 bits or a cache with NoSheaves; ErrClosed.
+func (c *Cache) SetBarnLimits(full, empty int) error {
+	if err := checkBarn(full, empty); err != nil {
+		return err
+	}
+	if c.sheaves == nil {
+		return fmt.Errorf("%w: cache %q has no barns", ErrConfig, c.name)
+	}
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	return c.sheaves.SetLimits(full, empty)
+}
+
+func checkBarn(full, empty int) error {
+	if min(full, empty) < 0 || max(full, empty) > math.MaxInt32 {
+		return fmt.Errorf("%w: barns of %d full and %d empty sheaves", ErrConfig, full, empty)
+	}
+	return nil
+}
+
+// waitingBytes is how much a barn lets wait for a grace period to be allocated again:
+// as many bytes as a burst may leave behind until the next timer.
+const waitingBytes = 16 << 20
+
+// maxWaiting is the same in sheaves of a capacity.
+func (c *Cache) maxWaiting(capacity int) int {
+	return max(16, waitingBytes/int(c.layout.slot)/capacity)
+}

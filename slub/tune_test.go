@@ -1,0 +1,64 @@
+package slub
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/sys"
+)
+
+// TestTune: what is set is in force and shown, and 0 is what New chose.
+func TestTune(t *testing.T) {
+	c := open(t, nil, Config{Size: 64, BarnFull: 3, BarnEmpty: 4})
+	limits := func(capacity, full, empty int) {
+		t.Helper()
+		s := c.Stats()
+		if s.SheafCapacity != capacity || s.MaxBarnFull != full || s.MaxBarnEmpty != empty {
+			t.Errorf("limits are %d, %d and %d; want %d, %d and %d",
+				s.SheafCapacity, s.MaxBarnFull, s.MaxBarnEmpty, capacity, full, empty)
+		}
+	}
+	limits(60, 3, 4)
+	freeAll(c, take(t, c, 1000))
+	for _, n := range []int{7, percpu.MaxCap, 1} {
+		same(t, "SetSheafCapacity", c.SetSheafCapacity(n), nil)
+		limits(n, 3, 4)
+		want := max(16, waitingBytes/64/n)
+		if got := c.sheaves.MaxWaiting(); got != want {
+			t.Errorf("%d sheaves of %d may wait, want %d", got, n, want)
+		}
+		if s := c.Stats(); s.SheafObjects != 0 || s.Nodes[0].BarnObjects != 0 {
+			t.Errorf("%d objects in sheaves, %d in the barn after the change", s.SheafObjects, s.Nodes[0].BarnObjects)
+		}
+		freeAll(c, take(t, c, 1000))
+	}
+	same(t, "SetSheafCapacity", c.SetSheafCapacity(0), nil)
+	same(t, "SetBarnLimits", c.SetBarnLimits(0, 0), nil)
+	limits(60, 0, 0)
+	freeAll(c, take(t, c, 1000))
+	if n := c.Stats().Nodes[0].BarnFull; n != 0 {
+		t.Errorf("%d sheaves in a barn that keeps none", n)
+	}
+}
+
+func TestTuneRefused(t *testing.T) {
+	c := open(t, nil, Config{Size: 64})
+	for _, n := range []int{-1, percpu.MaxCap + 1} {
+		same(t, "SetSheafCapacity", c.SetSheafCapacity(n), ErrConfig)
+	}
+	same(t, "SetBarnLimits", c.SetBarnLimits(-1, 0), ErrConfig)
+	same(t, "SetBarnLimits", c.SetBarnLimits(0, 1<<31), ErrConfig)
+	restore := sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)
+	same(t, "SetSheafCapacity", c.SetSheafCapacity(percpu.MaxCap), ErrNoMemory)
+	restore()
+	if n := c.Stats().SheafCapacity; n != 60 {
+		t.Errorf("a refused change left a capacity of %d", n)
+	}
+	bare := open(t, nil, Config{Size: 64, Flags: NoSheaves})
+	same(t, "SetSheafCapacity", bare.SetSheafCapacity(5), ErrConfig)
+	same(t, "SetBarnLimits", bare.SetBarnLimits(5, 5), ErrConfig)
+	same(t, "Close", c.Close(), nil)
+	same(t, "SetSheafCapacity", c.SetSheafCapacity(5), ErrClosed)
+	same(t, "SetBarnLimits", c.SetBarnLimits(5, 5), ErrClosed)
+}
