@@ -60,6 +60,12 @@ func take(p unsafe.Pointer) uint64 {
 	return value
 }
 
+// value is what touch stored in an object.
+func value(r ref) uint64 { return *(*uint64)(pointer(r)) }
+
+// add has the thread's sum depend on v and on the order of all that came before.
+func (w *mallocWorker) add(v uint64) { w.sum = w.sum*w.weight + v }
+
 // classes says what malloc-mix's sizes take.
 func (mallocs) classes() ([]workload.ClassBytes, error) {
 	sizes := workload.MallocMix.Sizes()

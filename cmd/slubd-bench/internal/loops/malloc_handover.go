@@ -2,6 +2,7 @@ package loops
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/slub"
@@ -32,138 +33,149 @@ func (w *mallocWorker) mstress(n int) error {
 // phase is the life of one thread of mstress. The objects that it leaves behind belong
 // to its successor.
 func (w *mallocWorker) phase() error {
-	random, sizes, live, transfer := w.random, w.sizes, w.live, &w.shared.transfer
-	sum, weight := w.sum, w.weight
 	for i := range w.spec.Batch {
-		slot := random.Draw(uint32(len(live)))
-		size := sizes[random.Draw(uint32(len(sizes)))]
-		old := pointer(live[slot])
+		slot := &w.live[w.random.Draw(uint32(len(w.live)))]
+		size := int(w.sizes[w.random.Draw(uint32(len(w.sizes)))])
+		old := pointer(*slot)
 		if i%workload.MStressEvery == 0 {
-			old = atomic.SwapPointer(&transfer[random.Draw(workload.MStressTransfer)], old)
+			old = atomic.SwapPointer(&w.shared.transfer[w.random.Draw(workload.MStressTransfer)], old)
 		}
 		if old != nil {
-			sum = sum*weight + take(old)
+			w.add(*(*uint64)(old))
+			slub.Free(old)
 		}
-		p, err := slub.Malloc(int(size))
-		live[slot] = refOf(p)
+		p, err := slub.Malloc(size)
+		*slot = refOf(p)
 		if err != nil {
 			return err
 		}
-		touch(p, int(random)+int(size))
+		touch(p, int(w.random)+size)
 	}
-	w.random, w.sum = random, sum
 	return nil
 }
 
 func (w *mallocWorker) rptest(n int) error {
-	random, sizes, live := w.random, w.sizes, w.live
-	sum, weight := w.sum, w.weight
 	for done, step := 0, 0; done < n; done, step = done+w.spec.Batch, step+1 {
-		cross := step%workload.RPTestCross == 0
-		parcel := *w.parcel
-		slot := random.Draw(uint32(len(live)))
-		for i := range parcel {
-			size := sizes[random.Draw(uint32(len(sizes)))]
-			if cross {
-				parcel[i] = live[slot]
-			} else {
-				sum = sum*weight + take(pointer(live[slot]))
-			}
-			p, err := slub.Malloc(int(size))
-			live[slot] = refOf(p)
-			if err != nil {
+		slot := w.random.Draw(uint32(len(w.live)))
+		if step%workload.RPTestCross != 0 {
+			if err := w.replaceRow(slot); err != nil {
 				return err
 			}
-			touch(p, int(random)+int(size))
-			if slot++; int(slot) == len(live) {
-				slot = 0
-			}
-		}
-		if !cross {
 			continue
 		}
+		if err := w.renewRow(slot, *w.parcel); err != nil {
+			return err
+		}
 		w.parcel = w.common.exchange(w.parcel)
-		parcel = *w.parcel
-		for i, r := range parcel {
-			sum = sum*weight + take(pointer(r))
-			parcel[i] = ref{}
+		w.freeEach(*w.parcel)
+	}
+	return nil
+}
+
+// replaceRow frees a row of neighbours, the last and the first being some, and allocates
+// as many, one by one.
+func (w *mallocWorker) replaceRow(slot uint32) error {
+	for range w.spec.Batch {
+		size := int(w.sizes[w.random.Draw(uint32(len(w.sizes)))])
+		r := &w.live[slot]
+		w.add(value(*r))
+		slub.Free(pointer(*r))
+		p, err := slub.Malloc(size)
+		*r = refOf(p)
+		if err != nil {
+			return err
+		}
+		touch(p, int(w.random)+size)
+		if slot++; int(slot) == len(w.live) {
+			slot = 0
 		}
 	}
-	w.random, w.sum = random, sum
+	return nil
+}
+
+// renewRow puts the row into a parcel instead of freeing it.
+func (w *mallocWorker) renewRow(slot uint32, parcel []ref) error {
+	for i := range parcel {
+		size := int(w.sizes[w.random.Draw(uint32(len(w.sizes)))])
+		r := &w.live[slot]
+		parcel[i] = *r
+		p, err := slub.Malloc(size)
+		*r = refOf(p)
+		if err != nil {
+			return err
+		}
+		touch(p, int(w.random)+size)
+		if slot++; int(slot) == len(w.live) {
+			slot = 0
+		}
+	}
 	return nil
 }
 
 // produce and consume are xmalloc.
 func (w *mallocWorker) produce(n int) error {
-	d, size := &w.shared.depot, w.spec.Size
+	d := &w.shared.depot
 	for done := 0; done < n; done += workload.XMallocBatch {
 		b, err := d.pop(&d.empty)
 		if err != nil {
 			return err
 		}
-		for i := range b.object {
-			p, err := slub.Malloc(size)
-			if err != nil {
-				d.push(&d.full, b) // for leftovers
-				return err
-			}
-			touch(p, done+i)
-			b.object[i] = p
+		err = mallocEach(b.object[:], w.spec.Size, done)
+		d.push(&d.full, b) // on an error, too: for leftovers
+		if err != nil {
+			return err
 		}
-		d.push(&d.full, b)
+	}
+	return nil
+}
+
+// mallocEach fills a parcel of xmalloc.
+func mallocEach(object []unsafe.Pointer, size, done int) error {
+	for i := range object {
+		p, err := slub.Malloc(size)
+		if err != nil {
+			return err
+		}
+		touch(p, done+i)
+		object[i] = p
 	}
 	return nil
 }
 
 func (w *mallocWorker) consume(n int) error {
 	d := &w.shared.depot
-	sum, weight := w.sum, w.weight
 	for done := 0; done < n; done += workload.XMallocBatch {
 		b, err := d.pop(&d.full)
 		if err != nil {
 			return err
 		}
 		for i, p := range b.object {
-			sum = sum*weight + take(p)
+			w.add(*(*uint64)(p))
+			slub.Free(p)
 			b.object[i] = nil
 		}
 		d.push(&d.empty, b)
 	}
-	w.sum = sum
 	return nil
 }
 
 // sh is sh6, where the parcel goes to the thread itself, and sh8, where it goes to
 // whoever comes next.
 func (w *mallocWorker) sh(n int) error {
-	random, sizes, live := w.random, w.sizes, w.live
-	sum, weight, box := w.sum, w.weight, &w.common.box
+	box := &w.common.box
 	if w.spec.Kind == workload.SH6 {
 		box = &w.own
 	}
 	for done := 0; done < n; done += w.spec.Batch {
-		for _, half := range [2][]ref{*w.parcel, live} {
-			for i := range half {
-				size := sizes[random.Draw(uint32(len(sizes)))]
-				p, err := slub.Malloc(int(size))
-				if err != nil {
-					return err
-				}
-				touch(p, int(random)+int(size))
-				half[i] = refOf(p)
-			}
+		if err := w.fillEach(*w.parcel); err != nil {
+			return err
 		}
-		for i := len(live) - 1; i >= 0; i-- {
-			sum = sum*weight + take(pointer(live[i]))
-			live[i] = ref{}
+		if err := w.fillEach(w.live); err != nil {
+			return err
 		}
+		w.freeBackwards(w.live)
 		w.parcel = box.exchange(w.parcel)
-		parcel := *w.parcel
-		for i, r := range parcel {
-			sum = sum*weight + take(pointer(r))
-			parcel[i] = ref{}
-		}
+		w.freeEach(*w.parcel)
 	}
-	w.random, w.sum = random, sum
 	return nil
 }

@@ -66,7 +66,7 @@ func (a *caches) worker(thread int, h *shared) (worker, error) {
 	case workload.Churn:
 		return a.churn(&random)
 	case workload.Mix:
-		return a.mix(&random)
+		return a.mix(random)
 	case workload.Xfer:
 		q := h.queues[thread/2]
 		if thread%2 == 0 {
@@ -104,23 +104,23 @@ func (a *caches) churn(random *workload.Random) (worker, error) {
 }
 
 // mix fills the window with objects of random classes.
-func (a *caches) mix(random *workload.Random) (worker, error) {
-	live := make([]classedRef, 0, a.spec.Live)
+func (a *caches) mix(random workload.Random) (worker, error) {
+	m := &mixer{list: a.list, live: make([]classedRef, 0, a.spec.Live), random: random}
 	w := worker{
-		loop: func(n int) error { return slubdMix(a.list, live, random, n) },
+		loop: m.run,
 		stop: func() {
-			for _, o := range live {
+			for _, o := range m.live {
 				a.list[o.class].Free(pointer(o.object))
 			}
 		},
 	}
 	for range a.spec.Live {
-		class := random.Draw(uint32(len(a.list)))
+		class := m.random.Draw(uint32(len(a.list)))
 		p, err := a.list[class].Alloc()
 		if err != nil {
 			return w, err
 		}
-		live = append(live, classedRef{refOf(p), class})
+		m.live = append(m.live, classedRef{refOf(p), class})
 	}
 	return w, nil
 }

@@ -42,19 +42,30 @@ func slubdPair(c *slub.Cache, n int) error {
 
 func slubdBatch(c *slub.Cache, live []ref, order []uint32, n int) error {
 	for done := 0; done < n; done += len(live) {
-		for i := range live {
-			p, err := c.Alloc()
-			if err != nil {
-				return err
-			}
-			touch(p, i)
-			live[i] = refOf(p)
+		if err := allocEach(c, live); err != nil {
+			return err
 		}
-		for _, k := range order {
-			c.Free(pointer(live[k]))
-		}
+		freeEach(c, live, order)
 	}
 	return nil
+}
+
+func allocEach(c *slub.Cache, live []ref) error {
+	for i := range live {
+		p, err := c.Alloc()
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+		live[i] = refOf(p)
+	}
+	return nil
+}
+
+func freeEach(c *slub.Cache, live []ref, order []uint32) {
+	for _, k := range order {
+		c.Free(pointer(live[k]))
+	}
 }
 
 func slubdBulk(c *slub.Cache, live []unsafe.Pointer, n int) error {
@@ -94,35 +105,38 @@ func slubdPrefill(c *slub.Cache, p *slub.Prefilled, n int) error {
 }
 
 func slubdChurn(c *slub.Cache, live []ref, r *workload.Random, n int) error {
-	random := *r
 	for i := range n {
-		slot := random.Draw(uint32(len(live)))
-		c.Free(pointer(live[slot]))
+		slot := &live[r.Draw(uint32(len(live)))]
+		c.Free(pointer(*slot))
 		p, err := c.Alloc()
-		live[slot] = refOf(p) // nil on an error, so that stop won't free the old one again
+		*slot = refOf(p) // nil on an error, so that stop won't free the old one again
 		if err != nil {
 			return err
 		}
 		touch(p, i)
 	}
-	*r = random
 	return nil
 }
 
-func slubdMix(list []*slub.Cache, live []classedRef, r *workload.Random, n int) error {
-	random := *r
+// mixer is one thread of mix.
+type mixer struct {
+	list   []*slub.Cache // one for each class
+	live   []classedRef
+	random workload.Random
+}
+
+func (w *mixer) run(n int) error {
 	for i := range n {
-		slot := random.Draw(uint32(len(live)))
-		class := random.Draw(uint32(len(list)))
-		list[live[slot].class].Free(pointer(live[slot].object))
-		p, err := list[class].Alloc()
-		live[slot] = classedRef{refOf(p), class} // nil on an error, as in churn
+		slot := &w.live[w.random.Draw(uint32(len(w.live)))]
+		class := w.random.Draw(uint32(len(w.list)))
+		w.list[slot.class].Free(pointer(slot.object))
+		p, err := w.list[class].Alloc()
+		*slot = classedRef{refOf(p), class} // nil on an error, as in churn
 		if err != nil {
 			return err
 		}
 		touch(p, i)
 	}
-	*r = random
 	return nil
 }
 
@@ -132,13 +146,8 @@ func slubdProduce(c *slub.Cache, q *queue, n int) error {
 		if err != nil {
 			return err
 		}
-		for i := range batch {
-			p, err := c.Alloc()
-			if err != nil {
-				return err
-			}
-			touch(p, i)
-			batch[i] = p
+		if err := allocPointers(c, batch); err != nil {
+			return err
 		}
 		q.publish()
 	}
@@ -151,12 +160,28 @@ func slubdConsume(c *slub.Cache, q *queue, n int) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range batch {
-			c.Free(p)
-		}
+		freePointers(c, batch)
 		q.release()
 	}
 	return nil
+}
+
+func allocPointers(c *slub.Cache, batch *[workload.XferBatch]unsafe.Pointer) error {
+	for i := range batch {
+		p, err := c.Alloc()
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+		batch[i] = p
+	}
+	return nil
+}
+
+func freePointers(c *slub.Cache, batch *[workload.XferBatch]unsafe.Pointer) {
+	for _, p := range batch {
+		c.Free(p)
+	}
 }
 
 func slubdRCU(c *slub.Cache, n int) error {
