@@ -44,7 +44,7 @@ func TestNew(t *testing.T) {
 
 // TestNewWithoutMemory: each mapping may fail, and those made before are given back.
 func TestNewWithoutMemory(t *testing.T) {
-	made := percpu.NumCPU() + 2 // of the largest sheaves each is a mapping of its own
+	made := percpu.NumCPU() // of the largest sheaves each is a mapping of its own
 	for n := 1; n <= made; n++ {
 		restore := sys.FailNth(sys.CallReserve, n, syscall.ENOMEM)
 		_, err := New(config(t, percpu.MaxCap))
@@ -55,12 +55,44 @@ func TestNewWithoutMemory(t *testing.T) {
 	}
 	refused := errors.New("refused")
 	defer sys.FailNth(sys.CallReserve, made, syscall.ENOMEM)()
-	defer sys.FailNth(sys.CallUnmap, made-2, refused)()
+	defer sys.FailNth(sys.CallUnmap, made, refused)()
 	_, _ = New(config(t, percpu.MaxCap))
 	if err := percpu.Unreserve(0, 1); !errors.Is(err, refused) {
-		t.Errorf("New has not unmapped the %d sheaves it had: %v", made-3, err)
+		t.Errorf("New has not unmapped the %d sheaves it had: %v", made-1, err)
 	}
 }
+
+// TestNewWithoutCells: the same when per-CPU memory runs out, at once and when some is
+// left for the slots but not for the counters.
+func TestNewWithoutCells(t *testing.T) {
+	for _, left := range []int{0, 1} {
+		refusing := func(f func() error) error {
+			defer sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)()
+			return f()
+		}
+		slots := func() error { _, err := percpu.NewSlots(); return err }
+		for refusing(slots) == nil {
+		}
+		for range left {
+			// The last of an area but one.
+			if err := slots(); err != nil {
+				t.Fatal(err)
+			}
+			for n := 1; n < cellsOfArea-1; n++ {
+				if err := slots(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		err := refusing(func() error { _, err := New(config(t, 4)); return err })
+		if !errors.Is(err, syscall.ENOMEM) {
+			t.Errorf("with %d cells left New returned %v", left, err)
+		}
+	}
+}
+
+// cellsOfArea is how many slots or counters there are between two mappings.
+const cellsOfArea = 256
 
 // TestCapacity has the numbers of kernel-facts 2.14.
 func TestCapacity(t *testing.T) {

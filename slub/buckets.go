@@ -134,23 +134,27 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	return b, nil
 }
 
-// fill makes operations choose the caches: allocations where there is one partition.
+// fill makes operations choose the caches' stacks: allocations where there is one
+// partition. Operations that are wrapped are the caches' own.
 func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
-	cells := make([]percpu.FreeCell, len(b.caches))
-	for i, c := range b.caches {
-		cells[i].Init(c.free.Filter, c.freeSlow)
+	if b.caches[0].wrapped() {
+		return
 	}
-	free.Fill(b.base, b.pages, b.owners, b.firstID, cells)
+	filters := make([]percpu.Filter, len(b.caches))
+	for i, c := range b.caches {
+		filters[i] = c.free.Filter
+	}
+	free.Fill(b.firstID, filters)
 	if b.partitions > 1 {
 		return
 	}
-	pops := func(classes []uint8) (pops []*percpu.Pop) {
+	stacks := func(classes []uint8) (stacks []percpu.Slots) {
 		for _, class := range classes[1:] { // those of no bytes
-			pops = append(pops, &b.caches[class].pop)
+			stacks = append(stacks, b.caches[class].stacks)
 		}
-		return pops
+		return stacks
 	}
-	malloc.Fill(pops(fineClasses), pops(coarseClasses))
+	malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 }
 
 func (b *Buckets) closeCaches() error {

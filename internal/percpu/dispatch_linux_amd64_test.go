@@ -5,24 +5,45 @@ import (
 	"unsafe"
 )
 
-func TestDispatch(t *testing.T) {
-	if errDispatch != nil {
-		t.Error(errDispatch)
+// TestSelfTestChoice: operations that choose pass their test, and fail it when they choose
+// nothing, the wrong stack, or lose the slow path's argument.
+func TestSelfTestChoice(t *testing.T) {
+	stack, err := newRseq()
+	if err != nil {
+		t.Skip(err)
 	}
-	dispatching = false
-	defer func() { dispatching = true }()
-	if testDispatch() == nil {
-		t.Error("a choice that is never made passes its test")
+	good := withRegisters(stack)
+	if err := selfTestChoice(good); err != nil {
+		t.Fatal(err)
 	}
-	slow := 0
-	var pop PopBySize
-	pop.Init(func(int) (unsafe.Pointer, error) { slow++; return nil, nil })
-	pop.Fill(make([]*Pop, MaxFine/FineStep), nil)
-	var free FreeByOwner
-	free.Init(func(unsafe.Pointer) { slow++ })
-	free.Fill(0, 1, nil, 0, make([]FreeCell, 1))
-	_, _ = pop.Func()(1)
-	if free.Func()(nil); slow != 2 {
-		t.Errorf("%d of 2 operations took the slow path", slow)
+	for name, broken := range map[string]func(*engine){
+		"no choice of sizes":  func(e *engine) { e.initPopBySize = stack.initPopBySize },
+		"no choice of owners": func(e *engine) { e.initFreeByOwner = stack.initFreeByOwner },
+		"sizes mangled": func(e *engine) {
+			e.initPopBySize = func(p *PopBySize) {
+				slow := p.slow
+				p.slow = func(n int) (unsafe.Pointer, error) { return slow(n + 1) }
+				good.initPopBySize(p)
+			}
+		},
+		"a pointer mangled": func(e *engine) {
+			e.initFreeByOwner = func(f *FreeByOwner) {
+				slow := f.slow
+				f.slow = func(p unsafe.Pointer) { slow(unsafe.Add(p, 8)) }
+				good.initFreeByOwner(f)
+			}
+		},
+		"a crash": func(e *engine) {
+			e.initPopBySize = func(p *PopBySize) {
+				p.slow = func(int) (unsafe.Pointer, error) { panic("bad ABI") }
+				p.pass()
+			}
+		},
+	} {
+		e := good
+		broken(&e)
+		if selfTestChoice(e) == nil {
+			t.Errorf("not noticed: %s", name)
+		}
 	}
 }

@@ -8,5 +8,5 @@ func (p *PopBySize) Func() SizeFunc { return p.slow }
 // Func returns the slow path, which chooses for itself.
 func (f *FreeByOwner) Func() FreeFunc { return f.slow }
 
-func (*PopBySize) choose()   {}
-func (*FreeByOwner) choose() {}
+func (*PopBySize) pass()   {}
+func (*FreeByOwner) pass() {}

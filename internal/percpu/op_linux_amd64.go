@@ -15,12 +15,22 @@ func (f *Free) pass() { f.code = codes().passFree }
 
 // entries holds the addresses of the assembly's functions.
 type entries struct {
-	sections          [5]uintptr // popRegister, freeRegister, popStack, pushStack, lockStack
-	passPop, passFree uintptr
-	bySize, byOwner   uintptr
-	// what the two before are where they can't be used
-	passBySize, passByOwner uintptr
+	sections [numSections]uintptr
+	// what operations are where those can't be used
+	passPop, passFree, passBySize, passByOwner uintptr
 }
+
+// The sequences, by their index in entries.sections.
+const (
+	secPopRegister = iota
+	secFreeRegister
+	secPopStack
+	secPushStack
+	secLockStack
+	secPopBySize
+	secFreeByOwner
+	numSections
+)
 
 //go:noescape
 func readEntries(e *entries)

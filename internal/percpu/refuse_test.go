@@ -78,15 +78,8 @@ func TestSlotsReachAllNumbers(t *testing.T) {
 			if *st != (Stack{}) {
 				t.Errorf("slot %d is not zeroed", cpu)
 			}
-			st.seq = 1
-		}
-	}
-	if err := slots.Forget(); err != nil {
-		t.Fatal(err)
-	}
-	for _, cpu := range []int{-2, -1, 0, NumCPU() - 1, kernelCPUs - 1} {
-		if slots.Stack(cpu, Main).seq != 0 || slots.Stack(cpu, RCU).seq != 0 {
-			t.Errorf("slot %d is outside of the slots' mapping", cpu)
+			st.seq++ // faults outside of the mapping
+			st.seq--
 		}
 	}
 }

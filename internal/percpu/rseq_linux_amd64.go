@@ -44,6 +44,9 @@ func newRseq() (engine, error) {
 		cpu:        rseqCPU,
 		initPop:    initPopStack,
 		initFree:   initFreeStack,
+
+		initPopBySize:   (*PopBySize).pass,
+		initFreeByOwner: (*FreeByOwner).pass,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
@@ -56,8 +59,10 @@ func newRseq() (engine, error) {
 // which halves a pair's memory traffic. The ABI is internal to Go, hence the
 // self-test that decides whether it is used, and initPopStack beside it.
 func withRegisters(e engine) engine {
-	e.initPop = func(p *Pop) { p.code = codes().sections[0] }
-	e.initFree = func(f *Free) { f.code = codes().sections[1] }
+	e.initPop = func(p *Pop) { p.code = codes().sections[secPopRegister] }
+	e.initFree = func(f *Free) { f.code = codes().sections[secFreeRegister] }
+	e.initPopBySize = func(p *PopBySize) { p.code = codes().sections[secPopBySize] }
+	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().sections[secFreeByOwner] }
 	return e
 }
 

@@ -14,7 +14,8 @@
 // arming instruction, the commit mark and the signature must each occur once.
 //
 // A Pop's words: 0 code, 8 slots, 16 slow. A Free's: 0 code, 8 slots, 16 base,
-// 24 pages, 32 mask, 40 magic, 48 limit, 56 owners, 64 slow.
+// 24 pages, 32 mask, 40 magic, 48 limit, 56 owners, 64 slow. Those of the operations
+// that choose stand above them.
 //
 // The stack's words: 0 head, 8 gate (low half 0 unless held, high half owner word),
 // 16 objs, 24 cap (see Stack).
@@ -47,7 +48,7 @@
 	XORL CX, CX; \
 	ARM; \
 	LOAD_CPU; \
-	SHLQ $8, R10; \
+	SHLQ $16, R10; \
 	ADDQ slots, R10; \
 	CMPL CX, 8(R10); \
 	JNE  slow; \
@@ -64,7 +65,7 @@
 #define PUSH_BODY(slots) \
 	ARM; \
 	LOAD_CPU; \
-	SHLQ $8, R10; \
+	SHLQ $16, R10; \
 	ADDQ slots, R10; \
 	CMPL CX, 12(R10); \
 	JNE  slow; \
@@ -173,7 +174,7 @@ start:
 	CMPL R10, ·ncpu(SB)
 	JAE  slow
 	MOVQ R10, SI
-	SHLQ $8, R10
+	SHLQ $16, R10
 	ADDQ DI, R10
 	MOVQ 8(R10), AX
 	TESTB $1, AX
@@ -219,52 +220,74 @@ TEXT ·passByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ 0(DX), R12
 	JMP  R12
 
-// popBySize is a PopBySize's code: AX bytes in, DX the PopBySize. Its words: 8 table,
-// 16 max, 24 slow.
+// popBySize is a PopBySize's code, a func(n int) (unsafe.Pointer, error) in Go's register
+// ABI: AX bytes in, which R13 keeps for the slow path, AX BX CX out. Its words: 0 code,
+// 8 table, 16 max, 24 slow.
 TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
-	LEAQ -1(AX), R10
-	CMPQ R10, 16(DX)
+	MOVQ AX, R13
+	LEAQ -1(AX), DI
+	CMPQ DI, 16(DX)
 	JAE  slow
 	MOVQ 8(DX), R11
-	CMPQ R10, $1024
+	CMPQ DI, $1024
 	JAE  coarse
-	SHRQ $3, R10
-	MOVQ (R11)(R10*8), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-coarse:
-	SHRQ $8, R10
-	MOVQ 1024(R11)(R10*8), DX
-	MOVQ 0(DX), R12
-	JMP  R12
+	SHRQ $3, DI
+	MOVQ (R11)(DI*8), DI
+found:
+	MOVQ ·rseqOffset(SB), R8
+	LEAQ ·popBySizeCS(SB), R9
+start:
+	POP_BODY(DI)
+	COMMITTED_RET
 slow:
+	MOVQ R13, AX
 	MOVQ 24(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12
+coarse:
+	SHRQ $8, DI
+	MOVQ 1024(R11)(DI*8), DI
+	JMP  found
+	ABORT
+	JMP  start
+	END
 
-// freeByOwner is a FreeByOwner's code: AX object in, DX the FreeByOwner. Its words:
-// 8 base, 16 pages, 24 owners, 32 first, 36 n, 40 cells, 48 slow.
+// freeByOwner is a FreeByOwner's code, a func(p unsafe.Pointer): AX in, which stays for
+// the slow path. The stack compares the owner word that has chosen it with its own, and so
+// checks the node. Its words: 0 code, 8 base, 16 pages, 24 owners, 32 first, 36 n, 40 served,
+// 48 slow. Those of each served: 0 mask, 8 magic, 16 limit, 24 slots.
 TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ AX, R10
 	SUBQ 8(DX), R10
+	MOVQ R10, R11
 	SHRQ $12, R10
 	CMPQ R10, 16(DX)
 	JAE  slow
-	MOVQ 24(DX), R11
-	MOVL (R11)(R10*4), R10
-	SHRL $8, R10
-	SUBL 32(DX), R10
-	CMPL R10, 36(DX)
+	MOVQ 24(DX), DI
+	MOVL (DI)(R10*4), CX
+	MOVL CX, DI
+	SHRL $8, DI
+	SUBL 32(DX), DI
+	CMPL DI, 36(DX)
 	JAE  slow
-	SHLQ $7, R10
-	ADDQ 40(DX), R10
-	MOVQ R10, DX
-	MOVQ 0(DX), R12
-	JMP  R12
+	SHLQ $5, DI
+	ADDQ 40(DX), DI
+	ANDQ 0(DI), R11
+	IMULQ 8(DI), R11
+	CMPQ R11, 16(DI)
+	JAE  slow
+	MOVQ ·rseqOffset(SB), R8
+	LEAQ ·freeByOwnerCS(SB), R9
+start:
+	PUSH_BODY(24(DI))
+	COMMITTED_RET
 slow:
 	MOVQ 48(DX), DX
 	MOVQ 0(DX), R12
 	JMP  R12
+	ABORT
+	JMP  start
+	END
 
 // func readEntries(e *entries)
 TEXT ·readEntries(SB), NOSPLIT, $0-8
@@ -279,13 +302,13 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	MOVQ AX, 24(DI)
 	LEAQ ·lockStack(SB), AX
 	MOVQ AX, 32(DI)
-	LEAQ ·passPop(SB), AX
-	MOVQ AX, 40(DI)
-	LEAQ ·passFree(SB), AX
-	MOVQ AX, 48(DI)
 	LEAQ ·popBySize(SB), AX
-	MOVQ AX, 56(DI)
+	MOVQ AX, 40(DI)
 	LEAQ ·freeByOwner(SB), AX
+	MOVQ AX, 48(DI)
+	LEAQ ·passPop(SB), AX
+	MOVQ AX, 56(DI)
+	LEAQ ·passFree(SB), AX
 	MOVQ AX, 64(DI)
 	LEAQ ·passBySize(SB), AX
 	MOVQ AX, 72(DI)

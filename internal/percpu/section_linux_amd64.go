@@ -15,7 +15,7 @@ var (
 	//lint:ignore U1000 read by the assembly
 	rseqOffset uintptr
 
-	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS section
+	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS, popBySizeCS, freeByOwnerCS section
 )
 
 // section is struct rseq_cs of <linux/rseq.h>, version 0.
@@ -73,7 +73,7 @@ func findSection(pc uintptr) (section, error) {
 
 // installSections writes the descriptors.
 func installSections() error {
-	into := [...]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
+	into := [numSections]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS, &popBySizeCS, &freeByOwnerCS}
 	for i, pc := range codes().sections {
 		s, err := findSection(pc)
 		if err != nil {

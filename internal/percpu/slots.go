@@ -1,7 +1,6 @@
 package percpu
 
 import (
-	"fmt"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -11,40 +10,17 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Slots is one cache's slots, one per possible CPU, off-heap. A zeroed slot has
+// Slots is one cache's slots, a cell of per-CPU memory. A zeroed slot has
 // capacity and owner 0, which every operation refuses: that is the kernel's
 // bootstrap sheaf (mm/slub.c, bootstrap_pcs), and what a closed cache leaves
-// behind. The memory is therefore never unmapped: a goroutine that uses a closed
-// cache must meet zeroes, not a stranger's mapping.
+// behind.
 type Slots struct{ base uintptr }
 
-// guards is how many slots lie in front of CPU 0's, always zeroed. The kernel's number
-// for a CPU is -1 on a thread that has not registered for rseq and -2 on one that
-// could not: its sequences end up there, are refused, and need no test for it.
-const guards = 2
-
-// NewSlots maps zeroed slots. The error is sys.Reserve's.
+// NewSlots returns zeroed slots. The error is sys.Reserve's.
 func NewSlots() (Slots, error) {
-	addr, err := Reserve(slotsSize())
-	if err != nil {
-		return Slots{}, fmt.Errorf("per-CPU slots: %w", err)
-	}
-	populate(addr, uintptr(NumCPU()+guards)<<slotShift)
-	return Slots{addr + guards<<slotShift}, nil
+	base, err := newCell()
+	return Slots{base}, err
 }
-
-// populate has the kernel back new memory with pages, so that no operation finds one
-// missing.
-func populate(addr, n uintptr) {
-	for off := uintptr(0); off < n; off += mem.PageSize {
-		*mem.At[uint64](addr + off) = 0
-	}
-}
-
-// slotsSize is for every number that the kernel could show, not only for the CPUs
-// that are possible: the sequences don't compare. Where there is no CPU the slot stays
-// zeroed, and takes no memory.
-func slotsSize() uintptr { return uintptr(max(NumCPU(), kernelCPUs)+guards) << slotShift }
 
 // Reserve maps at least n bytes of zeroed memory for metadata.
 func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem.PageSize)) }
@@ -52,17 +28,15 @@ func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem
 // Unreserve unmaps what Reserve mapped, which no operation may reach any more.
 func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, mem.PageSize)) }
 
-// Forget gives the pages of slots that are closed back; they read as zeroes, as closed
-// ones do, counts included. The error is sys.Discard's.
-func (s Slots) Forget() error {
-	return discard(s.base-guards<<slotShift, slotsSize())
-}
+// Forget gives up slots that are closed, once: they read as zeroes from then on, counts
+// included. The error is sys.Discard's.
+func (s Slots) Forget() error { return killCell(s.base) }
 
 func discard(addr, n uintptr) error { return sys.Discard(addr, mem.AlignUp(n, mem.PageSize)) }
 
 // Stack returns cpu's stack without taking its lock.
 func (s Slots) Stack(cpu int, k Kind) *Stack {
-	return mem.At[Stack](s.base + uintptr(cpu)<<slotShift + uintptr(k))
+	return mem.At[Stack](s.base + uintptr(cpu)<<rowShift + uintptr(k))
 }
 
 // TryLock takes the lock of the calling CPU's stack, or returns nil when it is

@@ -19,11 +19,7 @@ const (
 	RCU  Kind = stackSize
 )
 
-const (
-	stackSize = 128            // bytes; the assembly's layout below ends well before
-	slotShift = 8              // the assembly scales a CPU number by it
-	slotSize  = 1 << slotShift // bytes per CPU
-)
+const stackSize = 128 // bytes; the assembly's layout below ends well before
 
 // The header word. Its low 16 bits are the number of objects, the rest counts
 // operations since the last fold, so that one committing store maintains size

@@ -19,12 +19,15 @@ func newTrylock() engine {
 		cpu:        hint,
 		initPop:    initPopLocked,
 		initFree:   initFreeLocked,
+
+		initPopBySize:   (*PopBySize).pass,
+		initFreeByOwner: (*FreeByOwner).pass,
 	}
 }
 
 func hinted(slots uintptr) (*Stack, int) {
 	cpu := hint()
-	return mem.At[Stack](slots + uintptr(cpu)<<slotShift), cpu
+	return mem.At[Stack](slots + uintptr(cpu)<<rowShift), cpu
 }
 
 // tryLockLocal is tryLock where no sequence may overwrite the gate.

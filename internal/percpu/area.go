@@ -1,0 +1,98 @@
+package percpu
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// Per-CPU memory. An area has a row for every CPU number that the kernel could show, and
+// all rows are laid out alike: a cell is the same few lines of each row, named by its
+// address in CPU 0's (kernel: struct pcpu_chunk, mm/percpu.c). What one CPU uses of all
+// caches thus lies side by side in pages of its own. With pages for each cache, as it
+// was first, the hot lines of all caches began at the same offset in a page: they shared
+// one set of the L1 cache, which has room for eight to twelve lines, and took an entry of
+// the TLB each.
+const (
+	rowShift  = 16 // the assembly scales a CPU number by it
+	rowSize   = 1 << rowShift
+	cellSize  = 256 // bytes; a slot's two stacks, or a cache's counters
+	pageCells = mem.PageSize / cellSize
+)
+
+// guards is how many rows lie in front of CPU 0's, always zeroed. The kernel's number
+// for a CPU is -1 on a thread that has not registered for rseq and -2 on one that
+// could not: its sequences end up there, are refused, and need no test for it.
+const guards = 2
+
+// rows is how many rows an area has: for every number that the kernel could show, not only
+// for the CPUs that are possible, since the sequences don't compare. A row without a CPU
+// stays zeroed, and takes no memory.
+func rows() int { return max(NumCPU(), kernelCPUs) + guards }
+
+// areas hands out cells. They are never handed out again: a goroutine that uses a closed
+// cache must meet zeroes, not another cache's objects.
+var areas = struct {
+	mu   sync.Mutex
+	last uintptr            // address of the area with cells left, in its first row; 0 for none
+	next uintptr            // offset of the first of them in a row
+	dead map[uintptr]uint16 // by page of CPU 0's row: a bit for each dead cell
+}{dead: make(map[uintptr]uint16)}
+
+// newCell returns a zeroed cell. Its pages are there, so that no operation finds one
+// missing. The error is sys.Reserve's.
+func newCell() (addr uintptr, err error) {
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	if areas.last == 0 || areas.next == rowSize {
+		addr, err := Reserve(uintptr(rows()) << rowShift)
+		if err != nil {
+			return 0, fmt.Errorf("per-CPU memory: %w", err)
+		}
+		areas.last, areas.next = addr, 0
+	}
+	first := areas.last + areas.next
+	if areas.next%mem.PageSize == 0 {
+		for cpu := range NumCPU() + guards {
+			*mem.At[uint64](first + uintptr(cpu)<<rowShift) = 0
+		}
+	}
+	areas.next += cellSize
+	return first + guards<<rowShift, nil
+}
+
+// killCell gives up a cell that reads as zeroes but for counts: who still uses it must
+// find it consistent while it is cleared. The pages go back to the kernel with their last
+// cell; the error is sys.Discard's.
+func killCell(addr uintptr) error {
+	for cpu := range NumCPU() {
+		clearWords(addr + uintptr(cpu)<<rowShift)
+	}
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	page := addr &^ (mem.PageSize - 1)
+	cell := uint16(1) << (addr % mem.PageSize / cellSize)
+	if invariants.Enabled {
+		invariants.Check(areas.dead[page]&cell == 0, "cell %#x is given up twice", addr)
+	}
+	areas.dead[page] |= cell
+	if areas.dead[page] != 1<<pageCells-1 {
+		return nil
+	}
+	delete(areas.dead, page)
+	for cpu := range NumCPU() {
+		if err := discard(page+uintptr(cpu)<<rowShift, mem.PageSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearWords zeroes one CPU's part of a cell, by whole words.
+func clearWords(addr uintptr) {
+	for off := uintptr(0); off < cellSize; off += 8 {
+		mem.Store64(mem.At[uint64](addr+off), 0)
+	}
+}
