@@ -19,6 +19,7 @@ type barn struct {
 	last        *sheaf // youngest waiting
 	ready       list   // have waited; youngest first
 	limit       uint32 // capacity of the sheaves in full and empty
+	low         int    // least number of full sheaves since takeIdle
 	_           [64]byte
 
 	// Racy peeks at the lists, so that a CPU with nothing to gain stays off the
@@ -53,6 +54,7 @@ func (b *barn) tryLock() bool {
 // unlock publishes the counts and unlocks.
 func (b *barn) unlock() {
 	b.reached()
+	b.low = min(b.low, b.full.n)
 	mem.Store32(&b.nrFull, uint32(b.full.n))
 	mem.Store32(&b.nrEmpty, uint32(b.empty.n))
 	b.mu.Unlock()
@@ -220,6 +222,21 @@ func (b *barn) excess(maxFull, maxEmpty int) (full, empty list) {
 	}
 	b.unlock()
 	return full, empty
+}
+
+// takeIdle detaches the full sheaves that nobody has missed since the last call: as many
+// as were there at all times, the coldest of those that are there now.
+func (b *barn) takeIdle() (idle list) {
+	b.mu.Lock()
+	at := &b.full.head
+	for range b.full.n - b.low {
+		at = &(*at).next
+	}
+	idle = list{*at, b.low}
+	*at, b.full.n = nil, b.full.n-b.low
+	b.low = b.full.n
+	b.unlock()
+	return idle
 }
 
 // occupancy reads the barn's content for statistics.

@@ -114,3 +114,26 @@ func TestInFlightBothPhases(t *testing.T) {
 	}
 	f.leave(other)
 }
+
+// TestFlushIdle: sheaves that were in the barn all the time since the last call go, the
+// coldest of those that are there; what comes and goes stays.
+func TestFlushIdle(t *testing.T) {
+	r := newRig(t, 1)
+	r.FlushIdle() // nothing yet
+	r.arrange(state{0, none, 3, 0})
+	b := &r.barns[0]
+	coldest := b.full.head.next.next
+	r.FlushIdle() // begins to watch three
+	r.expect(state{0, none, 3, 0}, events{})
+	hot := b.get() // for a moment there are two
+	b.put(hot)
+	r.FlushIdle()
+	r.expect(state{0, none, 1, 0}, events{Flushed: 8, SheafFree: 2})
+	if b.full.head != hot || hot == coldest {
+		t.Error("another sheaf than the one in use stayed")
+	}
+	r.FlushIdle()
+	r.expect(state{0, none, 0, 0}, events{Flushed: 12, SheafFree: 3})
+	r.FlushIdle()
+	r.expect(state{0, none, 0, 0}, events{Flushed: 12, SheafFree: 3})
+}

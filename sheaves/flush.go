@@ -96,6 +96,16 @@ func (s *Set) shrinkBarns() {
 	}
 }
 
+// FlushIdle gives back the objects of full sheaves that lay in their barn all the time
+// since the last call. (The kernel keeps them; its older SLAB had cache_reap.)
+func (s *Set) FlushIdle() {
+	for i := range s.barns {
+		if b := &s.barns[i]; b.fulls() > 0 {
+			s.discardAll(b.takeIdle(), list{})
+		}
+	}
+}
+
 // discard gives a detached sheaf up, with what it holds.
 func (s *Set) discard(sh *sheaf) {
 	s.flushSheaf(sh)

@@ -102,7 +102,7 @@ func (p *pools) releaseLocked(old *pool) {
 }
 
 func (p *pool) carve() (*sheaf, error) {
-	size := mem.AlignUp(sheafBytes(p.limit), headerSize)
+	size := mem.AlignUp(sizeOf(p.limit), headerSize)
 	if n := len(p.chunks); n == 0 || p.next+size > p.chunks[n-1]+p.chunkBytes() {
 		chunk, err := percpu.Reserve(p.chunkBytes())
 		if err != nil {
@@ -119,7 +119,7 @@ func (p *pool) carve() (*sheaf, error) {
 
 // chunkBytes lets a chunk hold at least one sheaf, however large.
 func (p *pool) chunkBytes() uintptr {
-	return max(chunkSize, mem.AlignUp(sheafBytes(p.limit), mem.PageSize))
+	return max(chunkSize, mem.AlignUp(sizeOf(p.limit), mem.PageSize))
 }
 
 // unmap gives the memory back, that of sheaves that are out included.

@@ -86,7 +86,7 @@ func (s *Set) prefillOversize(n, node int) (Loan, error) {
 	if n > maxOversize {
 		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
 	}
-	addr, err := percpu.Reserve(sheafBytes(n))
+	addr, err := percpu.Reserve(sizeOf(n))
 	if err != nil {
 		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, err)
 	}
@@ -131,7 +131,7 @@ func (s *Set) Return(l Loan) {
 		s.flushSheaf(l.sh)
 		s.count(SheafFree, 1)
 		// Refused only for addresses that were never mapped.
-		_ = percpu.Unreserve(l.sh.word(), sheafBytes(int(l.sh.limit)))
+		_ = percpu.Unreserve(l.sh.word(), sizeOf(int(l.sh.limit)))
 		return
 	}
 	if s.returnFast(l.sh) {

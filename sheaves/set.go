@@ -7,7 +7,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
@@ -106,23 +105,6 @@ func New(cfg Config) (*Set, error) {
 
 // Slots returns the stacks that percpu.Pop and percpu.Free work on.
 func (s *Set) Slots() percpu.Slots { return s.slots }
-
-// Capacity returns the kernel's automatic sheaf capacity for objects of size bytes,
-// metadata included (calculate_sheaf_capacity, 7.0): about half of what the older
-// per-CPU partial lists held, since there are two sheaves, then grown until header
-// and array fill a power-of-two size. min is a lower bound, 0 for none.
-func Capacity(size uintptr, min int) int {
-	n := 60
-	switch {
-	case size >= mem.PageSize:
-		n = 4
-	case size >= 1024:
-		n = 12
-	case size >= 256:
-		n = 28
-	}
-	return max(n, min)
-}
 
 func (s *Set) newSheaf(capacity int) (*sheaf, error) {
 	sh, err := s.pool.get(capacity)

@@ -94,22 +94,35 @@ func TestNewWithoutCells(t *testing.T) {
 // cellsOfArea is how many slots or counters there are between two mappings.
 const cellsOfArea = 256
 
-// TestCapacity has the numbers of kernel-facts 2.14.
+// TestCapacity has the numbers of kernel-facts 2.14, and those that few CPUs make of them.
 func TestCapacity(t *testing.T) {
 	for _, tt := range []struct {
-		size uintptr
-		min  int
-		want int
+		size                      uintptr
+		kernel, some, few, wanted int // wanted: the capacity when 32 are asked for
 	}{
-		{8, 0, 60}, {255, 0, 60}, {256, 0, 28}, {1023, 0, 28}, {1024, 0, 12}, {4095, 0, 12}, {4096, 0, 4}, {1 << 20, 0, 4},
-		{8, 59, 60}, {8, 61, 61}, {4096, 32, 32},
+		{8, 60, 120, 240, 60}, {64, 60, 120, 240, 60}, {128, 60, 120, 128, 60}, {255, 60, 64, 64, 60},
+		{256, 28, 56, 64, 32}, {512, 28, 32, 32, 32}, {1023, 28, 28, 28, 32}, {1024, 12, 16, 16, 32},
+		{4095, 12, 12, 12, 32}, {4096, 4, 4, 4, 32}, {1 << 20, 4, 4, 4, 32},
 	} {
-		if got := Capacity(tt.size, tt.min); got != tt.want {
-			t.Errorf("Capacity(%d, %d) = %d, want %d", tt.size, tt.min, got, tt.want)
+		for growth, want := range map[int]int{1: tt.kernel, 2: tt.some, 4: tt.few} {
+			if got := automatic(tt.size, growth); got != want {
+				t.Errorf("automatic(%d, %d) = %d, want %d", tt.size, growth, got, want)
+			}
+		}
+		if got := Capacity(tt.size, 32); got != tt.wanted {
+			t.Errorf("Capacity(%d, 32) = %d, want %d", tt.size, got, tt.wanted)
+		}
+		if got := Capacity(tt.size, 0); got != automatic(tt.size, Growth()) {
+			t.Errorf("Capacity(%d, 0) = %d", tt.size, got)
+		}
+	}
+	for cpus, want := range map[int]int{1: 4, 16: 4, 17: 2, 64: 2, 65: 1, 512: 1} {
+		if got := growth(cpus); got != want {
+			t.Errorf("growth(%d) = %d, want %d", cpus, got, want)
 		}
 	}
 	for _, n := range []int{4, 12, 28, 60} {
-		if size := sheafBytes(n); size&(size-1) != 0 {
+		if size := sizeOf(n); size&(size-1) != 0 {
 			t.Errorf("a sheaf of %d objects takes %d bytes", n, size)
 		}
 	}

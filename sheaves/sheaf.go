@@ -35,7 +35,7 @@ const (
 	_ = unsafe.Sizeof(sheaf{}) - headerSize
 )
 
-func sheafBytes(capacity int) uintptr { return headerSize + uintptr(capacity)*8 }
+func sizeOf(capacity int) uintptr { return headerSize + uintptr(capacity)*8 }
 
 // sheafOf is the sheaf in a percpu.Stack's word, nil for 0.
 func sheafOf(word uintptr) *sheaf { return mem.At[sheaf](word) }

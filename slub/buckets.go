@@ -14,6 +14,7 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/sheaves"
 )
 
 // Buckets allocate values of any size: up to 32 KiB from a cache per size class, up to
@@ -93,8 +94,10 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	if c.Partitions > 1 {
 		name = fmt.Sprintf("%s-part-%02d-%d", c.name(), partition, size)
 	}
+	slabs, minPartial := classSlabs(size)
 	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
-		SheafCapacity: classCapacity(size), Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
+		SheafCapacity: classCapacity(size, sheaves.Growth()), Slabs: slabs, MinPartial: minPartial,
+		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
 }
 
 // NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is

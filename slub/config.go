@@ -84,8 +84,9 @@ type Config struct {
 	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within
 	// the object; none means the middle, where overruns of neighbours rarely reach.
 	FreePtrOffset Offset
-	// SheafCapacity in objects; 0 is automatic: 4, 12, 28 or 60 by size. Smaller
-	// values than that are raised to it, as in the kernel. See SetSheafCapacity.
+	// SheafCapacity in objects; 0 is automatic: the kernel's 4, 12, 28 or 60 by size, up
+	// to four times as many on up to 16 CPUs, two on up to 64, as far as 16 KiB go.
+	// Values below the kernel's are raised to it. See SetSheafCapacity.
 	SheafCapacity int
 	// BarnFull and BarnEmpty are how many full and empty sheaves a node's barn keeps;
 	// 0 means 10, as in the kernel. See SetBarnLimits.

@@ -134,7 +134,8 @@ func (c *Cache) reportDeferred(obj uintptr, what string) {
 }
 
 // sweepPeriod bounds how long FreeDeferred's objects wait in a cache that is otherwise
-// idle: rare enough that a process at rest stays at rest.
+// idle, and how long sheaves that nobody misses stay in barns: rare enough that a process
+// at rest stays at rest.
 const sweepPeriod = 10 * time.Second
 
 var sweepArmed atomic.Bool
@@ -147,11 +148,14 @@ func armSweep() {
 	}
 }
 
-// sweep drains every cache.
+// sweep drains every cache, and its barns of what is idle.
 func sweep() {
 	sweepArmed.Store(false)
 	for c := range Caches() {
 		armSweep()
 		c.drain()
+		if c.sheaves != nil && c.root == c {
+			c.sheaves.FlushIdle()
+		}
 	}
 }

@@ -89,6 +89,23 @@ func TestSweepStaysArmed(t *testing.T) {
 	}
 }
 
+// What nobody has missed from one sweep to the next goes back to its slabs, once for a
+// cache and its aliases.
+func TestSweepFlushesIdleBarns(t *testing.T) {
+	c := open(t, nil, Config{Size: 64})
+	open(t, nil, Config{Size: 64}) // an alias
+	freeAll(c, take(t, c, 5*c.Stats().SheafCapacity))
+	sweep()
+	barn := c.Stats().Nodes[0].BarnObjects
+	if barn == 0 {
+		t.Fatal("the barn is empty at once")
+	}
+	sweep()
+	if s := c.Stats(); s.Nodes[0].BarnObjects != 0 || s.Events[SheafFlush] < barn {
+		t.Errorf("%d of %d objects are still in the barn, %d flushed", s.Nodes[0].BarnObjects, barn, s.Events[SheafFlush])
+	}
+}
+
 // Nobody waits for a drain but Barrier and Close, which do: an object in the drain's
 // hands is neither free nor a leak.
 func TestCloseWaitsForDrain(t *testing.T) {

@@ -380,16 +380,33 @@ func mallocUser(t *testing.T, b *Buckets, shared chan value, rng *rand.Rand, n i
 	}
 }
 
-// A class's sheaves hold about as many bytes as others', but not more than four times
-// what the kernel would give them.
+// A class's sheaves hold about as many bytes as others', within bounds.
 func TestClassCapacities(t *testing.T) {
-	for size, want := range map[uintptr]int{8: 240, 128: 240, 192: 170, 256: 112, 320: 102, 512: 64, 1024: 32, 4096: 8, 8192: 4, 32768: 4} {
-		if got := classCapacity(size); got != want {
-			t.Errorf("class %d has sheaves of %d, want %d", size, got, want)
+	for growth, want := range map[int]map[uintptr]int{
+		1: {8: 240, 128: 240, 192: 170, 256: 128, 512: 64, 1024: 32, 4096: 8, 8192: 4, 32768: 1},
+		4: {8: 240, 128: 240, 192: 240, 512: 240, 640: 204, 1024: 128, 4096: 32, 8192: 16, 12288: 10, 32768: 4},
+	} {
+		for size, want := range want {
+			if got := classCapacity(size, growth); got != want {
+				t.Errorf("class %d has sheaves of %d, want %d", size, got, want)
+			}
 		}
 	}
 	b := openBuckets(t, nil, BucketsConfig{})
-	if got := b.caches[classOf(512)].Stats().SheafCapacity; got != 64 {
-		t.Errorf("the cache for 512 bytes has sheaves of %d", got)
+	for size, least := range map[uint]int{512: 64, 32768: 4} {
+		if got := b.caches[classOf(size)].Stats().SheafCapacity; got < least {
+			t.Errorf("the cache for %d bytes has sheaves of %d, want at least %d", size, got, least)
+		}
+	}
+}
+
+// Slabs of no class leave more than a tenth unused.
+func TestClassSlabs(t *testing.T) {
+	for _, size := range classSizes {
+		slabs, _ := classSlabs(size)
+		bytes := uintptr(mem.PageSize) << slabs.order(size, 2)
+		if rest := bytes % size; rest > bytes/10 {
+			t.Errorf("class %d: %d of %d bytes of a slab stay unused", size, rest, bytes)
+		}
 	}
 }

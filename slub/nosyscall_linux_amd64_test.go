@@ -12,7 +12,7 @@ import (
 // stocked is a cache with objects in main, spare and barn of the CPU, and in slabs;
 // left is their number.
 func stocked(t *testing.T, flags Flags) (c *Cache, left int) {
-	c = open(t, nil, Config{Size: 64, Flags: flags})
+	c = open(t, nil, Config{Size: 64, SheafCapacity: 60, Flags: flags})
 	freeAll(c, take(t, c, 400))
 	s := c.Stats()
 	n := s.Nodes[0]

@@ -6,6 +6,7 @@ import (
 
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/sys"
+	"github.com/slubd/slubd/sheaves"
 )
 
 // TestTune: what is set is in force and shown, and 0 is what New chose.
@@ -19,7 +20,8 @@ func TestTune(t *testing.T) {
 				s.SheafCapacity, s.MaxBarnFull, s.MaxBarnEmpty, capacity, full, empty)
 		}
 	}
-	limits(60, 3, 4)
+	automatic := sheaves.Capacity(64, 0)
+	limits(automatic, 3, 4)
 	freeAll(c, take(t, c, 1000))
 	for _, n := range []int{7, percpu.MaxCap, 1} {
 		same(t, "SetSheafCapacity", c.SetSheafCapacity(n), nil)
@@ -35,7 +37,7 @@ func TestTune(t *testing.T) {
 	}
 	same(t, "SetSheafCapacity", c.SetSheafCapacity(0), nil)
 	same(t, "SetBarnLimits", c.SetBarnLimits(0, 0), nil)
-	limits(60, 0, 0)
+	limits(automatic, 0, 0)
 	freeAll(c, take(t, c, 1000))
 	if n := c.Stats().Nodes[0].BarnFull; n != 0 {
 		t.Errorf("%d sheaves in a barn that keeps none", n)
@@ -52,7 +54,7 @@ func TestTuneRefused(t *testing.T) {
 	restore := sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)
 	same(t, "SetSheafCapacity", c.SetSheafCapacity(percpu.MaxCap), ErrNoMemory)
 	restore()
-	if n := c.Stats().SheafCapacity; n != 60 {
+	if n := c.Stats().SheafCapacity; n != sheaves.Capacity(64, 0) {
 		t.Errorf("a refused change left a capacity of %d", n)
 	}
 	bare := open(t, nil, Config{Size: 64, Flags: NoSheaves})
