@@ -15,6 +15,7 @@ type engine struct {
 	cpu        func() int              // a hint at the calling CPU; may be negative
 	initPop    func(p *Pop)            // its slots and slow path are set
 	initFree   func(f *Free)           // its filter and slow path are set
+	readers    bool                    // Readers are sequences
 
 	initPopBySize   func(p *PopBySize) // their slow paths are set
 	initFreeByOwner func(f *FreeByOwner)

@@ -29,6 +29,8 @@ const (
 	secLockStack
 	secPopBySize
 	secFreeByOwner
+	secEnterReaders
+	secExitReaders
 	numSections
 )
 

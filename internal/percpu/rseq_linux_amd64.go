@@ -63,6 +63,7 @@ func withRegisters(e engine) engine {
 	e.initFree = func(f *Free) { f.code = codes().sections[secFreeRegister] }
 	e.initPopBySize = func(p *PopBySize) { p.code = codes().sections[secPopBySize] }
 	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().sections[secFreeByOwner] }
+	e.readers = sequencesForReaders()
 	return e
 }
 

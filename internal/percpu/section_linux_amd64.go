@@ -16,6 +16,7 @@ var (
 	rseqOffset uintptr
 
 	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS, popBySizeCS, freeByOwnerCS section
+	enterReadersCS, exitReadersCS                                                                   section
 )
 
 // section is struct rseq_cs of <linux/rseq.h>, version 0.
@@ -73,7 +74,8 @@ func findSection(pc uintptr) (section, error) {
 
 // installSections writes the descriptors.
 func installSections() error {
-	into := [numSections]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS, &popBySizeCS, &freeByOwnerCS}
+	into := [numSections]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS, &popBySizeCS, &freeByOwnerCS,
+		&enterReadersCS, &exitReadersCS}
 	for i, pc := range codes().sections {
 		s, err := findSection(pc)
 		if err != nil {
