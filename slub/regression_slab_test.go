@@ -148,6 +148,23 @@ func TestRegression11LeftoverChain(t *testing.T) {
 	c.slabs.giveBack(s, s.first(st), int(s.objects-st.inuse))
 	c.Free(ps[1])
 	counted(t, c, "a free before the refill gives the rest back")
+
+	s, ps = private()
+	st = s.load()
+	if !s.state.CompareAndSwap(st.pack(), slabState{inuse: s.objects}.pack()) {
+		t.Fatal("the slab changes by itself")
+	}
+	n, given := &c.slabs.nodes[0], make(chan bool)
+	n.mu.Lock()
+	go func() { c.slabs.giveBack(s, s.first(st), int(s.objects-st.inuse)); close(given) }()
+	time.Sleep(5 * time.Millisecond)
+	if s.load().free != 0 {
+		t.Error("the chain is back without the lock: a free that empties the slab now won't find it listed")
+	}
+	n.mu.Unlock()
+	<-given
+	freeAll(c, ps[:2])
+	counted(t, c, "the rest given back while the lock was held")
 	c.Shrink()
 
 	var users sync.WaitGroup
