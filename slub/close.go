@@ -3,8 +3,8 @@ package slub
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -103,11 +103,11 @@ func (c *Cache) Close() error {
 	for c.drainWait(); !c.deferFree.empty(); {
 		c.drainWait()
 	}
-	for tries := 0; c.slabs.shrink() > 0; tries++ {
+	for tries := 1; c.slabs.shrink() > 0; tries++ {
 		if err := c.leak(tries == patience); err != nil {
 			return err
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	if err := c.barrierRetired(context.Background()); err != nil {
 		return err
@@ -131,9 +131,10 @@ func (c *Cache) forget() {
 // for, short enough for a log.
 const maxListed = 8
 
-// patience is how often Close looks again when there are slabs but no objects in use: a
-// free is just giving a slab back on another goroutine.
-const patience = 100
+// patience is how many milliseconds Close goes on looking when there are slabs but no
+// objects in use: a free on another goroutine is just giving one back. It has an end for
+// the sake of programs that have freed objects twice, whose slabs count wrong.
+const patience = 1000
 
 // leak describes the objects that are still in use. If there are none, the result is nil
 // but for the last time.
@@ -147,8 +148,11 @@ func (c *Cache) leak(last bool) error {
 			}
 		}
 	}
-	if count == 0 && !last {
+	switch {
+	case count == 0 && !last:
 		return nil
+	case count == 0:
+		return fmt.Errorf("%w: cache %q: no object is, but slabs are not back", ErrBusy, c.name)
 	}
 	if count > maxListed {
 		where.WriteString(" ...")

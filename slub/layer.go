@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
 	"unsafe"
@@ -65,11 +66,11 @@ func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer
 	return l, nil
 }
 
-// minPartial is how many empty slabs a node keeps: n, or for 0 about log2(size)/2,
-// between 5 and 10.
+// minPartial is how many empty slabs a node keeps: n, or for 0 half of log2(size), rounded
+// down twice, between 5 and 10.
 func (l *layer) minPartial(n int) int {
 	if n == 0 {
-		n = min(10, max(5, mem.Order(l.size*mem.PageSize)/2))
+		n = min(10, max(5, (bits.Len64(uint64(l.size))-1)/2))
 	}
 	return n
 }
