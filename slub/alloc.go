@@ -77,8 +77,8 @@ func (c *Cache) AllocZero() (unsafe.Pointer, error) {
 // fall back on others. On the calling CPU's own node it is nearly as fast as Alloc;
 // elsewhere it goes to the slabs. numa.NoNode makes it Alloc.
 //
-// Errors: ErrNode for a node that the topology doesn't have; as Alloc. (Kernel:
-// kmem_cache_alloc_node with __GFP_THISNODE.)
+// Errors: ErrNode for a node that the topology doesn't have; ErrNoMemory for one without
+// memory; as Alloc. (Kernel: kmem_cache_alloc_node with __GFP_THISNODE.)
 func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	if node == numa.NoNode {
 		return c.Alloc()
@@ -92,7 +92,13 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	if c.sheaves != nil {
 		p = c.sheaves.AllocNode(i)
 	}
-	if p == nil {
+	switch {
+	case p != nil:
+	case !c.slabs.topology.HasMemory(node):
+		// The arena has a range for it all the same, whose pages lie elsewhere.
+		c.slabs.count(allocFailed, 1)
+		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, ErrNoMemory)
+	default:
 		p, err = c.allocSlab(i, true)
 	}
 	if err == nil && c.wrapped() {

@@ -32,7 +32,7 @@ func newWorker(number int, seed uint64, ops int, subjects []*subject) *worker {
 	w := &worker{rng: rand.New(rand.NewPCG(seed, uint64(number))), stamp: uint64(number+1) << 40, ops: ops}
 	w.held = make([][]unsafe.Pointer, len(subjects))
 	w.count = make([]struct{ taken, given, retired, failed int64 }, len(subjects))
-	w.nodes = subjects[0].cache.Arena().Topology().Nodes()
+	w.nodes = subjects[0].cache.Arena().Topology().Fallback(numa.NoNode) // all with memory
 	return w
 }
 

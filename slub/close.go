@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -68,7 +69,8 @@ func (c *Cache) barrierDeferred(ctx context.Context) error {
 // return ErrClosed from then on.
 //
 // If objects are still in use their slabs stay, Close says how many and where
-// (wrapping ErrBusy), and they may still be freed and Close called again. With success
+// (wrapping ErrBusy), and they may still be freed and Close called again. An object whose
+// free is under way on another goroutine counts as in use until it is back. With success
 // the counters of Stats end too, and Close does nothing any more. A cache with aliases
 // only leaves them: leaks show when the last one is closed. The rules of Barrier
 // apply, and its errors. (Kernel: kmem_cache_destroy.)
@@ -101,8 +103,11 @@ func (c *Cache) Close() error {
 	for c.drainWait(); !c.deferFree.empty(); {
 		c.drainWait()
 	}
-	if c.slabs.shrink() > 0 {
-		return c.leak()
+	for tries := 1; c.slabs.shrink() > 0; tries++ {
+		if err := c.leak(tries == patience); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
 	}
 	if err := c.barrierRetired(context.Background()); err != nil {
 		return err
@@ -126,8 +131,14 @@ func (c *Cache) forget() {
 // for, short enough for a log.
 const maxListed = 8
 
-// leak describes the objects that are still in use.
-func (c *Cache) leak() error {
+// patience is how many milliseconds Close goes on looking when there are slabs but no
+// objects in use: a free on another goroutine is just giving one back. It has an end for
+// the sake of programs that have freed objects twice, whose slabs count wrong.
+const patience = 1000
+
+// leak describes the objects that are still in use. If there are none, the result is nil
+// but for the last time.
+func (c *Cache) leak(last bool) error {
 	count := 0
 	var where strings.Builder
 	for s := range c.slabs.all() {
@@ -136,6 +147,12 @@ func (c *Cache) leak() error {
 				fmt.Fprintf(&where, " %#x", obj)
 			}
 		}
+	}
+	switch {
+	case count == 0 && !last:
+		return nil
+	case count == 0:
+		return fmt.Errorf("%w: cache %q: no object is, but slabs are not back", ErrBusy, c.name)
 	}
 	if count > maxListed {
 		where.WriteString(" ...")

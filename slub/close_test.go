@@ -5,8 +5,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 	"unsafe"
+
+	"github.com/slubd/slubd/rcu"
 )
 
 // Close says how many objects are out and where; they may be freed on any way after
@@ -55,6 +59,74 @@ func TestCloseListsAFew(t *testing.T) {
 	}
 	freeAll(c, ps)
 	same(t, "Close", c.Close(), nil)
+}
+
+// Close waits for a free that gives back the last slab on another goroutine, and after a
+// second says that it is not back.
+func TestCloseWaitsForSlab(t *testing.T) {
+	for name, comes := range map[string]bool{"comes": true, "doesn't come": false} {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, nil, Config{Size: 64, Flags: NoSheaves | TypesafeByRCU, MinPartial: 1})
+			inside, leave := make(chan bool), make(chan bool)
+			c.slabs.retire = func(f func()) {
+				close(inside)
+				<-leave
+				f()
+			}
+			p := take(t, c, 1)[0]
+			c.slabs.keep.Store(0)
+			freed := make(chan bool)
+			go func() { defer close(freed); c.Free(p) }()
+			<-inside
+			if !comes {
+				err := c.Close()
+				same(t, "Close", err, ErrBusy)
+				if !strings.Contains(err.Error(), "not back") {
+					t.Error(err)
+				}
+				close(leave)
+				<-freed
+				return
+			}
+			closed := make(chan error)
+			go func() { closed <- c.Close() }()
+			within(t, "Close begins", c.closed.Load)
+			time.Sleep(5 * time.Millisecond)
+			close(leave)
+			same(t, "Close", <-closed, nil)
+			<-freed
+		})
+	}
+}
+
+// What FreeRCU is given while Close is under way, and finds no sheaf for, is waited for
+// as well: there are two barriers, one before the cache is closed and one after.
+func TestCloseWaitsForLateFreeRCU(t *testing.T) {
+	var died atomic.Int64
+	goOn := make(chan bool)
+	domain := new(rcu.Domain)
+	c := open(t, nil, Config{Size: 64, Domain: domain, RCUDtor: func(unsafe.Pointer) {
+		if died.Add(1) > 1 {
+			<-goOn
+		}
+	}})
+	ps := take(t, c, 2)
+	c.FreeRCU(ps[0])
+	caches.mu.Lock() // which Close needs after its first barrier
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	within(t, "Close waits for the first object", func() bool { return died.Load() == 1 })
+	c.deferred.add(c, ps[1])
+	within(t, "the destruction of the second begins", func() bool { return died.Load() == 2 })
+	caches.mu.Unlock()
+	select {
+	case err := <-closed:
+		t.Errorf("Close did not wait: %v", err)
+		close(goOn)
+	case <-time.After(20 * time.Millisecond):
+		close(goOn)
+		same(t, "Close", <-closed, nil)
+	}
 }
 
 func TestClosedCache(t *testing.T) {

@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
 	"unsafe"
@@ -65,11 +66,11 @@ func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer
 	return l, nil
 }
 
-// minPartial is how many empty slabs a node keeps: n, or for 0 about log2(size)/2,
-// between 5 and 10.
+// minPartial is how many empty slabs a node keeps: n, or for 0 half of log2(size), rounded
+// down twice, between 5 and 10.
 func (l *layer) minPartial(n int) int {
 	if n == 0 {
-		n = min(10, max(5, mem.Order(l.size*mem.PageSize)/2))
+		n = min(10, max(5, (bits.Len64(uint64(l.size))-1)/2))
 	}
 	return n
 }
@@ -124,25 +125,26 @@ func (l *layer) object(s slabRef, i uint32) uintptr { return s.addr + uintptr(i)
 
 // discard gives a slab back whose objects are all free and which is on no list.
 func (l *layer) discard(s slabRef) {
-	n := &l.nodes[s.node]
-	n.slabs.Add(-1)
-	n.objects.Add(-int64(s.objects))
+	n, objects := &l.nodes[s.node], int64(s.objects)
 	if sanitized {
 		l.acquireSlab(s)
 	}
-	if l.retire == nil {
-		l.arena.Free(s.page)
-		return
-	}
-	// Nobody's from here on, so that a pointer into it is refused by Free; but its pages
-	// stay what they are.
-	l.arena.SetOwner(s.page, int(s.order), careful)
-	l.retired.Add(1)
-	page := s.page // the descriptor is not to be looked at any more
-	l.retire(func() {
+	// From here on the descriptor is not to be looked at any more.
+	if page := s.page; l.retire == nil {
 		l.arena.Free(page)
-		l.retired.Add(-1)
-	})
+	} else {
+		// Nobody's now, so that a pointer into it is refused by Free; but its pages
+		// stay what they are.
+		l.arena.SetOwner(page, int(s.order), careful)
+		l.retired.Add(1)
+		l.retire(func() {
+			l.arena.Free(page)
+			l.retired.Add(-1)
+		})
+	}
+	// Last, since Close takes a cache without slabs for one that nobody works on.
+	n.objects.Add(-objects)
+	n.slabs.Add(-1)
 }
 
 // take stores up to len(dst) objects in dst: from the node's partial slabs, from

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -86,6 +87,25 @@ func TestNUMAAllocNode(t *testing.T) {
 				c.FreeBulk(objs)
 			}
 		})
+	}
+}
+
+// TestNUMAWithoutMemory wants an error rather than objects that lie elsewhere.
+func TestNUMAWithoutMemory(t *testing.T) {
+	topology, memory := machine(t)
+	c := open(t, newArena(t, arena.Config{Topology: topology}), Config{Size: 192})
+	for _, node := range topology.Nodes() {
+		if slices.Contains(memory, node) {
+			continue
+		}
+		_, err := c.AllocNode(node)
+		same(t, "AllocNode", err, ErrNoMemory)
+		for _, cpu := range topology.CPUs(node) {
+			pinned(t, cpu, func() { freeAll(c, take(t, c, numaObjects)) })
+		}
+	}
+	if s := c.Stats(); s.Events[AllocSlowpath] > numaObjects/10 {
+		t.Errorf("CPUs of nodes without memory went to slabs %d times", s.Events[AllocSlowpath])
 	}
 }
 
