@@ -145,7 +145,7 @@ func TestFiguresOfTheKernel(t *testing.T) {
 		for cpus := 4; cpus < 8; cpus++ {
 			order := Slabs{}.order(k.size, cpus)
 			l := &layer{size: k.size}
-			got := []int{sheaves.Capacity(k.size, 0), int(mem.PageSize << order / k.size), l.minPartial(0), order}
+			got := []int{sheaves.Capacity(k.size, 1), int(mem.PageSize << order / k.size), l.minPartial(0), order}
 			if want := []int{k.capacity, k.objects, k.minPartial, k.order}; !slices.Equal(got, want) {
 				t.Errorf("size %d, %d CPUs: capacity, objects, min_partial, order are %v, want %v", k.size, cpus, got, want)
 			}

@@ -99,9 +99,9 @@ func TestRegression07SheavesNeedNoCache(t *testing.T) {
 		return taken, sheaves
 	}
 	var ps []unsafe.Pointer
-	for _, size := range classSizes {
-		for range 20 * classCapacity(size) {
-			if size <= 1024 {
+	for _, c := range b.Caches() {
+		for range 20 * c.Stats().SheafCapacity {
+			if size := c.Stats().Size; size <= 1024 {
 				ps = append(ps, malloc(t, b, int(size)))
 			}
 		}

@@ -37,7 +37,7 @@ func (a mallocs) worker(thread int, h *shared) (worker, error) {
 		workload.Larson: w.larson, workload.MStress: w.mstress, workload.RPTest: w.rptest,
 		workload.XMalloc: w.produce, workload.SH6: w.sh, workload.SH8: w.sh,
 		workload.AllocTest: w.replace, workload.CacheScratch: w.writeOften,
-		workload.CacheThrash: w.writeOften, workload.MallocMix: w.mix,
+		workload.CacheThrash: w.writeOften, workload.MallocMix: w.mallocMix, workload.Mix: w.mix,
 	}[s.Kind]
 	if s.Kind == workload.XMalloc && thread%2 == 1 {
 		loop = w.consume

@@ -26,7 +26,23 @@ func (w *mallocWorker) replace(n int) error {
 	return nil
 }
 
+// mix is replace without a look at the objects.
 func (w *mallocWorker) mix(n int) error {
+	for i := range n {
+		slot := &w.live[w.random.Draw(uint32(len(w.live)))]
+		size := int(w.sizes[w.random.Draw(uint32(len(w.sizes)))])
+		slub.Free(pointer(*slot))
+		p, err := slub.Malloc(size)
+		*slot = refOf(p)
+		if err != nil {
+			return err
+		}
+		touch(p, i)
+	}
+	return nil
+}
+
+func (w *mallocWorker) mallocMix(n int) error {
 	for i := range n {
 		slot := &w.live[w.random.Draw(uint32(len(w.live)))]
 		size := int(w.sizes[w.random.Draw(uint32(len(w.sizes)))])

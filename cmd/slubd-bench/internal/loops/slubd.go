@@ -2,7 +2,6 @@ package loops
 
 import (
 	"context"
-	"errors"
 	"unsafe"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
@@ -10,48 +9,34 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
-// caches is slubd: one slub.Cache, or for mix one per size class, and the
-// domain whose grace periods FreeRCU waits for.
-type caches struct {
+// cache is slubd: a slub.Cache and the domain whose grace periods FreeRCU waits for.
+type cache struct {
+	*slub.Cache
 	spec   workload.Spec
 	domain rcu.Domain
-	list   []*slub.Cache
 }
 
 func openSlubd(s workload.Spec) (arm, error) {
-	if s.Kind.ByMalloc() {
+	if s.Kind.ByMalloc() || s.Kind == workload.Mix {
 		return mallocs{s}, nil
 	}
-	a := &caches{spec: s}
-	for _, size := range cacheSizes(s) {
-		c, err := slub.New(nil, slub.Config{
-			Name: "bench-" + string(s.Kind), Size: uintptr(size), Domain: &a.domain,
-		})
-		if err != nil {
-			return nil, errors.Join(err, a.close())
-		}
-		a.list = append(a.list, c)
-	}
-	return a, nil
+	a := &cache{spec: s}
+	var err error
+	a.Cache, err = slub.New(nil, slub.Config{Name: "bench-" + string(s.Kind), Size: uintptr(s.Size), Domain: &a.domain})
+	return a, err
 }
 
-func (a *caches) close() error {
-	var errs []error
-	for _, c := range a.list {
-		errs = append(errs, c.Close())
-	}
-	return errors.Join(errs...)
-}
+func (a *cache) close() error { return a.Close() }
 
-func (a *caches) backdrop() func() (map[string]float64, error) {
+func (a *cache) backdrop() func() (map[string]float64, error) {
 	if a.spec.Kind != workload.RCU {
 		return quiet()
 	}
 	return startReaders(&a.domain, a.spec.Threads)
 }
 
-func (a *caches) worker(thread int, h *shared) (worker, error) {
-	s, c := a.spec, a.list[0]
+func (a *cache) worker(thread int, h *shared) (worker, error) {
+	s, c := a.spec, a.Cache
 	random := workload.NewRandom(s.Seed, thread)
 	switch s.Kind {
 	case workload.Pair:
@@ -65,8 +50,6 @@ func (a *caches) worker(thread int, h *shared) (worker, error) {
 		return worker{loop: func(n int) error { return slubdBulk(c, live, n) }}, nil
 	case workload.Churn:
 		return a.churn(&random)
-	case workload.Mix:
-		return a.mix(random)
 	case workload.Xfer:
 		q := h.queues[thread/2]
 		if thread%2 == 0 {
@@ -82,8 +65,8 @@ func (a *caches) worker(thread int, h *shared) (worker, error) {
 }
 
 // churn fills the live set with one object after the other.
-func (a *caches) churn(random *workload.Random) (worker, error) {
-	c := a.list[0]
+func (a *cache) churn(random *workload.Random) (worker, error) {
+	c := a.Cache
 	live := make([]ref, 0, a.spec.Live)
 	w := worker{
 		loop: func(n int) error { return slubdChurn(c, live, random, n) },
@@ -99,28 +82,6 @@ func (a *caches) churn(random *workload.Random) (worker, error) {
 			return w, err
 		}
 		live = append(live, refOf(p))
-	}
-	return w, nil
-}
-
-// mix fills the window with objects of random classes.
-func (a *caches) mix(random workload.Random) (worker, error) {
-	m := &mixer{list: a.list, live: make([]classedRef, 0, a.spec.Live), random: random}
-	w := worker{
-		loop: m.run,
-		stop: func() {
-			for _, o := range m.live {
-				a.list[o.class].Free(pointer(o.object))
-			}
-		},
-	}
-	for range a.spec.Live {
-		class := m.random.Draw(uint32(len(a.list)))
-		p, err := a.list[class].Alloc()
-		if err != nil {
-			return w, err
-		}
-		m.live = append(m.live, classedRef{refOf(p), class})
 	}
 	return w, nil
 }

@@ -22,12 +22,6 @@ func refOf(p unsafe.Pointer) ref { return slub.RefOf((*uint64)(p)) }
 
 func pointer(r ref) unsafe.Pointer { return unsafe.Pointer(r.Ptr()) }
 
-// classedRef is an object of mix with the number of its cache.
-type classedRef struct {
-	object ref
-	class  uint32
-}
-
 func slubdPair(c *slub.Cache, n int) error {
 	for i := range n {
 		p, err := c.Alloc()
@@ -110,28 +104,6 @@ func slubdChurn(c *slub.Cache, live []ref, r *workload.Random, n int) error {
 		c.Free(pointer(*slot))
 		p, err := c.Alloc()
 		*slot = refOf(p) // nil on an error, so that stop won't free the old one again
-		if err != nil {
-			return err
-		}
-		touch(p, i)
-	}
-	return nil
-}
-
-// mixer is one thread of mix.
-type mixer struct {
-	list   []*slub.Cache // one for each class
-	live   []classedRef
-	random workload.Random
-}
-
-func (w *mixer) run(n int) error {
-	for i := range n {
-		slot := &w.live[w.random.Draw(uint32(len(w.live)))]
-		class := w.random.Draw(uint32(len(w.list)))
-		w.list[slot.class].Free(pointer(slot.object))
-		p, err := w.list[class].Alloc()
-		*slot = classedRef{refOf(p), class} // nil on an error, as in churn
 		if err != nil {
 			return err
 		}

@@ -65,8 +65,7 @@ const (
 	ResidentLive = 1_000_000
 )
 
-// MixSizes are the object sizes of mix in bytes: the size classes from 16 to
-// 1024 that slubd gives one cache each.
+// MixSizes are the object sizes of mix in bytes.
 func MixSizes() []uint32 {
 	return []uint32{16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024}
 }
