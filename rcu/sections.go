@@ -40,9 +40,9 @@ import (
 //
 // Invariants: completed <= goal <= seq while a grace period is driven.
 type sections struct {
-	enter  func(*Domain) percpu.Index // counts.Enter; immutable, as all of this group
+	enter  func() percpu.Index // counts.Enter; immutable, as all of this group
 	exit   func(percpu.Index)
-	counts *percpu.Readers[Domain]
+	counts *percpu.Readers
 	traces traces
 	_      [padding]byte
 
