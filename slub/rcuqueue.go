@@ -36,8 +36,9 @@ type rcuQueue struct {
 	delay   time.Duration               // bounds how long an object waits for its grace period to begin
 	rows    []row
 
-	pending  atomic.Int64 // objects given and not ended
-	draining sync.Mutex   // one at a time takes sealed ones; Barrier and Close wait, others try
+	pending  atomic.Int64               // objects given and not ended
+	draining sync.Mutex                 // one at a time takes sealed ones; Barrier and Close wait, others try
+	batch    [drainBatch]unsafe.Pointer // of a chain's objects, while they are ended; under draining
 	timer    *time.Timer
 	armed    atomic.Bool
 
@@ -199,7 +200,7 @@ func (q *rcuQueue) reapLocked(most int) {
 
 // endChain ends the objects of a chain in batches.
 func (q *rcuQueue) endChain(c chain) {
-	var batch [drainBatch]unsafe.Pointer
+	batch := q.batch[:]
 	for obj := c.head; c.n > 0; {
 		k := 0
 		for k < len(batch) && c.n > 0 {
