@@ -120,14 +120,16 @@ func (r *row) age(d *rcu.Domain, l *layer) {
 }
 
 // ready returns the oldest sealed block if its grace period is over. The caller holds
-// rcuQueue.draining, and so it stays the oldest.
+// rcuQueue.draining, and so it stays the oldest. mu is not held while the domain looks at its
+// readers.
 func (r *row) ready(d *rcu.Domain) *block {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.first == nil || !d.Poll(r.first.token) {
+	oldest := r.first
+	r.mu.Unlock()
+	if oldest == nil || !d.Poll(oldest.token) {
 		return nil
 	}
-	return r.first
+	return oldest
 }
 
 // drop takes the oldest sealed block off, which is empty. The caller holds draining.
@@ -142,11 +144,18 @@ func (r *row) drop() *block {
 	return b
 }
 
-// readyChain takes the sealed chain if its grace period is over; n is 0 if not.
+// readyChain takes the sealed chain if its grace period is over; n is 0 if not. The caller
+// holds draining. A Barrier may add to the chain meanwhile, and gives it another token then.
 func (r *row) readyChain(d *rcu.Domain) (c chain) {
 	r.mu.Lock()
+	token, n := r.waiting.token, r.waiting.n
+	r.mu.Unlock()
+	if n == 0 || !d.Poll(token) {
+		return chain{}
+	}
+	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting.n > 0 && d.Poll(r.waiting.token) {
+	if r.waiting.token == token {
 		c, r.waiting = r.waiting, chain{}
 	}
 	return c
