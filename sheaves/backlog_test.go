@@ -243,6 +243,18 @@ func TestSoftLimit(t *testing.T) {
 	r.owes("then", 0)
 }
 
+// TestSoftLimitOnAdoption: the charge under a stack's lock counts, too, once that is free.
+func TestSoftLimitOnAdoption(t *testing.T) {
+	r := limited(t, 3, 0, 0)
+	r.arrange(state{2, 1, 0, 1})
+	r.retire(1)
+	r.owes("adopted", 4)
+	if n := r.Backlog.Stats().Hurries; n != 1 {
+		t.Errorf("hurried %d times, want once", n)
+	}
+	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 1 })
+}
+
 // TestLeave: Close ends the set's part in what hurries.
 func TestLeave(t *testing.T) {
 	r := limited(t, 1, 0, 0)
