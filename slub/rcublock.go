@@ -3,6 +3,7 @@ package slub
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
@@ -89,6 +90,9 @@ func (p *blockPool) pop(list **block) *block {
 
 // put takes an empty block back.
 func (p *blockPool) put(b *block) {
+	if invariants.Enabled {
+		invariants.Check(b.n == 0 && b.next == nil, "a block is given back with %d objects", b.n)
+	}
 	p.mu.Lock()
 	switch {
 	case isImage(b):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/sys"
@@ -363,8 +364,8 @@ func TestBrokenChain(t *testing.T) {
 
 // The fallback allocates no Go memory, blocks and their turnover included.
 func TestFallbackAllocatesNothing(t *testing.T) {
-	if sanitized {
-		t.Skip("sanitizers allocate")
+	if sanitized || invariants.Enabled {
+		t.Skip("sanitizers and checks allocate")
 	}
 	c := open(t, nil, Config{Size: 64, Flags: NoSheaves, Domain: new(rcu.Domain), RCUDelay: time.Hour, MinPartial: 100})
 	ps := make([]unsafe.Pointer, 3*blockCap)
