@@ -142,7 +142,7 @@ func (b *Backlog) Release(n uintptr) {
 	if b.since.Load() == 0 {
 		return
 	}
-	if _, hard := b.cfg.Limits(); uint64(max(left, 0)) < hard || hard == 0 {
+	if _, hard := b.cfg.Limits(); uint64(max(left, 0)) <= hard || hard == 0 {
 		b.since.Store(0)
 	}
 }

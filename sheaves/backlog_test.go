@@ -175,7 +175,14 @@ func TestWaitGivesUp(t *testing.T) {
 	if s := r.Backlog.Stats(); s.Waits != 1 || s.Overruns != 1 || s.Bytes != 8*charge {
 		t.Errorf("a sheaf too many: %+v", s)
 	}
+	if r.Backlog.since.Load() == 0 {
+		t.Error("the limit shows as not in force")
+	}
 	reader.Offline()
+	r.Reap()
+	if r.Backlog.since.Load() != 0 {
+		t.Error("with room for more the limit shows as in force")
+	}
 
 	r = limited(t, 0, 4, -1)
 	r.retire(4)
