@@ -46,7 +46,7 @@ func (d *Domain) Elapsed(t Token) bool { return reached(d.completed.load(), t) |
 // in a domain where Enter has not been used.
 func (d *Domain) Advance() {
 	if s := d.sections.Load(); s != nil {
-		s.advance(d)
+		s.advance(d, d.seq.load())
 	}
 }
 
@@ -54,7 +54,7 @@ func (d *Domain) Advance() {
 func (d *Domain) step(t Token) bool {
 	// Pairs with makeSections, as scan does: t was started before.
 	if s := d.sections.Load(); s != nil && !reached(s.completed.load(), t) {
-		s.advance(d)
+		s.advance(d, t)
 	}
 	return d.scan(t)
 }
