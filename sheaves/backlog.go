@@ -28,7 +28,7 @@ type Backlog struct {
 	bytes atomic.Int64
 	peak  atomic.Int64 // most that bytes was
 
-	hurrying atomic.Bool  // a rush, or the callback that it leaves, is under way
+	hurrying atomic.Bool  // a rush has yet to reap
 	since    atomic.Int64 // when the hard limit began to hold somebody up, ns after epoch; 0: it doesn't
 
 	hurries, waits, overruns atomic.Uint64

@@ -18,7 +18,7 @@ const (
 
 // wait charges n bytes as soon as the hard limit allows, and reports whether it has. It
 // gives up when MaxWait is over, and at once in a callback of the domain, which would keep
-// from running the very callbacks that make room.
+// all others waiting.
 //
 // An online reader of the domain that comes here waits for itself, and can't be told from
 // others: a Reader may pass from goroutine to goroutine. So every wait has an end, unless
@@ -66,7 +66,7 @@ func (b *Backlog) bound(now time.Time) (context.Context, context.CancelFunc) {
 }
 
 // hurry has everything submitted and, when a grace period after that is over, reaped:
-// once at a time, so that behind a reader that doesn't report there is one callback, and
+// once at a time, so that behind a reader that doesn't report there is one goroutine, and
 // the CPUs' stacks are left alone.
 func (b *Backlog) hurry() {
 	if b.hurrying.CompareAndSwap(false, true) {
@@ -75,23 +75,31 @@ func (b *Backlog) hurry() {
 	}
 }
 
+// rush is that goroutine. hurrying is cleared before it reaps, so that what is charged
+// meanwhile is either seen here or hurried anew.
 func (b *Backlog) rush() {
-	b.mu.Lock()
-	for _, m := range b.members {
-		m.Submit()
-	}
-	b.mu.Unlock()
-	b.cfg.Domain.Defer(b.reap)
+	b.each(Member.Submit)
+	b.synchronize()
+	b.hurrying.Store(false)
+	b.each(Member.Reap)
 }
 
-// reap is the callback. hurrying is cleared first, so that what is charged meanwhile is
-// either seen here or hurried anew.
-func (b *Backlog) reap() {
-	b.hurrying.Store(false)
+// synchronize waits for a grace period: expedited, which costs CPU time, as long as it may
+// be a healthy one.
+func (b *Backlog) synchronize() {
+	ctx, cancel := context.WithTimeout(context.Background(), MinWait)
+	defer cancel()
+	if b.cfg.Domain.SynchronizeExpedited(ctx) != nil {
+		// Without a deadline it only fails in a callback or a reader's goroutine.
+		_ = b.cfg.Domain.Synchronize(context.Background())
+	}
+}
+
+func (b *Backlog) each(do func(Member)) {
 	b.mu.Lock()
 	defer b.mu.Unlock() // should a destructor end the goroutine, too
 	for _, m := range b.members {
-		m.Reap()
+		do(m)
 	}
 }
 

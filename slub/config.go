@@ -75,8 +75,8 @@ type Config struct {
 	Ctor func(unsafe.Pointer)
 	// RCUDtor is called once on each object given to FreeRCU, after its grace
 	// period and before the object can be allocated again, whichever way it went:
-	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a timer, in a callback
-	// of the Domain, or when memory is exhausted inside the FreeRCU. So it must not take a
+	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a goroutine of the
+	// package's or in a callback of the Domain, or when memory is exhausted inside the FreeRCU. So it must not take a
 	// lock that is ever held around these, not block, not wait for a grace period, not call
 	// into the allocator but for AllocNoWait, FreeDeferred and FreeRCUNoWait, and not panic.
 	// (The seed, RFC v1: sheaf_rcu_dtor.)

@@ -25,7 +25,7 @@ import (
 //
 // Sealed blocks and chains are ended by whoever gets draining: the timer, which also
 // seals; an Alloc that finds no sheaf, up to drainMost objects at a time; Barrier and Close;
-// and a callback when the Backlog is hurried. None of the first two steps allocates Go
+// and the Backlog's goroutine when it hurries. None of the first two steps allocates Go
 // memory.
 type rcuQueue struct {
 	domain  *rcu.Domain
@@ -77,6 +77,9 @@ func (q *rcuQueue) enqueue(p unsafe.Pointer, r *row) bool {
 			blocks.put(fresh) // another was faster
 		}
 	}
+	if result == sealed {
+		q.domain.Advance()
+	}
 	if result != noBlock {
 		return true
 	}
@@ -96,7 +99,7 @@ func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
 	if mayWait {
 		ctx, cancel := context.WithTimeout(context.Background(), sheaves.MinWait)
 		defer cancel()
-		if q.domain.Synchronize(ctx) == nil {
+		if q.domain.SynchronizeExpedited(ctx) == nil {
 			q.atOnce.Add(1)
 			q.finish([]unsafe.Pointer{p})
 			return
@@ -131,6 +134,7 @@ func (q *rcuQueue) tick() {
 	for i := range q.rows {
 		q.rows[i].age(q.domain, q.linked)
 	}
+	q.domain.Advance()
 	q.Reap()
 	if q.waits() {
 		q.arm()

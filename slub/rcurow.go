@@ -120,13 +120,14 @@ func (r *row) age(d *rcu.Domain, l *layer) {
 }
 
 // ready returns the oldest sealed block if its grace period is over. The caller holds
-// rcuQueue.draining, and so it stays the oldest. mu is not held while the domain looks at its
-// readers.
+// rcuQueue.draining, and so it stays the oldest. Like readyChain it only looks, and makes no
+// system call in an Alloc: whoever seals, and the timer, move grace periods on
+// (Domain.Advance).
 func (r *row) ready(d *rcu.Domain) *block {
 	r.mu.Lock()
 	oldest := r.first
 	r.mu.Unlock()
-	if oldest == nil || !d.Poll(oldest.token) {
+	if oldest == nil || !d.Elapsed(oldest.token) {
 		return nil
 	}
 	return oldest
@@ -150,7 +151,7 @@ func (r *row) readyChain(d *rcu.Domain) (c chain) {
 	r.mu.Lock()
 	token, n := r.waiting.token, r.waiting.n
 	r.mu.Unlock()
-	if n == 0 || !d.Poll(token) {
+	if n == 0 || !d.Elapsed(token) {
 		return chain{}
 	}
 	r.mu.Lock()
