@@ -248,6 +248,8 @@ func TestSoftLimit(t *testing.T) {
 	reader.Offline()
 	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 29 })
 	r.owes("then", 0)
+	r.retire(12)
+	eventually(t, "the next are, too", func() bool { return r.src.expiries() == 41 })
 }
 
 // TestSoftLimitOnAdoption: the charge under a stack's lock counts, too, once that is free.

@@ -335,9 +335,61 @@ func TestTicksSeal(t *testing.T) {
 	release()
 	again()
 	_ = r.Close()
-	same(t, "Close", m.Close(), nil) // the one that waits, and the one that is linked
+	same(t, "Barrier", m.Barrier(context.Background()), nil) // the one that waits, and the one that is linked
 	if d := m.died.Load(); d != 3 {
 		t.Errorf("%d of 3 destroyed", d)
+	}
+}
+
+// A block that has taken a full one's place is as young as its first object.
+func TestTicksSealNoYoungBlock(t *testing.T) {
+	c := open(t, nil, Config{Size: 64, Flags: NoSheaves, Domain: new(rcu.Domain), RCUDelay: time.Hour})
+	q, row := &c.rcuQueue, &c.rcuQueue.rows[0]
+	ps := take(t, c, blockCap+1)
+	freeRCU(c, ps[:1])
+	q.tick()
+	freeRCU(c, ps[1:])
+	q.tick()
+	if row.open == nil || row.open.n != 1 {
+		t.Error("the second block is sealed at the first tick that sees it")
+	}
+	q.tick()
+	if row.open != nil {
+		t.Error("the second block is not sealed at the second tick")
+	}
+}
+
+// A block that turns out not to be needed goes back.
+func TestRowKeepsOneBlock(t *testing.T) {
+	d := new(rcu.Domain)
+	var r row
+	p := unsafe.Pointer(new(uint64))
+	if result, left := r.push(d, p, nil); result != noBlock || left != nil {
+		t.Errorf("without a block: %d, %p", result, left)
+	}
+	one, other := new(block), new(block)
+	if result, left := r.push(d, p, one); result != taken || left != nil || r.open != one {
+		t.Errorf("with one: %d, %p", result, left)
+	}
+	if result, left := r.push(d, p, other); result != taken || left != other || one.n != 2 {
+		t.Errorf("with another: %d, %p, %d objects in the first", result, left, one.n)
+	}
+}
+
+// Who waits at the hard limit is helped although no timer runs: the queue is a member of
+// the backlog, until it is closed.
+func TestQueueIsHurried(t *testing.T) {
+	c := open(t, nil, Config{Size: 64, Flags: NoSheaves, Domain: new(rcu.Domain), RCUDelay: time.Hour, RCUHardLimit: 640, RCUMaxWait: -1})
+	ps := take(t, c, 100)
+	done := make(chan struct{})
+	go func() { freeRCU(c, ps); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody makes room")
+	}
+	if s := c.Stats().Backlog; s.Waits == 0 || s.Overruns != 0 || s.Peak != 640 {
+		t.Errorf("%+v", s)
 	}
 }
 
