@@ -26,13 +26,6 @@ func noMemory(t *testing.T, reserve int) (again func()) {
 	for b := blocks.get(); b != nil; b = blocks.get() {
 		all = append(all, b)
 	}
-	if len(all) < len(image) {
-		t.Fatalf("%d blocks without memory, want those of the reserve", len(all))
-	}
-	for _, b := range all[len(all)-reserve:] {
-		blocks.put(b)
-	}
-	all = all[:len(all)-reserve]
 	again = func() {
 		restore()
 		for _, b := range all {
@@ -41,6 +34,13 @@ func noMemory(t *testing.T, reserve int) (again func()) {
 		all = nil
 	}
 	t.Cleanup(again)
+	if n := len(all) - len(image); n < 0 || !isImage(all[n]) || isImage(all[max(0, n-1)]) && n > 0 {
+		t.Fatalf("%d blocks without memory, the last of which are not those of the reserve", len(all))
+	}
+	for _, b := range all[len(all)-reserve:] {
+		blocks.put(b)
+	}
+	all = all[:len(all)-reserve]
 	return again
 }
 
@@ -165,6 +165,28 @@ func TestFallbacks(t *testing.T) {
 				t.Errorf("%d blocks of the reserve are out, %d before", blocks.imageOut, lent)
 			}
 		})
+	}
+}
+
+// The pool keeps a few blocks, and gives back what is more.
+func TestBlockPoolKeepsFew(t *testing.T) {
+	p := &blockPool{stocked: true} // without the reserve, which is the other pool's
+	most := keptPerCPU * percpu.NumCPU()
+	var all []*block
+	for range 2 * most {
+		all = append(all, p.get())
+	}
+	for _, b := range all {
+		p.put(b)
+	}
+	if p.kept != most {
+		t.Errorf("%d blocks kept, want %d", p.kept, most)
+	}
+	for range most {
+		_ = percpu.Unreserve(uintptr(unsafe.Pointer(p.get())), mem.PageSize)
+	}
+	if p.kept != 0 || p.free != nil {
+		t.Errorf("%d blocks left", p.kept)
 	}
 }
 
