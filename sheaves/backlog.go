@@ -42,9 +42,11 @@ type Backlog struct {
 type BacklogConfig struct {
 	// Domain provides the grace periods that are waited for.
 	Domain *rcu.Domain
-	// Limits returns the soft and the hard limit in bytes, 0 for none. It is asked for
-	// every sheaf, since what the limits derive from may change.
+	// Limits returns the soft and the hard limit in bytes, 0 for none. It is asked whenever
+	// more than Quiet bytes wait, since what the limits derive from may change.
 	Limits func() (soft, hard uint64)
+	// Quiet is a number of bytes that no limit is ever below.
+	Quiet uint64
 	// MaxWait bounds one wait at the hard limit. 0: as long as the limit has been holding
 	// others up, at least MinWait. Negative: no bound.
 	MaxWait time.Duration
@@ -98,12 +100,13 @@ func (b *Backlog) TryCharge(n uintptr) bool {
 	if b == nil {
 		return true
 	}
-	_, hard := b.cfg.Limits()
 	for {
 		old := b.bytes.Load()
 		sum := old + int64(n)
-		if hard > 0 && old > 0 && uint64(sum) > hard {
-			return false
+		if uint64(sum) > b.cfg.Quiet && old > 0 {
+			if _, hard := b.cfg.Limits(); hard > 0 && uint64(sum) > hard {
+				return false
+			}
 		}
 		if b.bytes.CompareAndSwap(old, sum) {
 			b.rose(sum)
@@ -149,7 +152,7 @@ func (b *Backlog) Release(n uintptr) {
 
 // Relieve hurries the grace period if the soft limit is exceeded.
 func (b *Backlog) Relieve() {
-	if b == nil {
+	if b == nil || uint64(b.bytes.Load()) <= b.cfg.Quiet {
 		return
 	}
 	if soft, _ := b.cfg.Limits(); soft > 0 && uint64(b.bytes.Load()) > soft {

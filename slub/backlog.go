@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -48,11 +49,30 @@ func (l rcuLimits) validate(bad func(format string, args ...any)) {
 }
 
 // newBacklog makes what holds to the limits. Automatic ones leave room for two times so
-// many bytes of sheaves per CPU.
+// many bytes of sheaves per CPU, and for leastPerCPU.
 func (l rcuLimits) newBacklog(a *arena.Arena, d *rcu.Domain, sheaf uintptr) *backlog {
-	least := int64(2*sheaf) * int64(percpu.NumCPU())
+	least := int64(max(2*sheaf, leastPerCPU)) * int64(percpu.NumCPU())
 	return &backlog{Backlog: sheaves.NewBacklog(sheaves.BacklogConfig{Domain: d, MaxWait: l.maxWait,
-		Limits: func() (soft, hard uint64) { return l.inForce(max(least, share(a))) }})}
+		Limits: func() (soft, hard uint64) { return l.inForce(max(least, share(a))) }, Quiet: l.quiet(least)})}
+}
+
+// leastPerCPU is what automatic limits leave for each CPU in any case: what a CPU frees in
+// a healthy grace period of a millisecond.
+const leastPerCPU = 1 << 20
+
+// quiet returns the least that any limit can be, where automatic ones are no less than
+// least.
+func (l rcuLimits) quiet(least int64) uint64 {
+	soft, hard := l.inForce(least)
+	switch {
+	case soft == 0 && hard == 0:
+		return math.MaxUint64
+	case soft == 0:
+		return hard
+	case hard == 0:
+		return soft
+	}
+	return min(soft, hard)
 }
 
 func (b *backlog) stats() BacklogStats { return BacklogStats{b.name, b.id, b.Stats()} }

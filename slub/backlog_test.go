@@ -161,6 +161,9 @@ func TestBacklogLimits(t *testing.T) {
 		"soft by hand": {mib, 0, mib, 128 * mib},
 	} {
 		s := open(t, a, Config{Size: 64, RCUSoftLimit: c.soft, RCUHardLimit: c.hard}).Stats().Backlog
+		if q := (rcuLimits{c.soft, c.hard, 0}).quiet(mib); s.Soft > 0 && q > s.Soft || s.Hard > 0 && q > s.Hard || q < mib/4 {
+			t.Errorf("%s: quiet below %d", name, q)
+		}
 		if s.Soft != c.wantSoft || s.Hard != c.wantHard {
 			t.Errorf("%s: %d and %d, want %d and %d", name, s.Soft, s.Hard, c.wantSoft, c.wantHard)
 		}

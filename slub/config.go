@@ -111,8 +111,8 @@ type Config struct {
 	// It should have room for two sheaves per CPU.
 	//
 	// 0 is automatic: a quarter of the arena's limit, or else an eighth of the machine's or
-	// cgroup's memory, for the hard limit; a quarter of that for the soft one. Negative is
-	// none.
+	// cgroup's memory, for the hard limit, but at least two sheaves and 1 MiB per CPU; a
+	// quarter of that for the soft one. Negative is none.
 	RCUSoftLimit, RCUHardLimit int64
 	// RCUMaxWait bounds how long one FreeRCU waits at the hard limit. What it then adds
 	// beyond is counted (BacklogStats.Overruns).
