@@ -13,7 +13,7 @@
 // that allocates or frees (after a grace period: on the one that expires the
 // sheaf). No lock is held that an operation on an object would wait for.
 //
-// Not allowed: a hook must not call into the allocator, but for AllocNoWait and
-// FreeDeferred, and must not keep an address beyond its call unless it is a Free hook
+// Not allowed: a hook must not call into the allocator, but for AllocNoWait,
+// FreeDeferred and FreeRCUNoWait, and must not keep an address beyond its call unless it is a Free hook
 // that returned true.
 package hooks

@@ -20,7 +20,7 @@ type Slab struct {
 // Hooks are functions that a cache calls on its events. A nil field costs one
 // test and is not called. The functions must be safe for use by several
 // goroutines at once and must not call into the allocator, but for the cache's
-// AllocNoWait and FreeDeferred. They are fixed when the cache is made.
+// AllocNoWait, FreeDeferred and FreeRCUNoWait. They are fixed when the cache is made.
 //
 // Their places are those of the kernel's slab_post_alloc_hook and
 // slab_free_hook (mm/slub.c).

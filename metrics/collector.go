@@ -63,6 +63,9 @@ func (c *collector) send(ch chan<- prometheus.Metric, w world) {
 	for _, s := range w.arenas {
 		c.sendArena(ch, s)
 	}
+	for _, s := range w.backlogs {
+		c.sendBacklog(ch, s)
+	}
 	c.sendRCU(ch, w.rcu)
 }
 
@@ -95,6 +98,10 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	f.objects.send(ch, float64(s.DeferredObjects), name, "deferred")
 	f.objects.send(ch, float64(inSlabs), name, "slab")
 
+	f.queueFallbacks.send(ch, float64(s.RCUQueue.Linked), name, "link")
+	f.queueFallbacks.send(ch, float64(s.RCUQueue.Waited), name, "wait")
+	f.queueFallbacks.send(ch, float64(s.RCUQueue.Callback), name, "callback")
+
 	f.objectSize.send(ch, float64(s.Size), name)
 	f.aliases.send(ch, float64(s.Aliases), name)
 	f.slotSize.send(ch, float64(s.SlotSize), name)
@@ -121,6 +128,22 @@ func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 	if s.Limit != 0 {
 		f.arenaLimit.send(ch, float64(s.Limit), name)
 	}
+}
+
+func (c *collector) sendBacklog(ch chan<- prometheus.Metric, s slub.BacklogStats) {
+	f, name := c.families, s.Name
+	f.backlogBytes.send(ch, float64(s.Bytes), name)
+	f.backlogPeak.send(ch, float64(s.Peak), name)
+	if s.Soft != 0 {
+		f.backlogLimit.send(ch, float64(s.Soft), name, "soft")
+	}
+	if s.Hard != 0 {
+		f.backlogLimit.send(ch, float64(s.Hard), name, "hard")
+	}
+	f.hurries.send(ch, float64(s.Hurries), name)
+	f.waits.send(ch, float64(s.Waits), name)
+	f.waited.send(ch, s.Waited.Seconds(), name)
+	f.overruns.send(ch, float64(s.Overruns), name)
 }
 
 func (c *collector) sendRCU(ch chan<- prometheus.Metric, s rcu.Stats) {

@@ -2,10 +2,12 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -233,4 +236,31 @@ func TestDefaultIsEveryCache(t *testing.T) {
 		t.Errorf("engine %s (%s) is not shown", engine, reason)
 	}
 	s.expect(t, 1, "slubd_build_info")
+}
+
+// TestBacklogs: aliases and the classes of Buckets show one backlog, which moves.
+func TestBacklogs(t *testing.T) {
+	b, err := slub.NewBuckets(nil, slub.BucketsConfig{Name: "values", Domain: new(rcu.Domain), RCUHardLimit: 1, RCUMaxWait: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := b.Caches()[0].Domain().Register("reader")
+	for range 3 {
+		p, err := b.Malloc(100_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.FreeRCU(p)
+	}
+	s := scrape(t, Config{Caches: only(b.Caches()...)})
+	s.expect(t, 3*(128<<10), "slubd_rcu_backlog_bytes", "backlog=values")
+	s.expect(t, 1, "slubd_rcu_backlog_limit_bytes", "backlog=values", "limit=hard")
+	s.expect(t, 2, "slubd_rcu_backlog_waits_total")
+	s.expect(t, 2, "slubd_rcu_backlog_overruns_total")
+	if s.sum("slubd_rcu_backlog_wait_seconds_total") <= 0 {
+		t.Error("waits took no time")
+	}
+	if err := errors.Join(reader.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
 }

@@ -42,6 +42,9 @@ type families struct {
 	gracePeriods, callbacks                    family
 	pendingCallbacks, pendingObjects           family
 	readers, oldestReader                      family
+	queueFallbacks                             family
+	backlogBytes, backlogPeak, backlogLimit    family
+	hurries, waits, waited, overruns           family
 	modeInfo, buildInfo                        family
 }
 
@@ -96,6 +99,20 @@ func newFamilies() *families {
 	f.arenaMetadata = f.gauge("arena_metadata_bytes", "Memory for the arena's own tables.", "arena")
 	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs whose pages the kernel would not take back.", "arena")
 	f.arenaLimit = f.gauge("arena_limit_bytes", "Hard limit of an arena; absent without one.", "arena")
+
+	f.queueFallbacks = f.counter("cache_rcu_fallback_total",
+		"Objects given to FreeRCU when there was no memory to queue them in: linked through their free pointers (link), "+
+			"freed by a FreeRCU that waited for the grace period (wait), taken by a callback on the Go heap (callback).", "cache", "way")
+	f.backlogBytes = f.gauge("rcu_backlog_bytes",
+		"Bytes given over to grace periods: what waits for one, and all of the sheaf that a CPU gathers such objects in.", "backlog")
+	f.backlogPeak = f.gauge("rcu_backlog_peak_bytes", "Most bytes that a backlog has had.", "backlog")
+	f.backlogLimit = f.gauge("rcu_backlog_limit_bytes",
+		"Bytes above which grace periods are hurried (soft), and FreeRCU waits (hard); absent without a limit.", "backlog", "limit")
+	f.hurries = f.counter("rcu_backlog_hurries_total", "Rounds in which the soft limit had a grace period hurried.", "backlog")
+	f.waits = f.counter("rcu_backlog_waits_total", "Waits of FreeRCU at the hard limit.", "backlog")
+	f.waited = f.counter("rcu_backlog_wait_seconds_total", "Time that these have taken together, those that have ended.", "backlog")
+	f.overruns = f.counter("rcu_backlog_overruns_total",
+		"Sheaves and objects that went beyond the hard limit, after a wait or where there must be none.", "backlog")
 
 	f.gracePeriods = f.counter("rcu_grace_periods_total", "Grace periods completed.")
 	f.callbacks = f.counter("rcu_callbacks_total", "Deferred callbacks invoked.")

@@ -35,11 +35,16 @@ func handmade() world {
 			{Node: 3, Slabs: 2, Partial: 3, Objects: 156, FreeInSlabs: 99, BarnObjects: 1},
 		},
 	}
+	s.RCUQueue = slub.QueueStats{Linked: 601, Waited: 602, Callback: 603}
+	limited, unlimited := slub.BacklogStats{Name: "session"}, slub.BacklogStats{Name: "malloc"}
+	limited.Bytes, limited.Peak, limited.Soft, limited.Hard = 701, 702, 703, 704
+	limited.Hurries, limited.Waits, limited.Waited, limited.Overruns = 705, 706, 2500*time.Millisecond, 707
 	for e := range s.Events {
 		s.Events[e] = uint64(100 + e)
 	}
 	return world{
-		caches: []slub.Stats{s},
+		caches:   []slub.Stats{s},
+		backlogs: []slub.BacklogStats{limited, unlimited},
 		arenas: []arena.Stats{
 			{Name: "default", Limit: 1 << 30, Metadata: 65536, Mappings: 11, Mapped: 12000, DiscardFailures: 5, Nodes: []arena.NodeStats{
 				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Placement: "bound"},

@@ -15,7 +15,9 @@ import (
 type world struct {
 	caches []slub.Stats
 	arenas []arena.Stats
-	rcu    rcu.Stats // of all domains together: domains have no names
+	// backlogs of the caches; those of Buckets have one together.
+	backlogs []slub.BacklogStats
+	rcu      rcu.Stats // of all domains together: domains have no names
 }
 
 // observe takes the snapshots, one per cache, arena and domain.
@@ -23,8 +25,14 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 	var w world
 	seenArena := map[*arena.Arena]bool{}
 	seenDomain := map[*rcu.Domain]bool{}
+	seenBacklog := map[uint32]bool{}
 	for c := range caches {
-		w.caches = append(w.caches, c.Stats())
+		s := c.Stats()
+		w.caches = append(w.caches, s)
+		if id := s.Backlog.ID; !seenBacklog[id] {
+			seenBacklog[id] = true
+			w.backlogs = append(w.backlogs, s.Backlog)
+		}
 		if a := c.Arena(); !seenArena[a] {
 			seenArena[a] = true
 			w.arenas = append(w.arenas, a.Stats())
@@ -39,6 +47,11 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 	taken := map[string]bool{}
 	for i := range w.caches {
 		s := &w.caches[i]
+		s.Name = distinct(taken, s.Name, int(s.ID))
+	}
+	clear(taken)
+	for i := range w.backlogs {
+		s := &w.backlogs[i]
 		s.Name = distinct(taken, s.Name, int(s.ID))
 	}
 	clear(taken)

@@ -45,7 +45,7 @@ func byAddress(a, b unsafe.Pointer) int { return int(uintptr(a)) - int(uintptr(b
 // protected by the stack's lock, lest a Barrier miss it.
 func TestBarrierFindsDetached(t *testing.T) {
 	for name, detach := range map[string]func(*rig){
-		"by the object that fills it": func(r *rig) { r.FreeRCU(r.src.take(0, 1)[0], own(0)) },
+		"by the object that fills it": func(r *rig) { r.FreeRCU(r.src.take(0, 1)[0], own(0), true) },
 		"by a flush":                  func(r *rig) { r.submitCPU(0, false) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestBarrierIsBounded(t *testing.T) {
 			r.src.onExpire = again
 		}
 		for range 2 * r.Capacity() {
-			if p := r.src.take(0, 1)[0]; !r.FreeRCU(p, own(0)) {
+			if p := r.src.take(0, 1)[0]; !r.FreeRCU(p, own(0), true) {
 				r.src.giveBack([]unsafe.Pointer{p})
 			}
 		}

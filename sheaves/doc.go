@@ -18,7 +18,8 @@
 //   - main: never absent while its stack is unlocked. Lives in a percpu.Stack,
 //     whose header holds its size; the sheaf's own size is stale meanwhile.
 //   - spare: absent, empty, full, or after a swap partly full.
-//   - rcu_free: absent or holding 1..capacity-1 objects.
+//   - rcu_free: absent or holding 1..capacity-1 objects. All of it is charged to the
+//     Backlog, if there is one, before it is installed.
 //   - full, empty: in the barn, at most MaxFull and MaxEmpty, both soft limits.
 //     A "full" sheaf that came through Expire may hold fewer objects.
 //   - waiting: in the barn, detached from a CPU, stamped with the grace period
@@ -40,6 +41,7 @@
 //
 // # Locks, outer to inner
 //
+//	Backlog.mu: while members submit and reap, and so while destructors run
 //	flush mutex (Set.flushing), changes of limits too; Set.ticking, only tried but by Close
 //	  percpu.Stack lock, RCU: tried by operations, taken by flushes
 //	  percpu.Stack lock, Main: the same; the two are never held at once
@@ -52,7 +54,8 @@
 //
 // # Not allowed
 //
-// Calling Source, rcu (but Start) or the pool under a stack's lock. Waiting for a
-// stack's lock in Alloc, Free or FreeRCU: they report failure and the caller goes to
-// the slabs.
+// Calling Source, rcu (but Start), the pool or a Backlog (but TryCharge and Release) under
+// a stack's lock. Waiting for a stack's lock in Alloc, Free or FreeRCU: they report failure
+// and the caller goes to the slabs. FreeRCU waits for the Backlog, holding nothing, if its
+// caller allows.
 package sheaves

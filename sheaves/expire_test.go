@@ -150,7 +150,7 @@ func TestBacklog(t *testing.T) {
 			t.Error("the callback runs and shows as queued")
 		}
 		for range 12 {
-			if p := r.src.take(0, 1)[0]; !r.FreeRCU(p, own(0)) {
+			if p := r.src.take(0, 1)[0]; !r.FreeRCU(p, own(0), true) {
 				r.src.giveBack([]unsafe.Pointer{p})
 			}
 		}

@@ -127,6 +127,7 @@ func (s *Set) discardAll(full, empty list) {
 func (s *Set) Close() {
 	s.closed.Store(true)
 	s.timer.Stop()
+	s.Backlog.Leave(s)
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	s.ticking.Lock() // a tick that is under way may have sheaves in hand

@@ -58,7 +58,7 @@ func TestSetCapacity(t *testing.T) {
 		r := newRig(t, 1)
 		r.arrange(state{3, 4, 2, 1})
 		p := r.take(1)[0]
-		if !r.FreeRCU(p, own(0)) {
+		if !r.FreeRCU(p, own(0), true) {
 			t.Fatal("FreeRCU refused")
 		}
 		r.gone(p)
@@ -131,7 +131,7 @@ func TestOvertaken(t *testing.T) {
 			b.mu.Lock()
 			b.empty.push(old) // as if the barn had yet to be visited
 			b.unlock()
-			st, _ := r.installRCU(0, own(0))
+			st, _ := r.installRCU(0, own(0), true)
 			unlock(st)
 		},
 	} {

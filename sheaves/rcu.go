@@ -11,12 +11,13 @@ import (
 // wait (kernel: __kfree_rcu_sheaf).
 //
 // A stack shows one place less than its sheaf has, so that the object that fills
-// the sheaf always comes here and takes it along to the barn.
-func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
+// the sheaf always comes here and takes it along to the barn. At the Backlog's hard
+// limit no CPU gets an rcu_free; whoever finds none waits here, if he may.
+func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
 	st, cpu := s.slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own && st.Sheaf == 0 && !s.adoptEmpty(st, cpu) {
 		st.Unlock()
-		st, cpu = s.installRCU(cpu, own)
+		st, cpu = s.installRCU(cpu, own, mayWait)
 	}
 	if st == nil || st.Own() != own {
 		if st != nil {
@@ -29,6 +30,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 		st.Push(obj)
 		st.Unlock()
 		s.armTimer()
+		s.Backlog.Relieve()
 		return true
 	}
 	sh := detachRCU(st)
@@ -42,48 +44,77 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 }
 
 // adoptEmpty makes an empty sheaf of the barn's a locked stack's rcu_free, unless the
-// CPU's spare looks empty, which should be taken first.
+// CPU's spare looks empty, which should be taken first, or the Backlog has its fill.
 func (s *Set) adoptEmpty(st *percpu.Stack, cpu int) bool {
 	if s.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+		return false
+	}
+	n := s.Capacity()
+	if !s.Backlog.TryCharge(s.bytes(n)) {
 		return false
 	}
 	b, _ := s.barnOf(cpu)
 	empty := b.getEmpty()
 	if empty == nil {
+		s.Backlog.Release(s.bytes(n))
 		return false
 	}
-	installRCU(st, empty)
+	installRCU(st, empty, n)
 	return true
 }
 
-func installRCU(st *percpu.Stack, empty *sheaf) {
+// installRCU makes empty, for which n objects are charged, a locked stack's rcu_free.
+func installRCU(st *percpu.Stack, empty *sheaf, n int) {
+	empty.charged = uint32(n)
 	st.Install(empty.array(), 0, int(empty.limit)-1, st.Own())
 	st.Sheaf = empty.word()
 }
 
+// bytes is the size of n objects.
+func (s *Set) bytes(n int) uintptr { return uintptr(n) * s.ObjectSize }
+
+// discharge lowers what is charged for sh to n objects.
+func (s *Set) discharge(sh *sheaf, n uint32) {
+	if sh.charged > n {
+		s.Backlog.Release(s.bytes(int(sh.charged - n)))
+		sh.charged = n
+	}
+}
+
 // installRCU finds an empty sheaf and makes it the calling CPU's rcu_free, unless
 // that CPU has one by now. The stack is returned locked, or nil.
-func (s *Set) installRCU(cpu int, own uint32) (*percpu.Stack, int) {
+func (s *Set) installRCU(cpu int, own uint32, mayWait bool) (*percpu.Stack, int) {
+	n := s.Capacity()
+	s.Backlog.Charge(s.bytes(n), mayWait)
+	st, cpu, installed := s.installCharged(cpu, own, n)
+	if !installed {
+		s.Backlog.Release(s.bytes(n))
+	}
+	return st, cpu
+}
+
+// installCharged is installRCU with n objects charged for the sheaf.
+func (s *Set) installCharged(cpu int, own uint32, n int) (_ *percpu.Stack, at int, installed bool) {
 	b, _ := s.barnOf(cpu)
 	empty := s.findEmpty(b, cpu)
 	if empty == nil {
-		return nil, -1
+		return nil, -1, false
 	}
 	st, cpu := s.slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own && !s.retired(empty) {
 		if st.Sheaf == 0 {
-			installRCU(st, empty)
-			return st, cpu
+			installRCU(st, empty, n)
+			return st, cpu, true
 		}
 		if b.tryPut(empty) {
-			return st, cpu
+			return st, cpu, false
 		}
 	}
 	if st != nil {
 		st.Unlock()
 	}
 	s.stow(empty, b)
-	return nil, -1
+	return nil, -1, false
 }
 
 // findEmpty gets an empty sheaf: the CPU's spare if that is empty, else one of the
@@ -129,6 +160,7 @@ func detachRCU(st *percpu.Stack) *sheaf {
 func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
 	b, node := s.barnOf(cpu)
 	sh.node, sh.noBarn = uint16(node), noBarn
+	s.discharge(sh, sh.size)
 	sh.token = s.Domain.Start()
 	b.park(sh)
 	return b

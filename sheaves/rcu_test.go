@@ -34,7 +34,7 @@ func (r *rig) pushRCU(p unsafe.Pointer, own uint32) (ok bool) {
 		ok = st.Own() == own && st.PushN([]unsafe.Pointer{p}) == 1
 		st.Unlock()
 	}
-	if ok = ok || r.FreeRCU(p, own); ok {
+	if ok = ok || r.FreeRCU(p, own, true); ok {
 		r.gone(p)
 	}
 	return ok
@@ -114,7 +114,7 @@ func TestFreeRCURace(t *testing.T) {
 		r.arrange(state{0, 0, 0, 2})
 		p := r.take(1)[0]
 		r.onNodeOfCPU = func() { r.retire(1) } // has the spare, when this walk looks for it
-		if !r.FreeRCU(p, own(0)) {
+		if !r.FreeRCU(p, own(0), true) {
 			t.Error("refused")
 		}
 		r.gone(p)
@@ -125,7 +125,7 @@ func TestFreeRCURace(t *testing.T) {
 		r := newRig(t, 1)
 		r.arrange(state{0, none, 0, 0})
 		st := r.hold(percpu.RCU)
-		if got, _ := r.installRCU(0, own(0)); got != nil {
+		if got, _ := r.installRCU(0, own(0), true); got != nil {
 			t.Error("installed in a held stack")
 		}
 		st.Unlock()
@@ -144,7 +144,7 @@ func TestFreeRCURace(t *testing.T) {
 			})
 		}()
 		r.within("installRCU", func() {
-			if st, _ := r.installRCU(0, own(0)); st != nil {
+			if st, _ := r.installRCU(0, own(0), true); st != nil {
 				st.Unlock()
 				t.Error("kept the lock while it waited for the barn")
 			}
@@ -157,7 +157,7 @@ func TestFreeRCURace(t *testing.T) {
 		st.Install(0, 0, 0, 0) // as Close leaves it, when a walk has its empty sheaf already
 		st.Unlock()
 		r.closed.Store(true)
-		if st, _ := r.installRCU(0, own(0)); st != nil {
+		if st, _ := r.installRCU(0, own(0), true); st != nil {
 			t.Error("installed in a closed stack")
 		}
 		if got, want := r.state(), (state{0, none, 0, 0}); got != want {
@@ -173,7 +173,7 @@ func TestFreeRCUMigrated(t *testing.T) {
 	r.arrange(state{0, none, 0, 0}) // or it adopts the barn's under its lock
 	p := r.take(1)[0]
 	r.onNodeOfCPU = func() { r.moveTo(1) }
-	if r.FreeRCU(p, own(0)) {
+	if r.FreeRCU(p, own(0), true) {
 		t.Error("CPU 1 took an object of node 0")
 	}
 	r.expectRCU(none, 0)

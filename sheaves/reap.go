@@ -121,6 +121,7 @@ func (s *Set) trim(b *barn) {
 // within s.expiring.
 func (s *Set) expire(sh *sheaf) {
 	sh.check()
+	s.discharge(sh, 0)
 	sh.size = uint32(s.Source.Expire(sh.objects()))
 }
 

@@ -93,7 +93,7 @@ func TestRegression05BarrierSkipsIdleCPUs(t *testing.T) {
 		go func() { defer close(done); r.barrier() }()
 		stays(t, "Barrier passes a CPU that looks idle", done)
 	}
-	if !r.FreeRCU(last, own(0)) {
+	if !r.FreeRCU(last, own(0), true) {
 		t.Error("refused")
 	}
 	<-done

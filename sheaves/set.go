@@ -27,6 +27,10 @@ type Config struct {
 	// Capacity of a sheaf in objects, 1..percpu.MaxCap. See Capacity. SetCapacity and
 	// SetLimits change this and what follows.
 	Capacity int
+	// Backlog, if not nil, counts ObjectSize bytes for every object that FreeRCU has
+	// accepted, and for every place that a CPU's rcu_free keeps for one.
+	Backlog    *Backlog
+	ObjectSize uintptr
 	// Delay bounds how long an object waits in an rcu_free sheaf that doesn't
 	// fill, before its grace period begins; 0 means DefaultDelay.
 	Delay time.Duration
@@ -100,6 +104,7 @@ func New(cfg Config) (*Set, error) {
 		install(s.slots.Stack(cpu, percpu.Main), main, own)
 		s.slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
 	}
+	s.Backlog.Join(s)
 	return s, nil
 }
 

@@ -23,7 +23,10 @@ type sheaf struct {
 	// noBarn marks an rcu_free sheaf detached by a flush: after its grace period
 	// it must not be parked again, as the cache may be on its way out.
 	noBarn bool
-	_      [5]byte
+	_      [1]byte
+	// charged is how many objects the Backlog counts for it, from becoming an rcu_free
+	// until it is expired.
+	charged uint32
 }
 
 // headerSize is as the kernel's on 64 bit, so that the capacities chosen for it

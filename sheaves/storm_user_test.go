@@ -40,7 +40,7 @@ func (s *storm) newUser(seed, n uint64) *user {
 	u.pushRCU.Init(s.filter.Serve(s.slots, percpu.RCU), func(p unsafe.Pointer) {
 		own := s.filter.Owner(p)
 		local := own == s.Own(s.NodeOfCPU(percpu.CPU()))
-		if local && s.FreeRCU(p, own) {
+		if local && s.FreeRCU(p, own, true) {
 			return
 		}
 		if u.slab = true; local {

@@ -26,6 +26,7 @@ func (c *Cache) allocSlow() (unsafe.Pointer, error) {
 			return p, nil
 		}
 	}
+	c.rcuQueue.poll()
 	return c.allocSlab(c.localNode(), false)
 }
 

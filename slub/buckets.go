@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -41,6 +42,8 @@ type Buckets struct {
 	word   uint32 // owner word of page runs, without the node
 	secret uint64 // for the choice of a partition
 	large  largeStats
+	// rcuQueue holds the large objects given to FreeRCU.
+	rcuQueue rcuQueue
 
 	closing sync.Mutex
 	closed  atomic.Bool
@@ -65,6 +68,11 @@ type BucketsConfig struct {
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU; nil means DefaultDomain.
 	Domain *rcu.Domain
+	// RCUSoftLimit, RCUHardLimit and RCUMaxWait are as in Config, for all sizes together.
+	RCUSoftLimit, RCUHardLimit int64
+	RCUMaxWait                 time.Duration
+
+	backlog *backlog // what holds to these limits
 }
 
 const maxPartitions = 64
@@ -97,7 +105,8 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	slabs, minPartial := classSlabs(size)
 	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.Growth()), Slabs: slabs, MinPartial: minPartial,
-		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain}
+		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain,
+		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait, backlog: c.backlog}
 }
 
 // NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is
@@ -115,15 +124,20 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
 	}
-	b := &Buckets{arena: a, config: cfg, partitions: uint(max(1, cfg.Partitions)),
+	partitions := max(1, cfg.Partitions)
+	n := partitions * numClasses
+	cfg.backlog = cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
+	b := &Buckets{arena: a, config: cfg, partitions: uint(partitions),
 		base: a.Base(), pages: uintptr(a.Pages()), owners: a.Owners(), secret: rand.Uint64()}
 	b.large.mine = make(map[uintptr]bool)
-	n := int(b.partitions) * numClasses
+	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, cfg.backlog.Backlog, b.endLarge
+	b.rcuQueue.init(1)
 	first, err := caches.span(n + 1)
 	if err != nil {
 		return nil, err
 	}
 	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
+	cfg.backlog.name, cfg.backlog.id = cfg.name(), ownerID(b.word)
 	for i := range n {
 		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
 		if err != nil {
@@ -196,10 +210,7 @@ func (b *Buckets) Barrier(ctx context.Context) error {
 			return err
 		}
 	}
-	if b.large.waiting.Load() == 0 {
-		return nil
-	}
-	if err := b.config.Domain.Barrier(ctx); err != nil {
+	if err := b.rcuQueue.Barrier(ctx); err != nil {
 		return fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
 	}
 	return nil
@@ -219,7 +230,7 @@ func (b *Buckets) Close() error {
 		return err
 	}
 	b.closed.Store(true)
-	err := b.closeCaches()
+	err := errors.Join(b.closeCaches(), b.rcuQueue.Close())
 	if n := b.large.inUse.Load(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %d objects larger than %d bytes, %d bytes in all:%s",
 			ErrBusy, b.config.name(), n, maxClass, b.large.bytes.Load(), b.listLarge()))

@@ -12,6 +12,7 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		got = c.sheaves.AllocBulk(dst)
 	}
 	if rest := dst[got:]; len(rest) > 0 {
+		c.rcuQueue.poll()
 		if err := c.takeSlabs(c.localNode(), rest, false); err != nil {
 			c.returnBulk(dst[:got])
 			clear(dst)

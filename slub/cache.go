@@ -120,9 +120,15 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		slabs.shuffle = shuffled(c.perSlab)
 	}
 
+	if c.config.backlog == nil {
+		sheaf := c.layout.slot * uintptr(sheaves.Capacity(c.layout.slot, c.config.SheafCapacity))
+		c.config.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
+		c.config.backlog.name, c.config.backlog.id = c.name, c.id
+	}
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
 		return err
 	}
+	c.initQueue()
 	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
 	if c.wrapped() {
 		filter = filter.Nothing()
@@ -165,7 +171,8 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Capacity:  capacity,
 		MaxFull:   c.config.BarnFull, MaxEmpty: c.config.BarnEmpty,
 		MaxWaiting: c.maxWaiting(capacity),
-		Delay:      c.config.RCUDelay,
+		Backlog:    c.config.backlog.Backlog, ObjectSize: c.layout.slot,
+		Delay: c.config.RCUDelay,
 	})
 	if err != nil {
 		return percpu.Slots{}, err

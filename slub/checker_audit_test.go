@@ -62,7 +62,7 @@ func (s *subject) audit(out int64) {
 	c, st := s.cache, s.cache.Stats()
 	event := func(e Event) int64 { return int64(st.Events[e]) }
 	taken := event(AllocFastpath) + event(AllocSlowpath) - c.counter(singleFailed) + c.counter(loaned)
-	given := event(FreeFastpath) + event(FreeSlowpath) + event(FreeRCUSheaf) + c.deferred.pending.Load()
+	given := event(FreeFastpath) + event(FreeSlowpath) + event(FreeRCUSheaf) + c.rcuQueue.pending.Load()
 	if s.tally.failed.Load() == 0 {
 		s.equal("objects taken", taken, s.tally.taken.Load())
 		s.equal("objects given back", given, s.tally.given.Load()+s.tally.retired.Load())
@@ -94,7 +94,7 @@ func (s *subject) audit(out int64) {
 	for _, n := range st.Nodes {
 		parked += int64(n.BarnObjects)
 	}
-	parked += int64(st.RCUObjects) - c.deferred.pending.Load()
+	parked += int64(st.RCUObjects) - c.rcuQueue.pending.Load()
 	s.equal("objects in sheaves", in-gone, parked)
 	if st.Events[BarnGet] > st.Events[BarnPut] {
 		s.faultf("cache %q: %d full sheaves obtained, %d put", c.Name(), st.Events[BarnGet], st.Events[BarnPut])

@@ -32,8 +32,8 @@ func (c *Cache) Barrier(ctx context.Context) error {
 			return fmt.Errorf("slub: cache %q: %w", c.name, err)
 		}
 	}
-	if err := c.barrierDeferred(ctx); err != nil {
-		return err
+	if err := c.rcuQueue.Barrier(ctx); err != nil {
+		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}
 	c.drainWait() // last, for destructors may have given some
 	return nil
@@ -46,20 +46,6 @@ func (c *Cache) barrierRetired(ctx context.Context) error {
 	}
 	if err := c.domain.Barrier(ctx); err != nil {
 		return fmt.Errorf("slub: cache %q: %w", c.name, err)
-	}
-	return nil
-}
-
-// barrierDeferred waits for the objects that found no sheaf. Two rounds: the first
-// ends the batch whose grace period runs, and with it submits the next.
-func (c *Cache) barrierDeferred(ctx context.Context) error {
-	for range 2 {
-		if c.deferred.pending.Load() == 0 {
-			return nil
-		}
-		if err := c.domain.Barrier(ctx); err != nil {
-			return fmt.Errorf("slub: cache %q: %w", c.name, err)
-		}
 	}
 	return nil
 }
@@ -96,8 +82,8 @@ func (c *Cache) Close() error {
 	if first := !c.closed.Swap(true); first && c.sheaves != nil {
 		c.sheaves.Close()
 	}
-	if err := c.barrierDeferred(context.Background()); err != nil {
-		return err
+	if err := c.rcuQueue.Close(); err != nil {
+		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}
 	// Nobody uses the cache any more but its own hooks.
 	for c.drainWait(); !c.deferFree.empty(); {

@@ -116,7 +116,7 @@ func TestCloseWaitsForLateFreeRCU(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close() }()
 	within(t, "Close waits for the first object", func() bool { return died.Load() == 1 })
-	c.deferred.add(c, ps[1])
+	c.rcuQueue.add(ps[1], 0, c.layout.slot, true)
 	within(t, "the destruction of the second begins", func() bool { return died.Load() == 2 })
 	caches.mu.Unlock()
 	select {

@@ -29,7 +29,7 @@ const (
 	// NoSheaves leaves out the per-CPU sheaves: every operation goes to the slabs.
 	NoSheaves
 	// NoMerge keeps the cache's slabs for itself. Without it caches of the same object
-	// size, alignment, flags, Domain and RCUDelay in one arena share slabs, sheaves and
+	// size, alignment, flags, Domain and RCU settings in one arena share slabs, sheaves and
 	// counters, unless one of them has a Ctor, an RCUDtor, hooks, a SheafCapacity or a
 	// FreePtrOffset. The environment variable SLUBD_NOMERGE keeps all apart
 	// (SLAB_NO_MERGE, slab_nomerge).
@@ -75,10 +75,10 @@ type Config struct {
 	Ctor func(unsafe.Pointer)
 	// RCUDtor is called once on each object given to FreeRCU, after its grace
 	// period and before the object can be allocated again, whichever way it went:
-	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a timer, or in a callback
-	// of the Domain. So it must not take a lock that is ever held around these, not
-	// block, not wait for a grace period, not call into the allocator but for
-	// AllocNoWait and FreeDeferred, and not panic.
+	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a goroutine of the
+	// package's or in a callback of the Domain, or when memory is exhausted inside the FreeRCU. So it must not take a
+	// lock that is ever held around these, not block, not wait for a grace period, not call
+	// into the allocator but for AllocNoWait, FreeDeferred and FreeRCUNoWait, and not panic.
 	// (The seed, RFC v1: sheaf_rcu_dtor.)
 	RCUDtor func(unsafe.Pointer)
 	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within
@@ -105,6 +105,27 @@ type Config struct {
 	// RCUDelay bounds how long an object given to FreeRCU waits for company before
 	// its grace period starts; 0 means 20 ms.
 	RCUDelay time.Duration
+	// RCUSoftLimit and RCUHardLimit bound the bytes that wait for grace periods. A sheaf
+	// counts as a whole as soon as a CPU gathers objects in it. Beyond the soft limit
+	// half-full sheaves are submitted at once, the grace period is hurried, and what has
+	// seen it out is taken back without anybody wanting it. At the hard limit FreeRCU waits.
+	// It should have room for two sheaves per CPU.
+	//
+	// 0 is automatic: a quarter of the arena's limit, or else an eighth of the machine's or
+	// cgroup's memory, for the hard limit, but at least two sheaves and 1 MiB per CPU; a
+	// quarter of that for the soft one. Negative is none.
+	RCUSoftLimit, RCUHardLimit int64
+	// RCUMaxWait bounds how long one FreeRCU waits at the hard limit. What it then adds
+	// beyond is counted (BacklogStats.Overruns).
+	//
+	// 0 is automatic: as long as the limit has been holding others up, at least a tenth of
+	// a second. Each goroutine then goes beyond it after 0.1 s, 0.2, 0.4 and so on, by a
+	// sheaf each time: some twenty sheaves in a day behind a reader that never reports.
+	// Negative is no bound: the limit then holds whatever happens, and a FreeRCU by an
+	// online reader of the Domain may wait for itself for ever.
+	RCUMaxWait time.Duration
+
+	backlog *backlog // of Buckets; or else New makes one
 }
 
 // maxName bounds a name, which becomes a label value and a column.
@@ -150,6 +171,7 @@ func (c Config) Validate() error {
 		bad("%d empty slabs to keep", c.MinPartial)
 	}
 	c.Slabs.validate(bad)
+	c.rcuLimits().validate(bad)
 	if c.RCUDelay < 0 {
 		bad("RCUDelay %v is negative", c.RCUDelay)
 	}

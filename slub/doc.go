@@ -11,12 +11,13 @@
 //
 //	Alloc, Free  -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
 //	FreeRCU      -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
+//	                what no sheaf takes: a block of the node's row -> rcu (one per block) -> destructor -> slab
 //	FreeDeferred -> list of the cache -> Free, by whoever drains it
 //
 //	Malloc      -> a cache per size class; page runs beyond 32 KiB; mappings beyond 4 MiB
 //
-// The package has two floors. The upper one (cache, alloc, free, bulk, rcu, prefill,
-// nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
+// The package has two floors. The upper one (cache, alloc, free, bulk, rcu, rcuqueue, rcurow,
+// rcublock, backlog, prefill, nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
 // what users see; it imports sheaves, rcu and hooks. The lower one (layer, node, slab,
 // slabfree, slabnowait, freelist, order, validate) knows pages and objects only. They meet in
 // refill.go, where a cache is a sheaves.Source.
@@ -44,7 +45,8 @@
 //	Cache.closing
 //	deferFree.draining: while objects are freed and hooks called; operations only try it
 //	  sheaves' locks (see there), none of which is held when it calls a Source
-//	deferred.mu -> rcu
+//	  rcuQueue.draining: while destructors and hooks are called; operations and the timer try
+//	    row.mu, blockPool.mu: leaves; only rcu's Start is called under a row's
 //	node.mu: a slab's state may change while it is held, its listing only then
 //	arena's locks: never under node.mu
 //	registry.mu, Buckets' large.mu: leaves
@@ -56,6 +58,6 @@
 //
 // Storing Go pointers in objects: the collector doesn't see them (NewTyped refuses
 // such types). Using an object after Free, or after its grace period. Calling a
-// cache from its own constructor, destructor or hooks, but for AllocNoWait and
-// FreeDeferred. Closing a cache that is still being used.
+// cache from its own constructor, destructor or hooks, but for AllocNoWait, FreeDeferred
+// and FreeRCUNoWait. Closing a cache that is still being used.
 package slub

@@ -88,6 +88,9 @@ func Free(p unsafe.Pointer) { standard.free.Func()(p) }
 // FreeRCU is DefaultBuckets' FreeRCU.
 func FreeRCU(p unsafe.Pointer) { mallocated().FreeRCU(p) }
 
+// FreeRCUNoWait is DefaultBuckets' FreeRCUNoWait.
+func FreeRCUNoWait(p unsafe.Pointer) { mallocated().FreeRCUNoWait(p) }
+
 // FreeBytes is DefaultBuckets' FreeBytes.
 func FreeBytes(s []byte) {
 	if cap(s) > 0 {

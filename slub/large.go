@@ -19,9 +19,8 @@ import (
 
 // largeStats counts what Buckets hold in pages.
 type largeStats struct {
-	inUse   atomic.Int64 // objects
-	bytes   atomic.Int64 // of them
-	waiting atomic.Int64 // of inUse, those that wait for a grace period
+	inUse atomic.Int64 // objects, those that wait for a grace period included
+	bytes atomic.Int64 // of them
 
 	mu   sync.Mutex
 	mine map[uintptr]bool // addresses of mappings; the arena knows all users' ones
@@ -122,30 +121,46 @@ func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	return large{addr: addr, bytes: b.arena.Mapping(addr), mapped: true}, ok
 }
 
-// freeLarge is Free and FreeRCU for what no cache owns.
-func (b *Buckets) freeLarge(p unsafe.Pointer, wait bool) {
-	if isNothing(p) {
-		return
-	}
-	l, ok := b.largeAt(p)
-	switch {
-	case !ok:
-		b.refuse(p)
-	case !wait:
+// freeLarge is Free for what no cache owns.
+func (b *Buckets) freeLarge(p unsafe.Pointer) {
+	if l, ok := b.findLarge(p); ok {
 		b.releaseLarge(l)
-	default:
-		b.large.waiting.Add(1)
-		b.config.Domain.DeferN(int(l.bytes/mem.PageSize), func() { b.expireLarge(l) })
 	}
 }
 
-// expireLarge ends the life of an object whose grace period is over.
-func (b *Buckets) expireLarge(l large) {
-	defer b.large.waiting.Add(-1)
-	if b.config.RCUDtor != nil {
-		b.config.RCUDtor(mem.Ptr(l.addr))
+// retireLarge is FreeRCU, or FreeRCUNoWait, for what no cache owns. Page runs and mappings
+// alike go to the queue: they are too few, and each too large, to gather in sheaves.
+func (b *Buckets) retireLarge(p unsafe.Pointer, mayWait bool) {
+	if l, ok := b.findLarge(p); ok {
+		b.rcuQueue.add(p, 0, l.bytes, mayWait)
 	}
-	b.releaseLarge(l)
+}
+
+// findLarge is largeAt with a report if there is none.
+func (b *Buckets) findLarge(p unsafe.Pointer) (l large, ok bool) {
+	if isNothing(p) {
+		return large{}, false
+	}
+	if l, ok = b.largeAt(p); !ok {
+		b.refuse(p)
+	}
+	return l, ok
+}
+
+// endLarge ends the life of objects whose grace period is over. One that is gone was given
+// twice, or freed meanwhile, and is reported.
+func (b *Buckets) endLarge(objs []unsafe.Pointer) {
+	for _, p := range objs {
+		l, ok := b.findLarge(p)
+		if !ok {
+			continue
+		}
+		b.config.backlog.Release(l.bytes)
+		if b.config.RCUDtor != nil {
+			b.config.RCUDtor(p)
+		}
+		b.releaseLarge(l)
+	}
 }
 
 func (b *Buckets) releaseLarge(l large) {

@@ -66,17 +66,26 @@ func (b *Buckets) freeSlow(p unsafe.Pointer) {
 		c.Free(p)
 		return
 	}
-	b.freeLarge(p, false)
+	b.freeLarge(p)
 }
 
 // FreeRCU is Free after a grace period of the Domain, and RCUDtor; see Cache.FreeRCU.
-// It never waits. (Kernel: kfree_rcu.)
+// (Kernel: kfree_rcu.)
 func (b *Buckets) FreeRCU(p unsafe.Pointer) {
 	if c := b.cacheOf(p); c != nil {
 		c.FreeRCU(p)
 		return
 	}
-	b.freeLarge(p, true)
+	b.retireLarge(p, true)
+}
+
+// FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
+func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
+	if c := b.cacheOf(p); c != nil {
+		c.FreeRCUNoWait(p)
+		return
+	}
+	b.retireLarge(p, false)
 }
 
 // Size returns how many bytes p has room for, at least what was asked for; 0 for nil

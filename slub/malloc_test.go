@@ -293,7 +293,7 @@ func TestMallocStorm(t *testing.T) {
 			for v := range shared {
 				v.end(t, b)
 			}
-			if n := b.large.bytes.Load() + b.large.inUse.Load(); b.large.waiting.Load() == 0 && n != 0 {
+			if n := b.large.bytes.Load() + b.large.inUse.Load(); b.rcuQueue.pending.Load() == 0 && n != 0 {
 				t.Errorf("large objects count %d after the last is freed", n)
 			}
 		})

@@ -18,7 +18,7 @@ import (
 // shared is what aliases have in common beside slabs and sheaves.
 type shared struct {
 	root      *Cache   // the first; stays in the registry as long as any is open
-	deferred  deferred // objects for FreeRCU that found no sheaf
+	rcuQueue  rcuQueue // objects for FreeRCU that found no sheaf
 	deferFree deferFree
 	closed    atomic.Bool
 	open      int // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
@@ -53,7 +53,7 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 		if c.layout.slot != want.slot {
 			continue
 		}
-		if c.config.Flags&^HWCacheAlign != cfg.Flags&^HWCacheAlign || c.domain != cfg.Domain || c.config.RCUDelay != cfg.RCUDelay {
+		if c.config.Flags&^HWCacheAlign != cfg.Flags&^HWCacheAlign || c.domain != cfg.Domain || c.config.RCUDelay != cfg.RCUDelay || c.config.rcuLimits() != cfg.rcuLimits() {
 			continue
 		}
 		c.open++
@@ -66,6 +66,7 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 
 // alias makes a Cache that works on c's slabs and sheaves.
 func (c *Cache) alias(cfg Config) *Cache {
+	cfg.backlog = c.config.backlog
 	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	other.operate(c.free.Filter)

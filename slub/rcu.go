@@ -1,25 +1,40 @@
 package slub
 
 import (
-	"sync"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/hooks"
 )
 
 // FreeRCU frees an object once every reader of the cache's Domain that may hold it
 // has reported a quiescent state. The object keeps its content until then; after
 // that RCUDtor is called, on some goroutine, and it can be allocated again. The
 // caller has unlinked the object from whatever readers find it by. Checks as Free;
-// nil is ignored. It never waits for a grace period.
+// nil is ignored.
+//
+// It waits in two cases. When as much waits for grace periods as RCUHardLimit allows, it
+// waits until there is room again, or for RCUMaxWait, and then goes beyond the limit. When
+// neither the kernel nor the cache's reserve has memory to queue the object in, it waits
+// for the grace period itself, or a tenth of a second. Where neither may be, in hooks and
+// destructors, by an online reader, or holding what a reader or RCUDtor may want, call
+// FreeRCUNoWait.
 //
 // Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
 // as a whole. (The seed, RFC v1: kfree_rcu through __kfree_rcu_sheaf.)
 func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 
+// FreeRCUNoWait is FreeRCU for where nothing may be waited for: it goes beyond RCUHardLimit
+// at once. That memory stays bounded is then the caller's care: an event loop that is an
+// online reader reports between its rounds. It may be called in hooks and destructors, of
+// the cache's own too. Somewhat slower than FreeRCU.
+func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.retire(p, false) }
+
 // freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(p unsafe.Pointer) {
+func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.retire(p, true) }
+
+func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 	own := c.ownerOf(p)
 	if own == 0 {
 		return
@@ -29,57 +44,38 @@ func (c *Cache) freeRCUSlow(p unsafe.Pointer) {
 	}
 	// Remote objects are not counted as refused, as the sheaf never saw them
 	// (kernel-facts: F4; the kernel counts F5 to F9).
-	local := int(own&(1<<nodeBits-1)) == c.localNode()
-	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, own) {
+	at := int(own & (1<<nodeBits - 1))
+	local := at == c.localNode()
+	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, own, mayWait) {
 		return
 	}
 	if local && c.sheaves == nil {
 		c.slabs.count(FreeRCUSheafFail, 1)
 	}
-	c.deferred.add(c, p)
+	c.rcuQueue.add(p, at, c.layout.slot, mayWait)
 }
 
-// deferred gathers what no sheaf would take. Two arrays alternate: one whose grace
-// period runs, and one that collects the next (kernel: struct kfree_rcu_cpu with
-// its batches, one here since this path is for exceptions).
-type deferred struct {
-	mu            sync.Mutex
-	next, waiting []unsafe.Pointer
-	queued        bool // a callback for waiting is queued or running
-	pending       atomic.Int64
-}
-
-func (d *deferred) add(c *Cache, p unsafe.Pointer) {
-	d.pending.Add(1)
-	d.mu.Lock()
-	d.next = append(d.next, p)
-	d.submit(c)
-	d.mu.Unlock()
-}
-
-// submit asks for a grace period for what has been gathered, unless one is running.
-// The caller holds mu.
-func (d *deferred) submit(c *Cache) {
-	if d.queued || len(d.next) == 0 {
-		return
+// initQueue makes the queue for what no sheaf takes.
+func (c *Cache) initQueue() {
+	q := &c.rcuQueue
+	q.domain, q.backlog, q.delay = c.domain, c.config.backlog.Backlog, c.config.RCUDelay
+	q.end, q.lost = c.endQueued, c.reportUnlinked
+	if !c.layout.fpInside() {
+		q.linked = c.slabs
 	}
-	d.queued = true
-	d.next, d.waiting = d.waiting[:0], d.next
-	c.domain.DeferN(len(d.waiting), func() { d.expire(c) })
+	q.init(len(c.slabs.nodes))
 }
 
-// expire is the callback: the grace period of everything in waiting is over, since
-// nothing is added there after submit.
-func (d *deferred) expire(c *Cache) {
-	objs := d.waiting
-	defer func() { // should a destructor end the goroutine, too
-		d.pending.Add(-int64(len(objs)))
-		d.mu.Lock()
-		d.queued = false
-		d.submit(c)
-		d.mu.Unlock()
-	}()
+// endQueued ends the life of objects whose grace period is over.
+func (c *Cache) endQueued(objs []unsafe.Pointer) {
+	c.config.backlog.Release(uintptr(len(objs)) * c.layout.slot)
 	n := source{c}.expire(objs)
 	c.slabs.count(FreeSlowpath, n)
 	c.slabs.freeBulk(objs[:n])
+}
+
+// reportUnlinked tells about an object whose link to the next one that waits leads
+// astray. Those behind it can't be found any more, and are never free.
+func (c *Cache) reportUnlinked(obj uintptr) {
+	hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
 }

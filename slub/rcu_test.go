@@ -199,28 +199,6 @@ func TestBarrier(t *testing.T) {
 	same(t, "Barrier in a callback", <-inside, rcu.ErrInCallback)
 }
 
-// Objects that found no sheaf go through two alternating arrays; what comes while one
-// is under its grace period waits for the next.
-func TestDeferredObjectsAlternate(t *testing.T) {
-	m := openMortal(t, nil, Config{})
-	ps := take(t, m.Cache, 300)
-	r := m.domain.Register("reader")
-	for i, p := range ps {
-		m.deferred.add(m.Cache, p)
-		if i == 100 && len(m.deferred.next) != 100 {
-			t.Errorf("%d objects wait for the next grace period, want 100", len(m.deferred.next))
-		}
-	}
-	_ = r.Close()
-	same(t, "Barrier", m.Barrier(context.Background()), nil)
-	if d, left := m.died.Load(), m.deferred.pending.Load(); d != 300 || left != 0 {
-		t.Errorf("%d of 300 destroyed, %d pending", d, left)
-	}
-	if s := m.Stats(); s.Events[FreeSlowpath] != 300 {
-		t.Errorf("%d slow frees of 300", s.Events[FreeSlowpath])
-	}
-}
-
 // Without sheaves FreeRCU works all the same.
 func TestFreeRCUWithoutSheaves(t *testing.T) {
 	d := new(rcu.Domain)

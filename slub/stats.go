@@ -23,6 +23,8 @@ type Stats struct {
 	RCUObjects                           uint64 // objects that wait for a grace period
 	DeferredObjects                      uint64 // objects given to FreeDeferred that are not free yet
 	MaxBarnFull, MaxBarnEmpty            int    // sheaves that a barn keeps
+	Backlog                              BacklogStats
+	RCUQueue                             QueueStats
 	Nodes                                []NodeStats
 }
 
@@ -46,7 +48,10 @@ func (c *Cache) Stats() Stats {
 	}
 	s.AllocFailures = c.slabs.counters.Sum(int(allocFailed))
 	s.ForeignFrees = c.slabs.counters.Sum(int(refused))
-	deferred := uint64(max(0, c.deferred.pending.Load()))
+	q := &c.rcuQueue
+	deferred := uint64(max(0, q.pending.Load()))
+	s.Backlog = c.config.backlog.stats()
+	s.RCUQueue = QueueStats{Linked: q.inChain.Load(), Waited: q.atOnce.Load(), Callback: q.byCallback.Load()}
 	s.RCUObjects = deferred
 	s.DeferredObjects = uint64(max(0, c.deferFree.pending.Load()))
 	for i, node := range c.slabs.topology.Nodes() {

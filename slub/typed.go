@@ -105,6 +105,9 @@ func (t *Typed[T]) Free(p *T) { t.cache.Free(unsafe.Pointer(p)) }
 // FreeRCU gives p back after a grace period; see Cache.FreeRCU.
 func (t *Typed[T]) FreeRCU(p *T) { t.cache.FreeRCU(unsafe.Pointer(p)) }
 
+// FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
+func (t *Typed[T]) FreeRCUNoWait(p *T) { t.cache.FreeRCUNoWait(unsafe.Pointer(p)) }
+
 // Close closes the cache; see Cache.Close.
 func (t *Typed[T]) Close() error {
 	if t == nil {

@@ -1,0 +1,120 @@
+package sheaves
+
+import (
+	"context"
+	"time"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// epoch is what Backlog.since counts from.
+var epoch = time.Now()
+
+// The pauses between two looks at the hard limit; they double.
+const (
+	firstPause   = 50 * time.Microsecond
+	longestPause = 4 * time.Millisecond
+)
+
+// wait charges n bytes as soon as the hard limit allows, and reports whether it has. It
+// gives up when MaxWait is over, and at once in a callback of the domain, which would keep
+// all others waiting.
+//
+// An online reader of the domain that comes here waits for itself, and can't be told from
+// others: a Reader may pass from goroutine to goroutine. So every wait has an end, unless
+// the user has asked for none. Without a bound of his it is the time that the limit has
+// been in force, so that a goroutine goes beyond it after 0.1 s, 0.2, 0.4, 0.8 and so on:
+// ten times in the first two minutes behind a reader that never reports, and ten times more
+// in the first day.
+func (b *Backlog) wait(n uintptr) bool {
+	began := time.Now()
+	b.waits.Add(1)
+	defer func() { b.waited.Add(int64(time.Since(began))) }()
+	ctx, end := b.bound(began)
+	defer end()
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		b.hurry()
+		err := b.cfg.Domain.Synchronize(ctx)
+		if b.TryCharge(n) {
+			b.since.Store(0)
+			return true
+		}
+		if err != nil || ctx.Err() != nil {
+			return false
+		}
+		// The grace period is over, and those who reap are at it.
+		time.Sleep(pause)
+	}
+}
+
+// bound returns the context of a wait that begins now.
+func (b *Backlog) bound(now time.Time) (context.Context, context.CancelFunc) {
+	since := int64(now.Sub(epoch))
+	if !b.since.CompareAndSwap(0, since) {
+		since = b.since.Load()
+	}
+	limit := b.cfg.MaxWait
+	switch {
+	case limit < 0:
+		return context.Background(), func() {}
+	case limit == 0 && since == 0: // it has just been lifted
+		limit = MinWait
+	case limit == 0:
+		limit = max(MinWait, now.Sub(epoch)-time.Duration(since))
+	}
+	return context.WithTimeout(context.Background(), limit)
+}
+
+// hurry has everything submitted and, when a grace period after that is over, reaped:
+// once at a time, so that behind a reader that doesn't report there is one goroutine, and
+// the CPUs' stacks are left alone.
+func (b *Backlog) hurry() {
+	if b.hurrying.CompareAndSwap(false, true) {
+		b.hurries.Add(1)
+		go b.rush()
+	}
+}
+
+// rush is that goroutine. hurrying is cleared before it reaps, so that what is charged
+// meanwhile is either seen here or hurried anew.
+func (b *Backlog) rush() {
+	b.each(Member.Submit)
+	b.synchronize()
+	b.hurrying.Store(false)
+	b.each(Member.Reap)
+}
+
+// synchronize waits for a grace period: expedited, which costs CPU time, as long as it may
+// be a healthy one.
+func (b *Backlog) synchronize() {
+	ctx, cancel := context.WithTimeout(context.Background(), MinWait)
+	defer cancel()
+	if b.cfg.Domain.SynchronizeExpedited(ctx) != nil {
+		// Without a deadline it only fails in a callback or a reader's goroutine.
+		_ = b.cfg.Domain.Synchronize(context.Background())
+	}
+}
+
+func (b *Backlog) each(do func(Member)) {
+	b.mu.Lock()
+	defer b.mu.Unlock() // should a destructor end the goroutine, too
+	for _, m := range b.members {
+		do(m)
+	}
+}
+
+// Submit implements Member: every CPU's rcu_free, however full.
+func (s *Set) Submit() {
+	for cpu := range s.seen {
+		if s.slots.Snapshot(cpu, percpu.RCU).Size > 0 {
+			s.submitCPU(cpu, false)
+		}
+	}
+}
+
+// Reap implements Member: every sheaf whose grace period is over.
+func (s *Set) Reap() {
+	for i := range s.barns {
+		s.reapAll(&s.barns[i], s.barns[i].takeAll)
+	}
+}

@@ -1,0 +1,254 @@
+package slub
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/sheaves"
+)
+
+// An rcuQueue is where objects given to FreeRCU wait that no sheaf has taken (kernel:
+// kvfree_call_rcu's machinery below the sheaves). For want of memory it falls back step
+// by step, so that no object is ever lost:
+//
+//	a block of the pool           polled by its token
+//	a block of the pool's reserve
+//	a chain through the objects   where the free pointer lies outside of them
+//	a grace period, waited for    the object is ended by its FreeRCU
+//	a callback of the domain      where that may not wait, or has for MinWait; Go memory
+//
+// Sealed blocks and chains are ended by whoever gets draining: the timer, which also
+// seals; an Alloc that finds no sheaf, up to drainMost objects at a time; Barrier and Close;
+// and the Backlog's goroutine when it hurries. None of the first two steps allocates Go
+// memory.
+type rcuQueue struct {
+	domain  *rcu.Domain
+	backlog *sheaves.Backlog
+	end     func(objs []unsafe.Pointer) // destroys and frees objects; counts them out of backlog
+	linked  *layer                      // whose setNext and nextDeferred link objects; nil where they can't be
+	lost    func(obj uintptr)           // tells that the chain is broken behind obj
+	delay   time.Duration               // bounds how long an object waits for its grace period to begin
+	rows    []row
+
+	pending  atomic.Int64               // objects given and not ended
+	draining sync.Mutex                 // one at a time takes sealed ones; Barrier and Close wait, others try
+	batch    [drainBatch]unsafe.Pointer // of a chain's objects, while they are ended; under draining
+	timer    *time.Timer
+	armed    atomic.Bool
+
+	inChain, atOnce, byCallback atomic.Uint64 // objects that took the last three steps
+	calling                     atomic.Int64  // of the last, those not ended
+}
+
+// init makes a queue of so many rows usable; the other fields are set.
+func (q *rcuQueue) init(rows int) {
+	if q.delay == 0 {
+		q.delay = sheaves.DefaultDelay
+	}
+	q.rows = make([]row, rows)
+	q.timer = time.AfterFunc(time.Hour, q.tick)
+	q.timer.Stop()
+	q.backlog.Join(q)
+}
+
+// add takes an object of the given size. Where mayWait is false it doesn't wait.
+func (q *rcuQueue) add(p unsafe.Pointer, at int, bytes uintptr, mayWait bool) {
+	q.backlog.Charge(bytes, mayWait)
+	q.pending.Add(1)
+	if q.enqueue(p, &q.rows[at]) {
+		q.arm()
+		return
+	}
+	q.lastResort(p, mayWait)
+}
+
+// enqueue puts an object in a block or a chain, if there is one.
+func (q *rcuQueue) enqueue(p unsafe.Pointer, r *row) bool {
+	result, _ := r.push(q.domain, p, nil)
+	if result == noBlock {
+		fresh := blocks.get()
+		if result, fresh = r.push(q.domain, p, fresh); fresh != nil {
+			blocks.put(fresh) // another was faster
+		}
+	}
+	if result == sealed {
+		q.domain.Advance()
+	}
+	if result != noBlock {
+		return true
+	}
+	if q.linked == nil {
+		return false
+	}
+	q.inChain.Add(1)
+	r.link(q.linked, p)
+	return true
+}
+
+// lastResort ends an object without any memory: by waiting for its grace period here
+// (kernel: kvfree_call_rcu's synchronize_rcu). Where that is not allowed, not possible
+// since this is a callback, or not over in time since this may be the reader that it waits
+// for, the domain's queue takes it, on the Go heap.
+func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
+	if mayWait {
+		ctx, cancel := context.WithTimeout(context.Background(), sheaves.MinWait)
+		defer cancel()
+		if q.domain.SynchronizeExpedited(ctx) == nil {
+			q.atOnce.Add(1)
+			q.finish([]unsafe.Pointer{p})
+			return
+		}
+	}
+	q.byCallback.Add(1)
+	q.calling.Add(1)
+	q.domain.Defer(func() {
+		defer q.calling.Add(-1)
+		q.finish([]unsafe.Pointer{p})
+	})
+}
+
+// finish ends objects whose grace period is over.
+func (q *rcuQueue) finish(objs []unsafe.Pointer) {
+	defer q.pending.Add(-int64(len(objs))) // should a destructor end the goroutine, too
+	q.end(objs)
+}
+
+// arm sets the timer, unless it is set.
+func (q *rcuQueue) arm() {
+	if q.armed.CompareAndSwap(false, true) {
+		q.timer.Reset(q.delay / 2)
+	}
+}
+
+// tick is the timer: it seals what was there the last time already and ends what is
+// ready. armed is cleared first, so that what comes while this runs is seen here or sets the
+// timer anew.
+func (q *rcuQueue) tick() {
+	q.armed.Store(false)
+	for i := range q.rows {
+		q.rows[i].age(q.domain, q.linked)
+	}
+	q.domain.Advance()
+	q.Reap()
+	if q.waits() {
+		q.arm()
+	}
+}
+
+// waits reports whether anything is left that the timer should look at again.
+func (q *rcuQueue) waits() bool {
+	for i := range q.rows {
+		if !q.rows[i].empty() {
+			return true
+		}
+	}
+	return false
+}
+
+// Submit implements sheaves.Member.
+func (q *rcuQueue) Submit() { q.seal(false) }
+
+func (q *rcuQueue) seal(all bool) {
+	for i := range q.rows {
+		q.rows[i].seal(q.domain, q.linked, all)
+	}
+}
+
+// Reap implements sheaves.Member: it ends what is ready, unless somebody is at it.
+func (q *rcuQueue) Reap() {
+	if q.draining.TryLock() {
+		defer q.draining.Unlock()
+		q.reapLocked(math.MaxInt)
+	}
+}
+
+// reapAll ends what is ready. Whoever was at it has ended what he took when it returns.
+func (q *rcuQueue) reapAll() {
+	q.draining.Lock()
+	defer q.draining.Unlock()
+	q.reapLocked(math.MaxInt)
+}
+
+// poll ends up to drainMost objects that are ready, unless somebody is at it.
+func (q *rcuQueue) poll() {
+	if q.pending.Load() > 0 && q.draining.TryLock() {
+		defer q.draining.Unlock()
+		q.reapLocked(drainMost)
+	}
+}
+
+// reapLocked ends up to most objects that are ready. Chains go as a whole.
+func (q *rcuQueue) reapLocked(most int) {
+	for i := range q.rows {
+		r := &q.rows[i]
+		for b := r.ready(q.domain); b != nil && most > 0; b = r.ready(q.domain) {
+			k := min(b.n, most)
+			most -= k
+			b.n -= k // first: whatever a destructor does, none is called twice
+			q.finish(b.objs[b.n : b.n+k])
+			if b.n == 0 {
+				blocks.put(r.drop())
+			}
+		}
+		if most > 0 {
+			q.endChain(r.readyChain(q.domain))
+		}
+	}
+}
+
+// endChain ends the objects of a chain in batches.
+func (q *rcuQueue) endChain(c chain) {
+	batch := q.batch[:]
+	for obj := c.head; c.n > 0; {
+		k := 0
+		for k < len(batch) && c.n > 0 {
+			next, ok := q.linked.nextDeferred(obj) // before obj is free
+			batch[k] = mem.Ptr(obj)
+			k++
+			c.n--
+			if c.n > 0 && (!ok || next == 0) {
+				q.lost(obj)
+				c.n = 0
+			}
+			obj = next
+		}
+		q.finish(batch[:k])
+	}
+}
+
+// Barrier returns when every object given before the call is ended. Rules and errors as
+// for Cache.Barrier, but for the text.
+func (q *rcuQueue) Barrier(ctx context.Context) error {
+	if q.pending.Load() == 0 {
+		return nil
+	}
+	q.seal(true)
+	if err := q.domain.Synchronize(ctx); err != nil {
+		return err
+	}
+	q.reapAll()
+	if q.calling.Load() > 0 {
+		return q.domain.Barrier(ctx)
+	}
+	return nil
+}
+
+// Close is Barrier until nothing is left: destructors may have given more. Nobody calls
+// the queue any more from then on, unless something is given to it again.
+func (q *rcuQueue) Close() error {
+	for q.waits() || q.calling.Load() > 0 {
+		if err := q.Barrier(context.Background()); err != nil {
+			return err
+		}
+	}
+	q.timer.Stop()
+	q.armed.Store(false)
+	q.backlog.Leave(q)
+	return nil
+}
