@@ -8,8 +8,9 @@ import (
 
 var (
 	// cgoHomes may use import "C" and hold C sources: the system calls and
-	// rseq's thread-local area, and the bench's native baseline.
-	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native"}
+	// rseq's thread-local area, and the bench's native baseline, with what that
+	// compiles when it runs.
+	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rivals"}
 	// asmHome may hold Go assembly. It cannot be a cgo package: there the go
 	// command gives .s files to the C compiler.
 	asmHome = "internal/percpu"

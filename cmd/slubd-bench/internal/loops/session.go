@@ -41,9 +41,16 @@ type Session struct {
 	arm  arm
 }
 
-// Open prepares alloc (workload.Slubd, Go or Pool) for runs of s, whatever
-// their number of operations.
+// Open prepares alloc (workload.Slubd, Go or Pool; or a map, SyncMap or Sharded) for runs
+// of s, whatever their number of operations.
 func Open(alloc string, s workload.Spec) (*Session, error) {
+	if s.Kind == workload.RCUMap {
+		a, err := openMap(alloc, s)
+		if err != nil {
+			return nil, err
+		}
+		return &Session{s, a}, nil
+	}
 	open, ok := map[string]func(workload.Spec) (arm, error){
 		workload.Slubd: openSlubd,
 		workload.Go:    openHeap,

@@ -22,6 +22,9 @@ func openSlubd(s workload.Spec) (arm, error) {
 	if s.Kind.ByMalloc() {
 		return mallocs{s}, nil
 	}
+	if s.Kind == workload.RCURead || s.Kind == workload.GPLatency {
+		return openSections(s)
+	}
 	a := &caches{spec: s}
 	for _, size := range cacheSizes(s) {
 		c, err := slub.New(nil, slub.Config{
@@ -44,10 +47,10 @@ func (a *caches) close() error {
 }
 
 func (a *caches) backdrop() func() (map[string]float64, error) {
-	if a.spec.Kind != workload.RCU {
+	if a.spec.Kind != workload.RCU && a.spec.Kind != workload.FreeRCUFlood {
 		return quiet()
 	}
-	return startReaders(&a.domain, a.spec.Threads)
+	return startReaders(&a.domain, a.spec)
 }
 
 func (a *caches) worker(thread int, h *shared) (worker, error) {
@@ -75,7 +78,7 @@ func (a *caches) worker(thread int, h *shared) (worker, error) {
 		return worker{loop: func(n int) error { return slubdConsume(c, q, n) }}, nil
 	case workload.Prefill:
 		return prefilled(c)
-	case workload.RCU:
+	case workload.RCU, workload.FreeRCUFlood:
 		return worker{loop: func(n int) error { return slubdRCU(c, n) }}, nil
 	}
 	return worker{}, noLoop(workload.Slubd, s.Kind)
