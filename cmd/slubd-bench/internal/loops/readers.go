@@ -11,22 +11,20 @@ import (
 )
 
 // startReaders lets s.Readers go through quiescent states until stop, which waits for
-// all callbacks and reports the grace periods that passed. Where they want a CPU beside
-// as many threads as there are, they get one more of Go's and a thread of their own: a
-// goroutine that wakes beside as many busy ones as GOMAXPROCS would wait for Go's time
-// slice of 10 ms, and every grace period with it, where the kernel runs a thread that
-// wakes at once.
+// all callbacks and reports the grace periods that passed. Those that sleep get threads of
+// their own and raise GOMAXPROCS: a goroutine that wakes beside as many busy ones as that
+// would wait for Go's time slice of 10 ms, and every grace period with it, where the kernel
+// runs a thread that wakes at once. Those of gp-latency are ordinary goroutines that share
+// GOMAXPROCS with who waits for them, as they would in a program.
 func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float64, error)) {
 	procs := runtime.GOMAXPROCS(0)
 	readers := s.Readers(procs)
 	if readers.Count == 0 {
 		return quiet()
 	}
-	if want := readers.Count + s.Threads; want > procs {
-		runtime.GOMAXPROCS(want)
-	}
 	rest := func() { work(readers.Section) }
 	if readers.Sleep > 0 {
+		runtime.GOMAXPROCS(procs + readers.Count)
 		rest = func() { pause(readers.Sleep) }
 	}
 	var running sync.WaitGroup
@@ -34,8 +32,10 @@ func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float
 	before := d.Stats().GracePeriods
 	for range readers.Count {
 		running.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
+			if locked(s.Kind) {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+			}
 			r := d.Register("slubd-bench")
 			defer r.Close()
 			for !quit.Load() {
@@ -58,6 +58,9 @@ func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float
 		}, err
 	}
 }
+
+// locked reports whether goroutines have threads of their own, as in C.
+func locked(kind workload.Kind) bool { return kind != workload.GPLatency }
 
 // work keeps the CPU busy.
 func work(d time.Duration) {

@@ -75,8 +75,10 @@ func newTeam(spec workload.Spec) *team {
 // member is one thread. It passes all stations even after an error, so that
 // the others don't wait for it.
 func (t *team) member(a arm, i int) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if locked(t.spec.Kind) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	defer t.gone.Done()
 	w, err := a.worker(i, t.shared)
 	t.members[i] = w
