@@ -15,7 +15,7 @@ var graph = map[string][]string{
 	"internal/testutil":   {},
 	"internal/lint":       {},
 	"numa":                {"internal/sys", "internal/mem"},
-	"rcu":                 {"internal/invariants"},
+	"rcu":                 {"internal/invariants", "internal/mem", "internal/percpu"},
 	"hooks":               {"internal/mem"},
 	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "numa"},
