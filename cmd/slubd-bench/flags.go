@@ -58,7 +58,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.StringVar(&r.allocs, "alloc", strings.Join(workload.Entrants(), ","), "allocators and what else there is to compare, a comma-separated `list`")
 	fs.StringVar(&r.threads, "threads", threads, "`numbers` of threads")
 	fs.StringVar(&r.sizes, "size", "64", "object `sizes` in bytes")
-	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to gp-latency take half")
+	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to gp-expedited take half")
 	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once")
 	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences")
 	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, five for each of gc-map's keys")

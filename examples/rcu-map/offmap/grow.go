@@ -32,7 +32,7 @@ func (m *Map) grow(slots uint64) {
 	if err != nil {
 		return
 	}
-	m.table[level].store((*node)(p))
+	m.table[level].Store((*node)(p))
 	m.mask.Store(2*slots - 1) // after the level: whoever sees this mask finds the slots
 }
 

@@ -6,6 +6,7 @@
 //
 //	Put    -> slub.Buckets (entry) -> list, under the stripe's lock; what it replaces -> FreeRCU
 //	Get    -> table -> list -> the caller's section, until it ends
+//	Append -> Get, in a section of its own -> a copy
 //	Delete -> list, under the stripe's lock -> FreeRCU
 //	grow   -> slub.Buckets (zeroed slots) -> table; a few slots at a time -> list
 //
@@ -76,20 +77,20 @@ type Config struct {
 	Domain *rcu.Domain
 }
 
-// Map is the map. Put, Delete and Len may be called by any goroutine; Get and Range
-// say who may call them.
+// Map is the map. Put, Delete, Append and Len may be called by any goroutine; Get
+// and Range say who may call them.
 type Map struct {
 	domain *rcu.Domain
 	memory *slub.Buckets
 	seed   maphash.Seed
 
-	mask   atomic.Uint64         // slots in use, less one; rises when their level is there
-	table  [levels]link          // level 0 has base slots and tail; level n > 0 those from base<<(n-1) on
-	split  atomic.Uint64         // slots before this one are in the list
-	tail   *node                 // end of the list, of the greatest order
-	_      [128]byte             // readers share what is above, writers write below
-	growth sync.Mutex            // held by who adds a level
-	stripe [stripes]paddedStripe // by the last bits of the hash
+	mask   atomic.Uint64             // slots in use, less one; rises when their level is there
+	table  [levels]rcu.Pointer[node] // level 0 has base slots and tail; level n > 0 those from base<<(n-1) on
+	split  atomic.Uint64             // slots before this one are in the list
+	tail   *node                     // end of the list, of the greatest order
+	_      [128]byte                 // readers share what is above, writers write below
+	growth sync.Mutex                // held by who adds a level
+	stripe [stripes]paddedStripe     // by the last bits of the hash
 }
 
 // stripe guards the entries whose hashes end in the same bits, and the slots before them.
@@ -121,10 +122,10 @@ func New(cfg Config) (*Map, error) {
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())
 	}
-	m.table[0].store((*node)(slots))
+	m.table[0].Store((*node)(slots))
 	m.tail = slotAt((*node)(slots), base)
 	m.tail.order = math.MaxUint64
-	slotAt((*node)(slots), 0).next.store(m.tail)
+	slotAt((*node)(slots), 0).next.Store(m.tail)
 	for b := uint64(1); b < base; b++ {
 		m.slotInList(b)
 	}
@@ -158,14 +159,14 @@ func (m *Map) Close() error {
 		return nil
 	}
 	for n := m.slot(0); n != m.tail; {
-		next := n.next.load()
+		next := n.next.Load()
 		if n.isEntry() {
 			m.memory.Free(n.pointer())
 		}
 		n = next
 	}
 	for i := range m.table {
-		m.memory.Free(m.table[i].load().pointer()) // nil is ignored
+		m.memory.Free(m.table[i].Load().pointer()) // nil is ignored
 	}
 	if err := m.memory.Close(); err != nil {
 		return fmt.Errorf("offmap: %w", err)

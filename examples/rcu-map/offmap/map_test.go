@@ -55,7 +55,7 @@ func contents(m *Map) map[string]string {
 func checkList(t *testing.T, m *Map) {
 	t.Helper()
 	slots, entries := uint64(0), 0
-	for n, last := m.slot(0), uint64(0); n != m.tail; n = n.next.load() {
+	for n, last := m.slot(0), uint64(0); n != m.tail; n = n.next.Load() {
 		if n.order < last {
 			t.Fatalf("order %#x comes after %#x", n.order, last)
 		}
@@ -168,8 +168,8 @@ func TestCollidingHashes(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := seek(m.slotInList(hash&m.mask.Load()), e.order)
-		e.next.store(at.next.load())
-		at.next.store(&e.node)
+		e.next.Store(at.next.Load())
+		at.next.Store(&e.node)
 		m.stripeOf(hash).entries++
 	}
 	if value, found := m.Get("b"); !found || string(value) != "b" {

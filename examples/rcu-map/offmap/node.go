@@ -2,16 +2,18 @@ package offmap
 
 import (
 	"math"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/rcu"
 )
 
 // This file knows how memory is laid out; the others have no need of unsafe.
 
 // node is what the list is made of: a slot of the table, or the beginning of an entry.
-// It holds no Go pointers, since it lies where the collector doesn't look.
+// It holds no Go pointers, since it lies where the collector doesn't look; rcu.Pointer is
+// none.
 type node struct {
-	next  link
+	next  rcu.Pointer[node]
 	order uint64 // constant once linked; even: a slot, odd: an entry
 }
 
@@ -25,16 +27,6 @@ type entry struct {
 }
 
 const entrySize = int(unsafe.Sizeof(entry{}))
-
-// link is an atomic pointer to a node. The collector takes it for a number.
-type link struct{ address atomic.Uintptr }
-
-func (l *link) load() *node {
-	address := l.address.Load()
-	return *(**node)(unsafe.Pointer(&address))
-}
-
-func (l *link) store(n *node) { l.address.Store(uintptr(unsafe.Pointer(n))) }
 
 // slotAt returns the i-th of the slots that begin at first.
 func slotAt(first *node, i uint64) *node {

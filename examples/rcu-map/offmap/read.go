@@ -14,9 +14,9 @@ func (m *Map) Get(key string) (value []byte, found bool) {
 	order := orderOf(hash)
 	n := m.start(hash & m.mask.Load())
 	for n.order < order {
-		n = n.next.load()
+		n = n.next.Load()
 	}
-	for ; n.order == order; n = n.next.load() {
+	for ; n.order == order; n = n.next.Load() {
 		if e := n.entry(); string(e.key()) == key {
 			return e.value(), true
 		}
@@ -24,11 +24,21 @@ func (m *Map) Get(key string) (value []byte, found bool) {
 	return nil, false
 }
 
+// Append appends a key's value to dst, and reports whether it was there. Any goroutine
+// that isn't an online reader anyway may call it; the copy is the caller's.
+func (m *Map) Append(dst []byte, key string) (extended []byte, found bool) {
+	s := m.domain.Enter()
+	value, found := m.Get(key)
+	dst = append(dst, value...)
+	s.Exit()
+	return dst, found
+}
+
 // start returns the first node behind slot b, or behind the next one before it that is in
 // the list. A slot is in the list when its next isn't nil; pairs with slotInList.
 func (m *Map) start(b uint64) *node {
 	for {
-		if n := m.slot(b).next.load(); n != nil {
+		if n := m.slot(b).next.Load(); n != nil {
 			return n
 		}
 		b = parent(b)
@@ -39,9 +49,9 @@ func (m *Map) start(b uint64) *node {
 func (m *Map) slot(b uint64) *node {
 	level := levelOf(b)
 	if level == 0 {
-		return slotAt(m.table[0].load(), b)
+		return slotAt(m.table[0].Load(), b)
 	}
-	return slotAt(m.table[level].load(), b-base<<(level-1))
+	return slotAt(m.table[level].Load(), b-base<<(level-1))
 }
 
 // levelOf returns the level that slot b is in.
@@ -64,7 +74,7 @@ func (m *Map) Range(r *rcu.Reader) iter.Seq2[[]byte, []byte] {
 			// others come before them.
 			first := slotOrder(b)
 			last := first + ^slotOrder(mask)
-			for n := m.start(b); n.order <= last && n != m.tail; n = n.next.load() {
+			for n := m.start(b); n.order <= last && n != m.tail; n = n.next.Load() {
 				if n.order > first && n.isEntry() && !yield(n.entry().key(), n.entry().value()) {
 					return
 				}

@@ -1,6 +1,7 @@
 package offmap
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -69,7 +70,7 @@ func TestStress(t *testing.T) {
 	var done atomic.Bool
 	var reading, writing sync.WaitGroup
 	for i := range readers {
-		reading.Go(func() { read(t, m, names, rand.New(rand.NewPCG(seed, uint64(100+i))), &done) })
+		reading.Go(func() { read(t, m, names, rand.New(rand.NewPCG(seed, uint64(100+i))), i < readers-1, &done) })
 	}
 	for w := range writers {
 		model := map[uint64]uint64{}
@@ -103,10 +104,15 @@ func TestStress(t *testing.T) {
 	closeMap(t, m)
 }
 
-// read looks keys up, one by one and all, until done.
-func read(t *testing.T, m *Map, names []string, random *rand.Rand, done *atomic.Bool) {
+// read looks keys up until done: as a registered reader one by one and all, otherwise by
+// Append.
+func read(t *testing.T, m *Map, names []string, random *rand.Rand, registered bool, done *atomic.Bool) {
 	r := m.Domain().Register("stress")
 	defer r.Close()
+	if !registered {
+		r.Offline()
+	}
+	var buf [stampSize + maxFilling]byte
 	newest := make([]uint64, len(names))
 	saw := func(key uint64, value []byte) {
 		v, err := version(value, key)
@@ -122,6 +128,12 @@ func read(t *testing.T, m *Map, names []string, random *rand.Rand, done *atomic.
 	for round := 0; !done.Load(); round++ {
 		for range 1 + random.IntN(100) {
 			key := random.Uint64N(uint64(len(names)))
+			if !registered {
+				if copied, found := m.Append(buf[:0], names[key]); found {
+					saw(key, copied)
+				}
+				continue
+			}
 			r.Lock()
 			if value, found := m.Get(names[key]); found {
 				if random.IntN(16) == 0 {
@@ -132,7 +144,7 @@ func read(t *testing.T, m *Map, names []string, random *rand.Rand, done *atomic.
 			r.Unlock()
 		}
 		r.Quiescent()
-		if round%64 == 0 {
+		if registered && round%64 == 0 {
 			for name, value := range m.Range(r) {
 				var key uint64
 				if _, err := fmt.Sscanf(string(name), "key %d", &key); err != nil {
@@ -164,4 +176,43 @@ func compare(t *testing.T, m *Map, names []string, models []map[uint64]uint64) {
 	if len(got) != want {
 		t.Errorf("%d entries, not %d", len(got), want)
 	}
+}
+
+// TestAppendIsASection replaces one long value as fast as it can while nobody but Append
+// looks at it: memory that were reused during the copy would show two versions.
+func TestAppendIsASection(t *testing.T) {
+	const size = 16 << 10
+	ops := testutil.Stress(t, 10_000)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
+	m := newMap(t)
+	put := func(v int) {
+		if err := m.Put("key", bytes.Repeat([]byte{byte(v)}, size)); err != nil {
+			t.Error(err)
+		}
+	}
+	put(0)
+	var done atomic.Bool
+	var reading sync.WaitGroup
+	for range 2 {
+		reading.Go(func() {
+			var copied []byte
+			for !done.Load() {
+				var found bool
+				copied, found = m.Append(copied[:0], "key")
+				if !found || len(copied) != size || bytes.Count(copied, copied[:1]) != size {
+					t.Errorf("found %v, %d bytes of %v", found, len(copied), copied[:min(1, len(copied))])
+					return
+				}
+			}
+		})
+	}
+	for v := range ops {
+		put(v)
+	}
+	done.Store(true)
+	reading.Wait()
+	if _, found := m.Append(nil, "none"); found {
+		t.Error("a key that nobody put is found")
+	}
+	closeMap(t, m)
 }

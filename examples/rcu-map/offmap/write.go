@@ -12,12 +12,12 @@ func (m *Map) Put(key string, value []byte) error {
 	s.mu.Lock()
 	at, old := m.find(hash, key)
 	if old != nil {
-		e.next.store(old.next.load())
+		e.next.Store(old.next.Load())
 	} else {
-		e.next.store(at.next.load())
+		e.next.Store(at.next.Load())
 		s.entries++
 	}
-	at.next.store(&e.node)
+	at.next.Store(&e.node)
 	entries := s.entries
 	s.mu.Unlock()
 
@@ -33,7 +33,7 @@ func (m *Map) Delete(key string) bool {
 	s.mu.Lock()
 	at, old := m.find(hash, key)
 	if old != nil {
-		at.next.store(old.next.load())
+		at.next.Store(old.next.Load())
 		s.entries--
 	}
 	s.mu.Unlock()
@@ -56,7 +56,7 @@ func (m *Map) find(hash uint64, key string) (before *node, e *entry) {
 	order := orderOf(hash)
 	before = seek(m.slotInList(hash&m.mask.Load()), order)
 	at := before
-	for n := at.next.load(); n.order == order; n = n.next.load() {
+	for n := at.next.Load(); n.order == order; n = n.next.Load() {
 		if e := n.entry(); string(e.key()) == key {
 			return at, e
 		}
@@ -68,7 +68,7 @@ func (m *Map) find(hash uint64, key string) (before *node, e *entry) {
 // seek returns the last node before an order, from one that is before it.
 func seek(n *node, order uint64) *node {
 	for {
-		next := n.next.load()
+		next := n.next.Load()
 		if next.order >= order {
 			return n
 		}
@@ -80,15 +80,15 @@ func seek(n *node, order uint64) *node {
 //   - the caller holds the stripe's lock, which is that of all slots b splits from.
 func (m *Map) slotInList(b uint64) *node {
 	slot := m.slot(b)
-	if slot.next.load() != nil {
+	if slot.next.Load() != nil {
 		return slot
 	}
 	slot.order = slotOrder(b)
 	at := seek(m.slotInList(parent(b)), slot.order)
 	// From the first store on readers begin at slot, from the second on they come by. In
 	// between nothing is put in or taken out here. Pairs with start.
-	slot.next.store(at.next.load())
-	at.next.store(slot)
+	slot.next.Store(at.next.Load())
+	at.next.Store(slot)
 	return slot
 }
 

@@ -46,7 +46,7 @@ func TestRivalsDoTheSame(t *testing.T) {
 				}
 				for _, threads := range []int{1, 2} {
 					spec := w.Spec(threads, 64, 1).WithOps(20_000)
-					if w.Kind == workload.GPLatency {
+					if w.Kind.ByPeriod() {
 						spec = spec.WithOps(10)
 					}
 					mallocs, frees := shim.Counts(t)

@@ -1,5 +1,5 @@
 // Package loops runs the workloads in Go: slubd, the Go heap and sync.Pool.
-// Threads are goroutines, locked to OS threads but for gp-latency, and each times its own
+// Threads are goroutines, locked to OS threads but where they wait for grace periods, and each times its own
 // loop.
 //
 // The loops of the three allocators are written out one by one instead of

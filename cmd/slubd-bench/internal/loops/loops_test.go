@@ -43,7 +43,7 @@ func TestEveryLoopRunsTwice(t *testing.T) {
 
 // ops is how many operations of a kind a test has time for, of n that it would like.
 func ops(kind workload.Kind, n int) int {
-	if kind == workload.GPLatency {
+	if kind.ByPeriod() {
 		return max(1, n/500)
 	}
 	return n

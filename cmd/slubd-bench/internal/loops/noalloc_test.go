@@ -16,7 +16,7 @@ import (
 func TestSlubdStaysOffTheHeapAndOutOfC(t *testing.T) {
 	const ops = 100_000
 	for _, w := range loopWorkloads(workload.Slubd) {
-		if w.Kind == workload.GPLatency {
+		if w.Kind.ByPeriod() {
 			continue // it sleeps on a timer
 		}
 		spec := w.Spec(2, 64, 1)

@@ -38,17 +38,29 @@ func (a *sections) worker(int, *shared) (worker, error) {
 			*sum += read(r, &a.found, n)
 			return nil
 		}}, nil
-	case workload.GPLatency:
-		return worker{loop: func(n int) error {
-			for range n {
-				if err := a.domain.Synchronize(context.Background()); err != nil {
-					return fmt.Errorf("synchronize: %w", err)
-				}
-			}
+	case workload.RCUEnter:
+		return worker{sum: sum, loop: func(n int) error {
+			*sum += enter(&a.domain, &a.found, n)
 			return nil
 		}}, nil
+	case workload.GPLatency:
+		return worker{loop: wait(a.domain.Synchronize)}, nil
+	case workload.GPExpedited:
+		return worker{loop: wait(a.domain.SynchronizeExpedited)}, nil
 	}
 	return worker{}, noLoop(workload.Slubd, a.spec.Kind)
+}
+
+// wait is a loop of n grace periods.
+func wait(synchronize func(context.Context) error) func(n int) error {
+	return func(n int) error {
+		for range n {
+			if err := synchronize(context.Background()); err != nil {
+				return fmt.Errorf("waiting for a grace period: %w", err)
+			}
+		}
+		return nil
+	}
 }
 
 // read goes through n sections and adds up what they find.
@@ -60,6 +72,16 @@ func read(r *rcu.Reader, found *atomic.Pointer[uint64], n int) (sum uint64) {
 			r.Unlock()
 		}
 		r.Quiescent()
+	}
+	return sum
+}
+
+// enter is read for a goroutine that isn't registered.
+func enter(d *rcu.Domain, found *atomic.Pointer[uint64], n int) (sum uint64) {
+	for range n {
+		s := d.Enter()
+		sum += *found.Load()
+		s.Exit()
 	}
 	return sum
 }

@@ -22,7 +22,7 @@ func openSlubd(s workload.Spec) (arm, error) {
 	if s.Kind.ByMalloc() {
 		return mallocs{s}, nil
 	}
-	if s.Kind == workload.RCURead || s.Kind == workload.GPLatency {
+	if s.Kind == workload.RCURead || s.Kind == workload.RCUEnter || s.Kind.ByPeriod() {
 		return openSections(s)
 	}
 	a := &caches{spec: s}

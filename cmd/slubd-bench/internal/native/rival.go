@@ -27,8 +27,8 @@ type Rival struct {
 }
 
 var rivals = [...]Rival{
-	{source: "urcu.c", header: "urcu/urcu-qsbr.h", libs: []string{"urcu-qsbr"}, Package: "liburcu-dev",
-		About: "liburcu's QSBR flavour"},
+	{source: "urcu.c", header: "urcu/urcu-qsbr.h", libs: []string{"urcu-qsbr", "urcu-memb"}, Package: "liburcu-dev",
+		About: "liburcu"},
 	{source: "ck.c", header: "ck_epoch.h", libs: []string{"ck"}, Package: "libck-dev",
 		About: "ck_epoch"},
 }

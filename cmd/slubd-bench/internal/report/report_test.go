@@ -56,7 +56,7 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, larson to gp-latency of half of that, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, larson to gp-expedited of half of that, seed 1\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
 		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,

@@ -38,7 +38,7 @@ func (d Document) halved() string {
 		kind := workload.KindOf(r.Workload)
 		return kind.ByMalloc() || kind.ByRCU()
 	}) {
-		return ", larson to gp-latency of half of that"
+		return ", larson to gp-expedited of half of that"
 	}
 	return ""
 }

@@ -55,7 +55,7 @@ func Plan(ch Choice) []Case {
 // for w: some work in pairs, whole heaps have one thread.
 func threadsFor(w workload.Workload, asked []int) []int {
 	switch {
-	case w.WholeHeap() || w.Kind == workload.GPLatency:
+	case w.WholeHeap() || w.Kind.ByPeriod():
 		return []int{1}
 	case w.Kind.Paired():
 		even := slices.DeleteFunc(slices.Clone(asked), func(n int) bool { return n%2 != 0 })
@@ -70,7 +70,7 @@ func threadsFor(w workload.Workload, asked []int) []int {
 // sizesFor is the same for object sizes. Who draws sizes of its own has 0.
 func sizesFor(w workload.Workload, asked []int) []int {
 	switch {
-	case w.WholeHeap() || w.Kind == workload.RCURead || w.Kind == workload.RCUEnter || w.Kind == workload.GPLatency:
+	case w.WholeHeap() || w.Kind == workload.RCURead || w.Kind == workload.RCUEnter || w.Kind.ByPeriod():
 		return []int{workload.HeapSize}
 	case w.Kind == workload.CacheScratch || w.Kind == workload.CacheThrash:
 		return []int{workload.CacheSize}

@@ -10,6 +10,7 @@ const (
 	RCUMap       Kind = "rcu-map"
 	FreeRCUFlood Kind = "freercu-flood"
 	GPLatency    Kind = "gp-latency"
+	GPExpedited  Kind = "gp-expedited"
 )
 
 const (
@@ -31,6 +32,8 @@ func byRCU() []Workload {
 	return []Workload{
 		{Name: "rcu-read", Kind: RCURead, Batch: SectionsPerReport, Allocs: []string{Slubd, URCU},
 			About: "a registered reader's section: load a pointer, read a word; a quiescent state every 1024"},
+		{Name: "rcu-enter", Kind: RCUEnter, Allocs: []string{Slubd, URCU, CK},
+			About: "the same section of a goroutine that isn't registered, by Enter and Exit; liburcu's membarrier flavour"},
 		{Name: "rcu-map-90-9-1", Kind: RCUMap, Gets: 90, Allocs: maps,
 			About: "a map of 100000 keys: 90 % get, 9 % put, 1 % delete"},
 		{Name: "rcu-map-50-50", Kind: RCUMap, Gets: 50, Allocs: maps,
@@ -39,17 +42,22 @@ func byRCU() []Workload {
 			About: "8000 objects at a time allocated and given to FreeRCU, call_rcu or ck_epoch_call, readers reporting; Go drops them"},
 		{Name: "gp-latency", Kind: GPLatency, Unit: PerPeriod, Allocs: []string{Slubd, URCU, CK},
 			About: "Synchronize with two busy readers"},
+		{Name: "gp-expedited", Kind: GPExpedited, Unit: PerPeriod, Allocs: []string{Slubd},
+			About: "SynchronizeExpedited with two busy readers"},
 	}
 }
 
 // ByRCU reports whether the workload is one of this file.
 func (k Kind) ByRCU() bool {
 	switch k {
-	case RCURead, RCUEnter, RCUMap, FreeRCUFlood, GPLatency:
+	case RCURead, RCUEnter, RCUMap, FreeRCUFlood:
 		return true
 	}
-	return false
+	return k.ByPeriod()
 }
+
+// ByPeriod reports whether an operation is a grace period.
+func (k Kind) ByPeriod() bool { return k == GPLatency || k == GPExpedited }
 
 // Readers are those who go through quiescent states beside a run's threads.
 type Readers struct {
@@ -66,12 +74,12 @@ const (
 	sleep = 50 * time.Microsecond
 )
 
-// Readers returns what a run with that many CPUs needs: two busy ones for gp-latency;
+// Readers returns what a run with that many CPUs needs: two busy ones for grace periods;
 // otherwise a busy one for each CPU that the threads leave free, or, where there is
 // none, two that sleep in between, online, so that grace periods wait for them.
 func (s Spec) Readers(cpus int) Readers {
 	switch spare := cpus - s.Threads; {
-	case s.Kind == GPLatency:
+	case s.Kind.ByPeriod():
 		return Readers{Count: 2, Section: section}
 	case s.Kind != RCU && s.Kind != FreeRCUFlood:
 		return Readers{}
@@ -83,7 +91,7 @@ func (s Spec) Readers(cpus int) Readers {
 
 // Guess is about how long an operation takes, before anything is known.
 func (k Kind) Guess() time.Duration {
-	if k == GPLatency {
+	if k.ByPeriod() {
 		return 20 * time.Microsecond
 	}
 	return 20 * time.Nanosecond

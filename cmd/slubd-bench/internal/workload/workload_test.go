@@ -23,7 +23,7 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 		"pair", "batch-100-fifo", "batch-100-lifo", "batch-100-shuffled", "batch-1000-fifo", "batch-1000-lifo",
 		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "larson", "mstress", "rptest",
 		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "gc-linked", "gc-map", "resident",
-		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "freercu-flood", "gp-latency",
+		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "rcu-enter", "freercu-flood", "gp-latency", "gp-expedited",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
@@ -78,7 +78,7 @@ func TestReadersLeaveThreadsTheirCPUs(t *testing.T) {
 	}{
 		{Pair, 1, 4, 0, 0}, {RCURead, 1, 4, 0, 0}, {RCUMap, 1, 4, 0, 0},
 		{RCU, 1, 2, 1, 0}, {FreeRCUFlood, 1, 4, 3, 0}, {FreeRCUFlood, 2, 2, 0, 2}, {FreeRCUFlood, 8, 2, 0, 2},
-		{GPLatency, 1, 1, 2, 0}, {GPLatency, 1, 8, 2, 0},
+		{GPLatency, 1, 1, 2, 0}, {GPExpedited, 1, 4, 2, 0}, {GPLatency, 1, 8, 2, 0},
 	} {
 		r := Spec{Kind: c.kind, Threads: c.threads}.Readers(c.cpus)
 		if r.Count != c.busy+c.asleep || (r.Sleep > 0) != (c.asleep > 0) || (r.Section > 0) != (c.busy > 0) {

@@ -1,8 +1,9 @@
-// The loops of liburcu: registered readers (QSBR) as in loops/sections.go, and call_rcu
-// where slubd has FreeRCU. With _LGPL_SOURCE its read side is inlined, which is how it is
+// The loops of liburcu: registered readers (QSBR) as in loops/sections.go, call_rcu where
+// slubd has FreeRCU, and the membarrier flavour where it has Enter and Exit. With _LGPL_SOURCE its read side is inlined, which is how it is
 // fastest; nothing of this program is distributed in that form.
 #define _LGPL_SOURCE
 #define _GNU_SOURCE
+#include <urcu/urcu-memb.h>
 #include <urcu/urcu-qsbr.h>
 
 #include "rival.h"
@@ -42,6 +43,29 @@ static void sections(struct bench_worker *w, int64_t ops)
 		urcu_qsbr_quiescent_state();
 	}
 	urcu_qsbr_thread_offline();
+	w->sum += sum;
+}
+
+static void prepare_enter(struct bench_worker *w)
+{
+	(void)w;
+	urcu_memb_register_thread();
+}
+
+static void finish_enter(struct bench_worker *w)
+{
+	(void)w;
+	urcu_memb_unregister_thread();
+}
+
+static void enter(struct bench_worker *w, int64_t ops)
+{
+	uint64_t sum = 0;
+	for (int64_t i = 0; i < ops; i++) {
+		urcu_memb_read_lock();
+		sum += *rcu_dereference(found);
+		urcu_memb_read_unlock();
+	}
 	w->sum += sum;
 }
 
@@ -104,6 +128,7 @@ static void stop(const struct bench_spec *spec)
 const struct bench_rival bench_rival = {
 	.bodies = {
 		[BENCH_RCU_READ] = { prepare, sections, finish },
+		[BENCH_RCU_ENTER] = { prepare_enter, enter, finish_enter },
 		[BENCH_FREERCU_FLOOD] = { prepare, flood, finish },
 		[BENCH_GP_LATENCY] = { prepare, latency, finish },
 	},
