@@ -16,7 +16,8 @@ const (
 	// heapRounds bounds the rounds of gc and gc-linked, where a collection of
 	// the Go heap takes a good part of a second.
 	heapRounds = 5
-	// residentRounds is enough for figures that hardly vary.
+	// residentRounds is enough for figures that hardly vary, or by hundreds of times less
+	// than they differ from each other, as gc-map's.
 	residentRounds = 3
 )
 
@@ -98,7 +99,7 @@ func (r *run) end() {
 // rounds is how often every allocator runs c.
 func (r *run) rounds(c Case) int {
 	switch {
-	case c.Workload.Kind == workload.Resident:
+	case c.Workload.Kind == workload.Resident || c.Workload.Kind == workload.GCMap:
 		return min(r.cfg.Count, residentRounds)
 	case c.Workload.WholeHeap():
 		return min(r.cfg.Count, heapRounds)

@@ -3,6 +3,7 @@ package tables
 import (
 	"bytes"
 	"hash/maphash"
+	"strings"
 	"sync"
 )
 
@@ -29,7 +30,7 @@ func (v syncMapView) Get(key string) (word uint64, found bool) {
 }
 
 func (v syncMapView) Put(key string, value []byte) error {
-	v.Store(key, bytes.Clone(value))
+	v.Store(strings.Clone(key), bytes.Clone(value)) // it keeps the new key in any case
 	return nil
 }
 
@@ -92,7 +93,7 @@ func (v shardedView) Put(key string, value []byte) error {
 	if old, found := s.values[key]; found && len(old) == len(value) {
 		copy(old, value)
 	} else {
-		s.values[key] = bytes.Clone(value)
+		s.values[strings.Clone(key)] = bytes.Clone(value)
 	}
 	s.Unlock()
 	return nil

@@ -25,7 +25,8 @@ type Table interface {
 type View interface {
 	// Get returns the first word of a key's value, which has one.
 	Get(key string) (first uint64, found bool)
-	// Put stores a copy of value.
+	// Put stores a copy of value, and of the key if that is new: keys come from requests,
+	// whose buffers are used again.
 	Put(key string, value []byte) error
 	Delete(key string)
 	Close()
