@@ -52,7 +52,7 @@ func TestCallbacksKeepTheirOrder(t *testing.T) {
 	for cpu := range stacks {
 		wg.Go(func() {
 			for i := range each {
-				d.enqueue(&stacks[cpu], &callback{objects: 1, fn: func() {
+				d.enqueue(&stacks[cpu], &callback{token: d.next(), objects: 1, fn: func() {
 					if next[cpu] != i {
 						t.Errorf("CPU %d: callback %d ran in place of %d", cpu, i, next[cpu])
 					}

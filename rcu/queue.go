@@ -41,8 +41,8 @@ func (q *queue) perCPU() []stack {
 	return *q.stacks.Load()
 }
 
-// push adds c to a CPU's stack and reports whether the caller has to start a worker.
-func (q *queue) push(s *stack, c *callback) (first bool) {
+// push adds c to a CPU's stack and reports whether that was empty. activate is to follow.
+func (q *queue) push(s *stack, c *callback) (alone bool) {
 	c.below.add(c.objects)
 	for own := c.below; ; c.below = own {
 		old := s.head.Load()
@@ -51,10 +51,13 @@ func (q *queue) push(s *stack, c *callback) (first bool) {
 			c.below.objects += old.below.objects
 		}
 		if s.head.CompareAndSwap(old, c) {
-			return !q.active.Load() && q.active.CompareAndSwap(false, true)
+			return old == nil
 		}
 	}
 }
+
+// activate reports whether the caller has to start a worker.
+func (q *queue) activate() bool { return !q.active.Load() && q.active.CompareAndSwap(false, true) }
 
 // take empties the stacks. The callbacks of each CPU come oldest first, those of one CPU
 // after those of another. Preconditions:

@@ -10,8 +10,8 @@ type (
 	owner  struct{}
 )
 
-func (*trace) begin(*Domain)          {}
-func (*trace) end(*Domain)            {}
+func (*trace) begin(*sections)        {}
+func (*trace) end(*sections)          {}
 func (*traces) holds(uint64) bool     { return false }
 func (*traces) sites() []string       { return nil }
 func (*owner) record()                {}

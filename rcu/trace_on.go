@@ -27,11 +27,11 @@ type entered struct {
 type trace struct{ number uint64 }
 
 // begin notes a section that Enter's caller is in from now on.
-func (t *trace) begin(d *Domain) {
+func (t *trace) begin(s *sections) {
 	var pc [1]uintptr
 	runtime.Callers(3, pc[:]) // Callers, begin, Enter
 	e := entered{goroutineID(), pc[0]}
-	all := &d.sections.Load().traces
+	all := &s.traces
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if all.open == nil {
@@ -43,8 +43,8 @@ func (t *trace) begin(d *Domain) {
 }
 
 // end crosses the section out.
-func (t *trace) end(d *Domain) {
-	all := &d.sections.Load().traces
+func (t *trace) end(s *sections) {
+	all := &s.traces
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if _, ok := all.open[t.number]; !ok {
