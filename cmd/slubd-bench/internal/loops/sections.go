@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/rcu"
@@ -44,23 +45,28 @@ func (a *sections) worker(int, *shared) (worker, error) {
 			return nil
 		}}, nil
 	case workload.GPLatency:
-		return worker{loop: wait(a.domain.Synchronize)}, nil
+		return waiter(a.domain.Synchronize), nil
 	case workload.GPExpedited:
-		return worker{loop: wait(a.domain.SynchronizeExpedited)}, nil
+		return waiter(a.domain.SynchronizeExpedited), nil
 	}
 	return worker{}, noLoop(workload.Slubd, a.spec.Kind)
 }
 
-// wait is a loop of n grace periods.
-func wait(synchronize func(context.Context) error) func(n int) error {
-	return func(n int) error {
-		for range n {
+// waiter waits for one grace period after the other.
+func waiter(synchronize func(context.Context) error) worker {
+	times := new([]int64)
+	return worker{times: times, loop: func(n int) error {
+		*times = make([]int64, n)
+		last := time.Now()
+		for i := range *times {
 			if err := synchronize(context.Background()); err != nil {
 				return fmt.Errorf("waiting for a grace period: %w", err)
 			}
+			now := time.Now()
+			(*times)[i], last = now.Sub(last).Nanoseconds(), now
 		}
 		return nil
-	}
+	}}
 }
 
 // read goes through n sections and adds up what they find.

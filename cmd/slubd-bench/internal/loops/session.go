@@ -17,6 +17,9 @@ type worker struct {
 	// sum is the worker's part of the Sample's Checksum, complete after stop. Nil is
 	// none.
 	sum *uint64
+	// times is how long each operation of loop's last call took, in ns, where that is
+	// what counts. Nil is nowhere.
+	times *[]int64
 }
 
 // An arm is one allocator made ready for one Spec.

@@ -35,10 +35,17 @@ func (s *Session) Run(spec workload.Spec) (workload.Sample, error) {
 	for k, v := range extra {
 		sample.Extra[k] = v
 	}
+	var times []int64
 	for _, w := range t.members {
 		if w.sum != nil {
 			sample.Checksum += *w.sum
 		}
+		if w.times != nil {
+			times = append(times, *w.times...)
+		}
+	}
+	if len(times) > 0 {
+		sample.Periods(times)
 	}
 	if c, ok := s.arm.(classer); ok && spec.Kind == workload.MallocMix {
 		sample.Classes, err = c.classes()

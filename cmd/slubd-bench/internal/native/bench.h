@@ -39,6 +39,7 @@ struct bench_spec {
 	int readers;
 	int64_t section, sleep;
 	const uint32_t *order, *sizes;
+	int64_t *times; // of each operation, in ns: ops for each thread; NULL but for rivals' grace periods
 };
 
 struct bench_rival;

@@ -99,11 +99,20 @@ func Run(s workload.Spec) (workload.Sample, error) {
 		order:  (*C.uint32_t)(&order[0]),
 		nsizes: C.int(len(sizes)), sizes: (*C.uint32_t)(&sizes[0]),
 	}
+	var times []int64
+	if s.Kind.ByPeriod() {
+		times = make([]int64, max(s.Ops, s.Warm)*s.Threads)
+		pins.Pin(&times[0])
+		spec.times = (*C.int64_t)(&times[0])
+	}
 	checksum := C.bench_run(&spec, rival, (*C.int64_t)(&ns[0]), &drain)
 	sample := workload.PerThread(ns, s.Ops)
 	sample.Checksum = uint64(checksum)
 	if readers.Count > 0 {
 		sample.Extra = map[string]float64{workload.DrainTime: float64(drain) / float64(time.Millisecond)}
+	}
+	if times != nil {
+		sample.Periods(times[:s.Ops*s.Threads])
 	}
 	if s.Kind == workload.MallocMix {
 		given := make([]uint32, len(sizes))

@@ -37,6 +37,7 @@ func sample() Document {
 	flood, period := result(workload.CK, 9), result(workload.URCU, 15_000)
 	flood.Workload = "freercu-flood"
 	period.Workload, period.Unit = "gp-latency", workload.PerPeriod
+	period.Extra = map[string]any{workload.MeanPeriod: 17_000.0, workload.LongPeriod: 40_000.0}
 	lookup := result(workload.SyncMap, 80)
 	lookup.Workload = "rcu-map-50-50"
 	return New(machine.Env{
@@ -63,8 +64,9 @@ func TestText(t *testing.T) {
 		`gc +1 +64 +90\.0\n`,
 		`resident +1 +64 +1\.02\n`,
 		`after a grace period, and thread\n\nworkload +threads +size +ck\nfreercu-flood +1 +64 +9\.00\n`,
-		`ns per grace period\n\nworkload +threads +size +urcu\ngp-latency +1 +64 +15000\n`,
+		`ns per grace period, the median of a run's\n\nworkload +threads +size +urcu\ngp-latency +1 +64 +15000\n`,
 		`on a map and thread\n\nworkload +threads +size +syncmap\nrcu-map-50-50 +1 +64 +80\.0\n`,
+		`gp-latency, urcu: 17000 ns in the mean, 40000 ns or less in 99 of 100\n`,
 		`mimalloc: apt-get install libmimalloc2\.0\n`,
 		`FAILED bulk, threads 1, size 64, go: first line\n`,
 		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,

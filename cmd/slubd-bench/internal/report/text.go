@@ -56,7 +56,7 @@ var parts = []part{
 		"ns per alloc+free pair and thread, and how many times slubd's time that is"},
 	{workload.PerOp, func(k workload.Kind) bool { return k.ByRCU() && k != workload.RCUMap },
 		"ns per read-side section, or per object allocated and freed after a grace period, and thread"},
-	{workload.PerPeriod, nil, "ns per grace period"},
+	{workload.PerPeriod, nil, "ns per grace period, the median of a run's"},
 	{workload.PerOp, func(k workload.Kind) bool { return k == workload.RCUMap }, "ns per operation on a map and thread"},
 	{workload.PerCollection, nil, "ms per forced garbage collection with live objects"},
 	{workload.PerByte, nil, "resident bytes per byte of payload, a million live objects"},

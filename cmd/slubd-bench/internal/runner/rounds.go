@@ -89,7 +89,7 @@ func calibrate(ctx context.Context, c contestant, s workload.Spec, bench time.Du
 		elapsed := max(sample.Elapsed, 1)
 		scale := float64(bench) / float64(elapsed)
 		if elapsed >= bench/20 || float64(s.Ops)*scale > maxOps {
-			return s.WithOps(int(min(float64(s.Ops)*scale, maxOps))), nil
+			return s.WithOps(max(s.Kind.Least(), int(min(float64(s.Ops)*scale, maxOps)))), nil
 		}
 		ops = int(float64(s.Ops) * min(scale, 100))
 	}

@@ -1,6 +1,9 @@
 package workload
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The workloads of this file compare rcu, FreeRCU and a map made of them with liburcu,
 // ck_epoch and the maps that Go programs use.
@@ -89,10 +92,36 @@ func (s Spec) Readers(cpus int) Readers {
 	return Readers{Count: 2, Sleep: sleep}
 }
 
+// Least is how many operations a run has, however long they take: as many grace periods as
+// a median takes.
+func (k Kind) Least() int {
+	if k.ByPeriod() {
+		return 16
+	}
+	return 1
+}
+
 // Guess is about how long an operation takes, before anything is known.
 func (k Kind) Guess() time.Duration {
 	if k.ByPeriod() {
 		return 20 * time.Microsecond
 	}
 	return 20 * time.Nanosecond
+}
+
+// Periods sets s's value to the median of the times that grace periods took, in ns, since
+// one during which the kernel gives a reader's CPU to somebody else takes a thousand times
+// as long. What that hides is in Extra.
+func (s *Sample) Periods(times []int64) {
+	slices.Sort(times)
+	sum := 0.0
+	for _, ns := range times {
+		sum += float64(ns)
+	}
+	s.Value = float64(times[len(times)/2])
+	if s.Extra == nil {
+		s.Extra = map[string]float64{}
+	}
+	s.Extra[MeanPeriod] = sum / float64(len(times))
+	s.Extra[LongPeriod] = float64(times[len(times)*99/100])
 }

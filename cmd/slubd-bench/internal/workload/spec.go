@@ -77,6 +77,8 @@ const (
 const (
 	GracePeriods = "grace_periods" // that have passed during a run
 	DrainTime    = "drain_ms"      // from the end of the timed part until all objects are free
+	MeanPeriod   = "mean_ns"       // of a run's grace periods, where the value is their median
+	LongPeriod   = "p99_ns"        // longer than all but a hundredth of them
 )
 
 // PerThread makes a Sample of each thread's nanoseconds for ops operations.

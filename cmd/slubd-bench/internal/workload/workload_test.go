@@ -194,6 +194,19 @@ func TestPairsOfXferAreCountedOnce(t *testing.T) {
 	}
 }
 
+func TestPeriodsAreTheirMedian(t *testing.T) {
+	times := make([]int64, 200)
+	for i := range times {
+		times[i] = int64(200 - i)
+	}
+	times[0] = 2000 // one that was long
+	var s Sample
+	s.Periods(times)
+	if s.Value != 101 || s.Extra[MeanPeriod] != 109.5 || s.Extra[LongPeriod] != 199 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestPerThread(t *testing.T) {
 	s := PerThread([]int64{1000, 3000}, 100)
 	if s.Value != 20 || s.Elapsed != 3000 {

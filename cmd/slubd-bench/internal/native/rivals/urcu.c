@@ -94,9 +94,13 @@ static void flood(struct bench_worker *w, int64_t ops)
 
 static void latency(struct bench_worker *w, int64_t ops)
 {
-	(void)w;
-	for (int64_t i = 0; i < ops; i++)
+	int64_t *times = &w->spec->times[w->index * w->spec->ops], last = now();
+	for (int64_t i = 0; i < ops; i++) {
 		urcu_qsbr_synchronize_rcu();
+		int64_t t = now();
+		times[i] = t - last;
+		last = t;
+	}
 }
 
 static void *read_on(void *arg)
