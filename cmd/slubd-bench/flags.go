@@ -61,7 +61,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to gp-expedited take half")
 	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once")
 	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences")
-	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, five for each of gc-map's keys")
+	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, ten for each of gc-map's keys")
 	fs.BoolVar(&o.list, "list", false, "list workloads and allocators, measure nothing")
 	fs.BoolVar(&o.env, "env", false, "describe this machine, measure nothing")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")

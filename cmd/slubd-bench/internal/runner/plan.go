@@ -42,7 +42,7 @@ func Plan(ch Choice) []Case {
 				case workload.GC, workload.GCLinked:
 					spec.Live = ch.Live
 				case workload.GCMap:
-					spec.Live = max(1, ch.Live/5)
+					spec.Live = max(1, ch.Live/10)
 				}
 				cases = append(cases, Case{w, spec})
 			}

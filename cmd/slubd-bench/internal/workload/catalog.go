@@ -120,7 +120,7 @@ func Catalog() []Workload {
 	list = append(list,
 		Workload{Name: "gc", Kind: GC, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "forced collection with millions of live pointer-free objects held by a slice"},
 		Workload{Name: "gc-linked", Kind: GCLinked, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "the same, objects linked to a list"},
-		Workload{Name: "gc-map", Kind: GCMap, Unit: PerCollection, Allocs: []string{Slubd, SyncMap, Sharded}, About: "the same with a map of a fifth as many keys and values"},
+		Workload{Name: "gc-map", Kind: GCMap, Unit: PerCollection, Allocs: []string{Slubd, SyncMap, Sharded}, About: "the same with a map of a tenth as many keys and values"},
 		Workload{Name: "resident", Kind: Resident, Unit: PerByte, Allocs: []string{Slubd, Go}, About: "resident bytes per byte of payload, a million live objects"},
 	)
 	for i := range list {

@@ -24,7 +24,7 @@ const (
 	// kernel's rcuscale, kfree_alloc_num.
 	FloodBatch = 8000
 	// RCUMapKeys is how many keys are used with a map, of which nine in ten are in it.
-	RCUMapKeys = 100_000
+	RCUMapKeys = 50_000
 	// RCUMapPuts is how many puts there are for one delete.
 	RCUMapPuts = 9
 )
@@ -38,12 +38,12 @@ func byRCU() []Workload {
 		{Name: "rcu-enter", Kind: RCUEnter, Allocs: []string{Slubd, URCU, CK},
 			About: "the same section of a goroutine that isn't registered, by Enter and Exit; liburcu's membarrier flavour"},
 		{Name: "rcu-map-90-9-1", Kind: RCUMap, Gets: 90, Allocs: maps,
-			About: "a map of 100000 keys: 90 % get, 9 % put, 1 % delete"},
+			About: "a map of 50000 keys: 90 % get, 9 % put, 1 % delete"},
 		{Name: "rcu-map-50-50", Kind: RCUMap, Gets: 50, Allocs: maps,
 			About: "the same: 50 % get, 45 % put, 5 % delete"},
 		{Name: "freercu-flood", Kind: FreeRCUFlood, Batch: FloodBatch, Allocs: []string{Slubd, Go, URCU, CK},
 			About: "8000 objects at a time allocated and given to FreeRCU, call_rcu or ck_epoch_call, readers reporting; Go drops them"},
-		{Name: "gp-latency", Kind: GPLatency, Unit: PerPeriod, Allocs: []string{Slubd, URCU, CK},
+		{Name: "gp-latency", Kind: GPLatency, Unit: PerPeriod, Allocs: []string{Slubd, URCU},
 			About: "Synchronize with two busy readers"},
 		{Name: "gp-expedited", Kind: GPExpedited, Unit: PerPeriod, Allocs: []string{Slubd},
 			About: "SynchronizeExpedited with two busy readers"},
@@ -104,7 +104,7 @@ func (k Kind) Least() int {
 // Guess is about how long an operation takes, before anything is known.
 func (k Kind) Guess() time.Duration {
 	if k.ByPeriod() {
-		return 20 * time.Microsecond
+		return 100 * time.Microsecond
 	}
 	return 20 * time.Nanosecond
 }

@@ -50,17 +50,6 @@ static void flood(struct bench_worker *w, int64_t ops)
 	__atomic_fetch_add(&queued, ops, __ATOMIC_RELAXED);
 }
 
-static void latency(struct bench_worker *w, int64_t ops)
-{
-	int64_t *times = &w->spec->times[w->index * w->spec->ops], last = now();
-	for (int64_t i = 0; i < ops; i++) {
-		ck_epoch_synchronize(&records[w->index]);
-		int64_t t = now();
-		times[i] = t - last;
-		last = t;
-	}
-}
-
 static void *read_on(void *arg)
 {
 	struct reader *r = arg;
@@ -96,7 +85,6 @@ const struct bench_rival bench_rival = {
 	.bodies = {
 		[BENCH_RCU_ENTER] = { nothing, sections, nothing },
 		[BENCH_FREERCU_FLOOD] = { nothing, flood, nothing },
-		[BENCH_GP_LATENCY] = { nothing, latency, nothing },
 	},
 	.start = start,
 	.stop = stop,
