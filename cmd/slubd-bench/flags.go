@@ -55,13 +55,13 @@ func flags(o *options, r *raw) *flag.FlagSet {
 		threads = "1"
 	}
 	fs.StringVar(&r.run, "run", "", "run only workloads that match this `regexp`")
-	fs.StringVar(&r.allocs, "alloc", strings.Join(workload.Allocators(), ","), "allocators, a comma-separated `list`")
+	fs.StringVar(&r.allocs, "alloc", strings.Join(workload.Entrants(), ","), "allocators and what else there is to compare, a comma-separated `list`")
 	fs.StringVar(&r.threads, "threads", threads, "`numbers` of threads")
 	fs.StringVar(&r.sizes, "size", "64", "object `sizes` in bytes")
-	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to malloc-mix take half")
+	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to gp-expedited take half")
 	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once")
 	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences")
-	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads")
+	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, ten for each of gc-map's keys")
 	fs.BoolVar(&o.list, "list", false, "list workloads and allocators, measure nothing")
 	fs.BoolVar(&o.env, "env", false, "describe this machine, measure nothing")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
@@ -122,8 +122,8 @@ func allocators(list string) ([]string, error) {
 	var names []string
 	for _, name := range strings.Split(list, ",") {
 		name = strings.TrimSpace(name)
-		if !slices.Contains(workload.Allocators(), name) {
-			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(workload.Allocators(), ", "))
+		if !slices.Contains(workload.Entrants(), name) {
+			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(workload.Entrants(), ", "))
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)

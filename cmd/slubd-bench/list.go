@@ -21,11 +21,13 @@ func list(w io.Writer, libraries []native.Library, dirs []string) error {
 	for _, l := range workload.Catalog() {
 		fmt.Fprintf(&b, "  %-20s  %-13s  %s%s\n", l.Name, l.Unit, l.About, participants(l))
 	}
-	b.WriteString("\nallocators:\n")
+	b.WriteString("\nallocators, and what else is compared:\n")
 	for _, about := range [][2]string{
 		{workload.Slubd, "this library"},
 		{workload.Go, "new, on the Go heap"},
 		{workload.Pool, "sync.Pool"},
+		{workload.SyncMap, "sync.Map"},
+		{workload.Sharded, "64 maps, each with a sync.RWMutex"},
 	} {
 		fmt.Fprintf(&b, "  %-20s  %s\n", about[0], about[1])
 	}
@@ -42,7 +44,7 @@ func participants(w workload.Workload) string {
 	switch {
 	case len(without) == 0:
 		return ""
-	case len(without) < len(w.Allocs):
+	case len(without) < len(w.Allocs) && !w.Kind.ByRCU() && !w.WholeHeap():
 		return " (without " + strings.Join(without, ", ") + ")"
 	}
 	return " (only " + strings.Join(w.Allocs, ", ") + ")"
@@ -56,6 +58,11 @@ func whereabouts(l native.Library, dirs []string) string {
 		return err.Error()
 	case path == "":
 		return "the C library's malloc, C loops"
+	case l.Rival != nil:
+		if err := l.Rival.Check(); err != nil {
+			return err.Error()
+		}
+		return l.Rival.About + " with " + path + ", C loops"
 	}
 	return path + ", C loops"
 }

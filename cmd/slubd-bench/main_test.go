@@ -87,7 +87,7 @@ func TestListNamesEverything(t *testing.T) {
 			t.Errorf("%s is not listed", w.Name)
 		}
 	}
-	for _, alloc := range workload.Allocators() {
+	for _, alloc := range workload.Entrants() {
 		if !regexp.MustCompile(`(?m)^  ` + alloc + ` `).MatchString(stdout) {
 			t.Errorf("%s is not listed", alloc)
 		}

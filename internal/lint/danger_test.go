@@ -8,8 +8,9 @@ import (
 
 var (
 	// cgoHomes may use import "C" and hold C sources: the system calls and
-	// rseq's thread-local area, and the bench's native baseline.
-	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native"}
+	// rseq's thread-local area, and the bench's native baseline, with what that
+	// compiles when it runs.
+	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rivals"}
 	// asmHome may hold Go assembly. It cannot be a cgo package: there the go
 	// command gives .s files to the C compiler.
 	asmHome = "internal/percpu"
@@ -21,9 +22,11 @@ var (
 )
 
 // handlesObjects are the exceptions to safe: what is measured there are
-// objects, and slub's API hands them out as unsafe.Pointer.
+// objects, and slub's API hands them out as unsafe.Pointer. The map's entries have
+// any length, so that they can't be values of a type.
 var handlesObjects = []string{
 	"cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/loops", "cmd/slubd-bench/internal/heap",
+	"examples/rcu-map/offmap",
 }
 
 // cgoPlacement keeps cgo and C sources in cgoHomes.

@@ -59,6 +59,8 @@ func (s *server) answer(r Request) (a Answer, err error) {
 	switch r.Op {
 	case Hello:
 		a.Provider, err = native.Verify(r.Symbol)
+	case Load:
+		err = native.Load(r.Path)
 	case Run:
 		a.Sample, err = counted(r.Spec)
 	case Build:
@@ -86,7 +88,10 @@ func counted(spec workload.Spec) (workload.Sample, error) {
 	sample, err := native.Run(spec)
 	if err == nil {
 		calls := cgoCalls() - before
-		sample.Extra = map[string]float64{workload.CgoCalls: float64(calls) / float64(spec.Pairs())}
+		if sample.Extra == nil {
+			sample.Extra = map[string]float64{}
+		}
+		sample.Extra[workload.CgoCalls] = float64(calls) / float64(spec.Pairs())
 	}
 	return sample, err
 }

@@ -1,10 +1,12 @@
 package heap
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime/debug"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/tables"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/slub"
 )
@@ -28,7 +30,7 @@ type refNode struct {
 
 // Population keeps objects alive for collections to find.
 type Population struct {
-	// root is a []*object, *node, []slub.Ref[object] or slub.Ref[refNode].
+	// root is a []*object, *node, []slub.Ref[object], slub.Ref[refNode] or tables.Table.
 	root any
 }
 
@@ -41,6 +43,9 @@ func Build(alloc string, kind workload.Kind, live int) (*Population, error) {
 		workload.Go + " " + string(workload.GCLinked):    goList,
 		workload.Slubd + " " + string(workload.GC):       slubdSlice,
 		workload.Slubd + " " + string(workload.GCLinked): slubdList,
+		workload.Slubd + " " + string(workload.GCMap):    filled(workload.Slubd),
+		workload.SyncMap + " " + string(workload.GCMap):  filled(workload.SyncMap),
+		workload.Sharded + " " + string(workload.GCMap):  filled(workload.Sharded),
 	}[alloc+" "+string(kind)]
 	if !ok {
 		return nil, fmt.Errorf("no population for allocator %s and workload %s", alloc, kind)
@@ -102,6 +107,26 @@ func slubdList(live int) (any, error) {
 	return head, nil
 }
 
+// filled makes a map with that many keys, whose values are as large as an object.
+func filled(entrant string) func(int) (any, error) {
+	return func(live int) (any, error) {
+		table, err := tables.Open(entrant)
+		if err != nil {
+			return nil, err
+		}
+		v := table.View()
+		defer v.Close()
+		var value [workload.HeapSize]byte
+		for i, key := range tables.Keys(live) {
+			binary.LittleEndian.PutUint64(value[:], uint64(i))
+			if err := v.Put(key, value[:]); err != nil {
+				return nil, err
+			}
+		}
+		return table, nil
+	}
+}
+
 // errLost reports a population whose objects don't hold what was stored.
 var errLost = errors.New("live objects lost their contents")
 
@@ -124,6 +149,13 @@ func (p *Population) Check(live int) error {
 	case slub.Ref[refNode]:
 		for r := root; !r.IsNil(); r = r.Ptr().next {
 			sum += int(r.Ptr().value[0])
+		}
+	case tables.Table:
+		v := root.View()
+		defer v.Close()
+		for _, key := range tables.Keys(live) {
+			word, _ := v.Get(key)
+			sum += int(word)
 		}
 	}
 	if sum != want {

@@ -1,5 +1,6 @@
 // Package loops runs the workloads in Go: slubd, the Go heap and sync.Pool.
-// Threads are goroutines locked to OS threads, and each times its own loop.
+// Threads are goroutines, locked to OS threads but where they wait for grace periods, and each times its own
+// loop.
 //
 // The loops of the three allocators are written out one by one instead of
 // being generic over an allocator: a call through an interface or a
@@ -13,6 +14,9 @@
 //	malloc.go      slub.Malloc and slub.Free, for the workloads that ask for sizes
 //	heap_malloc.go new for the same
 //	hands.go       what a thread of those holds; shared.go what threads hand over
+//	sections.go    rcu's readers and updaters, without objects
+//	maps.go        rcu-map, whatever the map
+//	readers.go     who goes through quiescent states beside the others
 //
 // In the workloads that ask for sizes who frees an object reads its first word.
 // The sum of all those is a run's checksum; tests compare it with C's.

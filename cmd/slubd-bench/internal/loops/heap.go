@@ -32,7 +32,7 @@ func (h heap) worker(thread int, between *shared) (worker, error) {
 	size := s.Size
 	random := workload.NewRandom(s.Seed, thread)
 	switch s.Kind {
-	case workload.Pair, workload.Prefill:
+	case workload.Pair, workload.Prefill, workload.FreeRCUFlood:
 		ring := make([]unsafe.Pointer, ringSize)
 		return worker{loop: func(n int) error { return heapPair(ring, size, n) }}, nil
 	case workload.Batch, workload.Bulk:

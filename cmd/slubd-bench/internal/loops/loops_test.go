@@ -11,7 +11,7 @@ import (
 )
 
 // allocs are those with Go loops.
-var allocs = []string{workload.Slubd, workload.Go, workload.Pool}
+var allocs = []string{workload.Slubd, workload.Go, workload.Pool, workload.SyncMap, workload.Sharded}
 
 // loopWorkloads lists the workloads that alloc runs as loops.
 func loopWorkloads(alloc string) []workload.Workload {
@@ -29,13 +29,37 @@ func TestEveryLoopRunsTwice(t *testing.T) {
 				continue
 			}
 			for range 2 {
-				sample, err := s.Run(w.Spec(2, 64, 1).WithOps(5000))
+				sample, err := s.Run(w.Spec(2, 64, 1).WithOps(ops(w.Kind, 5000)))
 				if err != nil || sample.Value <= 0 {
 					t.Errorf("%s, %s: %+v, %v", w.Name, alloc, sample, err)
 				}
 			}
 			if err := s.Close(); err != nil { // slubd reports leaks
 				t.Errorf("%s, %s: %v", w.Name, alloc, err)
+			}
+		}
+	}
+}
+
+// ops is how many operations of a kind a test has time for, of n that it would like.
+func ops(kind workload.Kind, n int) int {
+	if kind.ByPeriod() {
+		return max(1, n/500)
+	}
+	return n
+}
+
+// With one thread the maps find the same values in the same order.
+func TestMapsDoTheSame(t *testing.T) {
+	for _, w := range workload.Catalog() {
+		if w.Kind != workload.RCUMap {
+			continue
+		}
+		spec := w.Spec(1, 64, 1).WithOps(20_000)
+		want := checksum(t, workload.Slubd, spec)
+		for _, entrant := range []string{workload.SyncMap, workload.Sharded} {
+			if got := checksum(t, entrant, spec); got != want || want == 0 {
+				t.Errorf("%s: slubd's checksum is %#x, %s's %#x", w.Name, want, entrant, got)
 			}
 		}
 	}
@@ -123,7 +147,10 @@ func TestUnknownAllocatorsAndLoopsAreErrors(t *testing.T) {
 	if _, err := Open(workload.Mimalloc, workload.Spec{Kind: workload.Pair, Size: 64}); err == nil {
 		t.Error("mimalloc has Go loops")
 	}
-	for _, alloc := range allocs {
+	if _, err := Open(workload.Pool, workload.Spec{Kind: workload.RCUMap, Size: 64}); err == nil {
+		t.Error("sync.Pool is a map")
+	}
+	for _, alloc := range []string{workload.Slubd, workload.Go, workload.Pool} {
 		spec := workload.Spec{Kind: workload.GC, Size: 64, Threads: 1, Ops: 1}
 		s, err := Open(alloc, spec)
 		if err != nil {

@@ -6,39 +6,37 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/rcu"
 )
 
-const (
-	// sleepers are the readers where writers want every CPU.
-	sleepers = 2
-	// sleep is how long those pause between two quiescent states. With the kernel's
-	// timer slack it takes twice as long.
-	sleep = 50 * time.Microsecond
-	// section is how long a busy reader goes between two: a short lookup's time.
-	section = time.Microsecond
-)
-
-// startReaders lets readers go through quiescent states until stop, which waits for
-// all callbacks and reports the grace periods that passed. Every CPU that the writers
-// leave free has a busy one. Where there is none two sleep in between, online, so that
-// grace periods wait for them, and have threads of their own: a goroutine that wakes
-// beside as many busy ones as GOMAXPROCS would wait for Go's time slice of 10 ms, and
-// every grace period with it, where the kernel runs a thread that wakes at once.
-func startReaders(d *rcu.Domain, writers int) (stop func() (map[string]float64, error)) {
+// startReaders lets s.Readers go through quiescent states until stop, which waits for
+// all callbacks and reports the grace periods that passed. Those that sleep get threads of
+// their own and raise GOMAXPROCS: a goroutine that wakes beside as many busy ones as that
+// would wait for Go's time slice of 10 ms, and every grace period with it, where the kernel
+// runs a thread that wakes at once. Those of gp-latency and
+// gp-expedited are ordinary goroutines that share
+// GOMAXPROCS with who waits for them, as they would in a program.
+func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float64, error)) {
 	procs := runtime.GOMAXPROCS(0)
-	readers, rest := procs-writers, work
-	if readers < 1 {
-		readers, rest = sleepers, func() { pause(sleep) }
-		runtime.GOMAXPROCS(procs + sleepers)
+	readers := s.Readers(procs)
+	if readers.Count == 0 {
+		return quiet()
+	}
+	rest := func() { work(readers.Section) }
+	if readers.Sleep > 0 {
+		runtime.GOMAXPROCS(procs + readers.Count)
+		rest = func() { pause(readers.Sleep) }
 	}
 	var running sync.WaitGroup
 	var quit atomic.Bool
 	before := d.Stats().GracePeriods
-	for range readers {
+	for range readers.Count {
 		running.Go(func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
+			if locked(s.Kind) {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+			}
 			r := d.Register("slubd-bench")
 			defer r.Close()
 			for !quit.Load() {
@@ -48,17 +46,25 @@ func startReaders(d *rcu.Domain, writers int) (stop func() (map[string]float64, 
 		})
 	}
 	return func() (map[string]float64, error) {
+		begin := time.Now()
 		quit.Store(true)
 		running.Wait()
-		runtime.GOMAXPROCS(procs)
 		err := settle(d)
+		drain := time.Since(begin)
+		runtime.GOMAXPROCS(procs)
 		passed := d.Stats().GracePeriods - before
-		return map[string]float64{"grace_periods": float64(passed)}, err
+		return map[string]float64{
+			workload.GracePeriods: float64(passed),
+			workload.DrainTime:    float64(drain) / float64(time.Millisecond),
+		}, err
 	}
 }
 
-// work keeps the CPU busy for a section.
-func work() {
-	for begin := time.Now(); time.Since(begin) < section; {
+// locked reports whether goroutines have threads of their own, as in C.
+func locked(kind workload.Kind) bool { return !kind.ByPeriod() }
+
+// work keeps the CPU busy.
+func work(d time.Duration) {
+	for begin := time.Now(); time.Since(begin) < d; {
 	}
 }

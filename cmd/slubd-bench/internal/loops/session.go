@@ -17,6 +17,9 @@ type worker struct {
 	// sum is the worker's part of the Sample's Checksum, complete after stop. Nil is
 	// none.
 	sum *uint64
+	// times is how long each operation of loop's last call took, in ns, where that is
+	// what counts. Nil is nowhere.
+	times *[]int64
 }
 
 // An arm is one allocator made ready for one Spec.
@@ -41,9 +44,16 @@ type Session struct {
 	arm  arm
 }
 
-// Open prepares alloc (workload.Slubd, Go or Pool) for runs of s, whatever
-// their number of operations.
+// Open prepares alloc (workload.Slubd, Go or Pool; or a map, SyncMap or Sharded) for runs
+// of s, whatever their number of operations.
 func Open(alloc string, s workload.Spec) (*Session, error) {
+	if s.Kind == workload.RCUMap {
+		a, err := openMap(alloc, s)
+		if err != nil {
+			return nil, err
+		}
+		return &Session{s, a}, nil
+	}
 	open, ok := map[string]func(workload.Spec) (arm, error){
 		workload.Slubd: openSlubd,
 		workload.Go:    openHeap,

@@ -20,6 +20,9 @@ func openSlubd(s workload.Spec) (arm, error) {
 	if s.Kind.ByMalloc() || s.Kind == workload.Mix {
 		return mallocs{s}, nil
 	}
+	if s.Kind == workload.RCURead || s.Kind == workload.RCUEnter || s.Kind.ByPeriod() {
+		return openSections(s)
+	}
 	a := &cache{spec: s}
 	var err error
 	a.Cache, err = slub.New(nil, slub.Config{Name: "bench-" + string(s.Kind), Size: uintptr(s.Size), Domain: &a.domain})
@@ -29,10 +32,10 @@ func openSlubd(s workload.Spec) (arm, error) {
 func (a *cache) close() error { return a.Close() }
 
 func (a *cache) backdrop() func() (map[string]float64, error) {
-	if a.spec.Kind != workload.RCU {
+	if a.spec.Kind != workload.RCU && a.spec.Kind != workload.FreeRCUFlood {
 		return quiet()
 	}
-	return startReaders(&a.domain, a.spec.Threads)
+	return startReaders(&a.domain, a.spec)
 }
 
 func (a *cache) worker(thread int, h *shared) (worker, error) {
@@ -58,7 +61,7 @@ func (a *cache) worker(thread int, h *shared) (worker, error) {
 		return worker{loop: func(n int) error { return slubdConsume(c, q, n) }}, nil
 	case workload.Prefill:
 		return prefilled(c)
-	case workload.RCU:
+	case workload.RCU, workload.FreeRCUFlood:
 		return worker{loop: func(n int) error { return slubdRCU(c, n) }}, nil
 	}
 	return worker{}, noLoop(workload.Slubd, s.Kind)

@@ -35,10 +35,17 @@ func (s *Session) Run(spec workload.Spec) (workload.Sample, error) {
 	for k, v := range extra {
 		sample.Extra[k] = v
 	}
+	var times []int64
 	for _, w := range t.members {
 		if w.sum != nil {
 			sample.Checksum += *w.sum
 		}
+		if w.times != nil {
+			times = append(times, *w.times...)
+		}
+	}
+	if len(times) > 0 {
+		sample.Periods(times)
 	}
 	if c, ok := s.arm.(classer); ok && spec.Kind == workload.MallocMix {
 		sample.Classes, err = c.classes()
@@ -75,8 +82,10 @@ func newTeam(spec workload.Spec) *team {
 // member is one thread. It passes all stations even after an error, so that
 // the others don't wait for it.
 func (t *team) member(a arm, i int) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if locked(t.spec.Kind) {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	defer t.gone.Done()
 	w, err := a.worker(i, t.shared)
 	t.members[i] = w

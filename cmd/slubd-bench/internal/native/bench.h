@@ -9,6 +9,7 @@ enum bench_kind {
 	BENCH_PAIR, BENCH_BATCH, BENCH_CHURN, BENCH_MIX, BENCH_XFER,
 	BENCH_LARSON, BENCH_MSTRESS, BENCH_RPTEST, BENCH_XMALLOC, BENCH_SH6, BENCH_SH8,
 	BENCH_ALLOC_TEST, BENCH_CACHE_SCRATCH, BENCH_CACHE_THRASH, BENCH_MALLOC_MIX,
+	BENCH_RCU_READ, BENCH_RCU_ENTER, BENCH_FREERCU_FLOOD, BENCH_GP_LATENCY, // rivals'
 	BENCH_KINDS
 };
 
@@ -20,23 +21,40 @@ enum {
 	BENCH_XMALLOC_BATCH = 100,
 	BENCH_CACHE_WRITES = 100,
 	BENCH_MALLOC_MIX_REALLOC = 8,
+	BENCH_SECTIONS = 1024,    // SectionsPerReport
 };
 
+// BENCH_FLOOD_REPORT is after how many objects a rival's thread reports or polls: from
+// here on fewer reports gain nothing, for their objects leave the second-level cache.
+enum { BENCH_FLOOD_REPORT = 1024 };
+
 // bench_spec is workload.Spec for C. order has batch entries, sizes those of
-// Kind.Sizes.
+// Kind.Sizes. readers to sleep are workload.Readers, in ns.
 struct bench_spec {
 	enum bench_kind kind;
 	int threads, batch, live, nsizes;
 	size_t size;
 	int64_t ops, warm;
 	uint64_t seed, weight;
+	int readers;
+	int64_t section, sleep;
 	const uint32_t *order, *sizes;
+	int64_t *times; // of each operation, in ns: ops for each thread; NULL but for rivals' grace periods
 };
 
-// bench_run runs the loops, stores each thread's nanoseconds for spec->ops pairs into
-// ns[spec->threads] and returns workload.Sample.Checksum. It exits the process when
-// malloc fails.
-uint64_t bench_run(const struct bench_spec *spec, int64_t *ns);
+struct bench_rival;
+
+// bench_run runs the loops of rival, or of malloc if that is NULL, stores each thread's
+// nanoseconds for spec->ops pairs into ns[spec->threads], and those from the last thread's
+// end until all is freed into *drain. It returns workload.Sample.Checksum. It exits the
+// process when malloc fails.
+uint64_t bench_run(const struct bench_spec *spec, const struct bench_rival *rival, int64_t *ns, int64_t *drain);
+
+// bench_load loads a rival's library, for good. It returns NULL and the reason if it can't.
+const struct bench_rival *bench_load(const char *path, const char **why);
+
+// bench_has reports whether a rival has loops for a kind.
+int bench_has(const struct bench_rival *rival, enum bench_kind kind);
 
 // bench_usable stores into given how much malloc gives for each of n sizes.
 void bench_usable(const uint32_t *sizes, int n, uint32_t *given);
@@ -84,5 +102,13 @@ struct bench_body {
 
 // bench_bodies is indexed by bench_kind.
 extern const struct bench_body bench_bodies[BENCH_KINDS];
+
+// bench_rival is what a library of directory rivals exports, by this name. start lets
+// readers run before the threads do, stop ends them and frees what is left.
+struct bench_rival {
+	struct bench_body bodies[BENCH_KINDS]; // NULL for malloc's
+	void (*start)(const struct bench_spec *spec);
+	void (*stop)(const struct bench_spec *spec);
+};
 
 #endif

@@ -12,6 +12,7 @@
 //	malloc_handover.c  the same, objects going from thread to thread
 //	handover.c         where they go through
 //	team.c             threads and clocks
+//	rival.go, rivals/  liburcu's and ck_epoch's loops, compiled and loaded at run time
 //
 // A failing malloc or pthread_create ends the process with a line on stderr:
 // it is a child made for measuring, and its parent reports the death.

@@ -14,15 +14,21 @@ type Library struct {
 	File    string // soname; empty for the C library's own malloc
 	Symbol  string // exported by this library and by no other
 	Package string // Debian's, to be named when File is missing
+	Rival   *Rival // what runs on this malloc in place of its own loops; nil for allocators
 }
 
-// Libraries returns the native allocators in the order of the table.
+// Libraries returns the native allocators and rivals in the order of the table.
 func Libraries() []Library {
+	tcmalloc := Library{Alloc: workload.TCMalloc, File: "libtcmalloc_minimal.so.4", Symbol: "tc_version", Package: "libtcmalloc-minimal4"}
+	urcu, ck := tcmalloc, tcmalloc
+	urcu.Alloc, urcu.Rival = workload.URCU, &rivals[0]
+	ck.Alloc, ck.Rival = workload.CK, &rivals[1]
 	return []Library{
 		{Alloc: workload.Malloc},
-		{Alloc: workload.TCMalloc, File: "libtcmalloc_minimal.so.4", Symbol: "tc_version", Package: "libtcmalloc-minimal4"},
+		tcmalloc,
 		{Alloc: workload.Mimalloc, File: "libmimalloc.so.2", Symbol: "mi_version", Package: "libmimalloc2.0"},
 		{Alloc: workload.Jemalloc, File: "libjemalloc.so.2", Symbol: "mallctl", Package: "libjemalloc2"},
+		urcu, ck,
 	}
 }
 
@@ -36,8 +42,8 @@ func Dirs() []string {
 	}
 }
 
-// MissingError reports a library that is not installed.
-type MissingError struct{ Library }
+// MissingError reports a library, header or program that is not installed.
+type MissingError struct{ File, Package string }
 
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("%s is not installed: apt-get install %s", e.File, e.Package)
@@ -59,5 +65,5 @@ func (l Library) Find(dirs []string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", &MissingError{l}
+	return "", &MissingError{l.File, l.Package}
 }

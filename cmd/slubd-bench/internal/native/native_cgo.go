@@ -11,6 +11,7 @@ import "C"
 import (
 	"fmt"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
@@ -40,17 +41,39 @@ var kinds = map[workload.Kind]C.enum_bench_kind{
 	workload.CacheScratch: C.BENCH_CACHE_SCRATCH,
 	workload.CacheThrash:  C.BENCH_CACHE_THRASH,
 	workload.MallocMix:    C.BENCH_MALLOC_MIX,
+
+	workload.RCURead:      C.BENCH_RCU_READ,
+	workload.RCUEnter:     C.BENCH_RCU_ENTER,
+	workload.FreeRCUFlood: C.BENCH_FREERCU_FLOOD,
+	workload.GPLatency:    C.BENCH_GP_LATENCY,
+}
+
+// rival is what Load has loaded, nil before.
+var rival *C.struct_bench_rival
+
+// Load loads a library that Rival.Compile has made. From then on Run runs its loops, and
+// no others.
+func Load(path string) error {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	var why *C.char
+	if rival = C.bench_load(name, &why); rival == nil {
+		return fmt.Errorf("loading %s: %s", path, C.GoString(why))
+	}
+	return nil
 }
 
 // The parameters of both languages are the same, or this does not compile.
 var _ = [1]struct{}{}[(C.BENCH_TRANSFER-workload.MStressTransfer)|(C.BENCH_MSTRESS_EVERY-workload.MStressEvery)|
 	(C.BENCH_RPTEST_CROSS-workload.RPTestCross)|(C.BENCH_XMALLOC_BATCH-workload.XMallocBatch)|
-	(C.BENCH_CACHE_WRITES-workload.CacheWrites)|(C.BENCH_MALLOC_MIX_REALLOC-workload.MallocMixRealloc)]
+	(C.BENCH_CACHE_WRITES-workload.CacheWrites)|(C.BENCH_MALLOC_MIX_REALLOC-workload.MallocMixRealloc)|
+	(C.BENCH_SECTIONS-workload.SectionsPerReport)]
 
-// Run measures s with this process's malloc. One call into C per run.
+// Run measures s with this process's malloc, and with the rival if one is loaded. One call
+// into C per run.
 func Run(s workload.Spec) (workload.Sample, error) {
 	kind, ok := kinds[s.Kind]
-	if !ok {
+	if !ok || s.Kind.ByRCU() != (rival != nil) || rival != nil && C.bench_has(rival, kind) == 0 {
 		return workload.Sample{}, fmt.Errorf("workload %s has no C loop", s.Kind)
 	}
 	if err := check(s, kind); err != nil {
@@ -67,15 +90,30 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	pins.Pin(&sizes[0])
 
 	ns := make([]int64, s.Threads)
+	var drain C.int64_t
+	readers := s.Readers(runtime.GOMAXPROCS(0))
 	spec := C.struct_bench_spec{
 		kind: kind, threads: C.int(s.Threads), batch: C.int(s.Batch), live: C.int(s.Live),
 		size: C.size_t(s.Size), ops: C.int64_t(s.Ops), warm: C.int64_t(s.Warm), seed: C.uint64_t(s.Seed), weight: C.uint64_t(s.Weight()),
+		readers: C.int(readers.Count), section: C.int64_t(readers.Section), sleep: C.int64_t(readers.Sleep),
 		order:  (*C.uint32_t)(&order[0]),
 		nsizes: C.int(len(sizes)), sizes: (*C.uint32_t)(&sizes[0]),
 	}
-	checksum := C.bench_run(&spec, (*C.int64_t)(&ns[0]))
+	var times []int64
+	if s.Kind.ByPeriod() {
+		times = make([]int64, max(s.Ops, s.Warm)*s.Threads)
+		pins.Pin(&times[0])
+		spec.times = (*C.int64_t)(&times[0])
+	}
+	checksum := C.bench_run(&spec, rival, (*C.int64_t)(&ns[0]), &drain)
 	sample := workload.PerThread(ns, s.Ops)
 	sample.Checksum = uint64(checksum)
+	if readers.Count > 0 {
+		sample.Extra = map[string]float64{workload.DrainTime: float64(drain) / float64(time.Millisecond)}
+	}
+	if times != nil {
+		sample.Periods(times[:s.Ops*s.Threads])
+	}
 	if s.Kind == workload.MallocMix {
 		given := make([]uint32, len(sizes))
 		C.bench_usable(spec.sizes, spec.nsizes, (*C.uint32_t)(&given[0]))
@@ -100,6 +138,8 @@ func check(s workload.Spec, kind C.enum_bench_kind) error {
 		ok = ok && s.Threads%2 == 0 && s.Batch == workload.XMallocBatch
 	case C.BENCH_CACHE_SCRATCH, C.BENCH_CACHE_THRASH:
 		ok = ok && s.Size >= workload.CacheSize
+	case C.BENCH_RCU_READ, C.BENCH_FREERCU_FLOOD:
+		ok = ok && s.Batch > 0
 	case C.BENCH_XFER:
 		ok = ok && s.Threads%2 == 0 && s.Batch > 0 && s.Batch <= workload.XferBatch
 	}

@@ -13,6 +13,9 @@ func Run(workload.Spec) (workload.Sample, error) { return workload.Sample{}, Err
 // Verify fails with ErrUnavailable.
 func Verify(string) (string, error) { return "", ErrUnavailable }
 
+// Load fails with ErrUnavailable.
+func Load(string) error { return ErrUnavailable }
+
 // Draws answers in Go what the other build answers in C.
 func Draws(seed uint64, thread int, n uint32, count int) []uint32 {
 	random := workload.NewRandom(seed, thread)

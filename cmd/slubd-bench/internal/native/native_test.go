@@ -48,6 +48,7 @@ func TestRunRefusesWhatCCouldNotBear(t *testing.T) {
 		{Kind: workload.SH8, Threads: 1, Ops: 2, Batch: 3, Live: 1},
 		{Kind: workload.XMalloc, Threads: 2, Ops: 64, Batch: 64},
 		{Kind: workload.CacheThrash, Threads: 1, Ops: 1, Size: 4},
+		{Kind: workload.RCURead, Threads: 1, Ops: 1024, Batch: 1024}, // without a rival
 	} {
 		if _, err := Run(s); err == nil {
 			t.Errorf("%+v ran", s)
@@ -63,7 +64,7 @@ func TestVerifyNoticesTheWrongMalloc(t *testing.T) {
 		t.Errorf("nothing is preloaded: %q, %v", path, err)
 	}
 	for _, l := range Libraries() {
-		if l.Symbol == "" {
+		if l.Symbol == "" || l.Rival != nil {
 			continue
 		}
 		if _, err := Verify(l.Symbol); err == nil || !strings.Contains(err.Error(), "LD_PRELOAD") {
@@ -77,6 +78,8 @@ func TestMissingLibraryNamesThePackage(t *testing.T) {
 		workload.TCMalloc: "libtcmalloc-minimal4",
 		workload.Mimalloc: "libmimalloc2.0",
 		workload.Jemalloc: "libjemalloc2",
+		workload.URCU:     "libtcmalloc-minimal4",
+		workload.CK:       "libtcmalloc-minimal4",
 	}
 	var names []string
 	for _, l := range Libraries() {
@@ -96,7 +99,8 @@ func TestMissingLibraryNamesThePackage(t *testing.T) {
 			t.Errorf("%s: %v", l.Alloc, err)
 		}
 	}
-	if want := slices.DeleteFunc(workload.Allocators(), func(a string) bool { return !workload.Native(a) }); !slices.Equal(names, want) {
+	want := slices.DeleteFunc(workload.Allocators(), func(a string) bool { return !workload.Native(a) })
+	if want = append(want, workload.URCU, workload.CK); !slices.Equal(names, want) {
 		t.Errorf("native allocators are %v, not %v", names, want)
 	}
 }

@@ -10,9 +10,10 @@
 
 struct thread {
 	struct bench_worker worker;
+	const struct bench_body *body;
 	pthread_barrier_t *together; // passed before and after the timed loop
 	pthread_t id;
-	int64_t ns;
+	int64_t ns, end;
 };
 
 static int64_t now(void)
@@ -28,19 +29,20 @@ static void *run(void *arg)
 {
 	struct thread *t = arg;
 	const struct bench_spec *spec = t->worker.spec;
-	const struct bench_body *body = &bench_bodies[spec->kind];
+	const struct bench_body *body = t->body;
 	body->prepare(&t->worker);
 	body->loop(&t->worker, spec->warm);
 	pthread_barrier_wait(t->together);
 	int64_t begin = now();
 	body->loop(&t->worker, spec->ops);
-	t->ns = now() - begin;
+	t->end = now();
+	t->ns = t->end - begin;
 	pthread_barrier_wait(t->together);
 	body->finish(&t->worker);
 	return NULL;
 }
 
-uint64_t bench_run(const struct bench_spec *spec, int64_t *ns)
+uint64_t bench_run(const struct bench_spec *spec, const struct bench_rival *rival, int64_t *ns, int64_t *drain)
 {
 	pthread_barrier_t together;
 	struct bench_shared *shared = bench_shared_new(spec);
@@ -50,8 +52,11 @@ uint64_t bench_run(const struct bench_spec *spec, int64_t *ns)
 		bench_die("calloc");
 	if (pthread_barrier_init(&together, NULL, spec->threads) != 0)
 		bench_die("pthread_barrier_init");
+	if (rival != NULL)
+		rival->start(spec);
 	for (int i = 0; i < spec->threads; i++) {
 		struct thread *t = &threads[i];
+		t->body = rival != NULL ? &rival->bodies[spec->kind] : &bench_bodies[spec->kind];
 		t->together = &together;
 		t->worker.spec = spec;
 		t->worker.shared = shared;
@@ -62,11 +67,17 @@ uint64_t bench_run(const struct bench_spec *spec, int64_t *ns)
 		if (pthread_create(&t->id, NULL, run, t) != 0)
 			bench_die("pthread_create");
 	}
+	int64_t end = 0;
 	for (int i = 0; i < spec->threads; i++) {
 		pthread_join(threads[i].id, NULL);
 		ns[i] = threads[i].ns;
 		sum += threads[i].worker.sum;
+		if (threads[i].end > end)
+			end = threads[i].end;
 	}
+	if (rival != NULL)
+		rival->stop(spec);
+	*drain = now() - end;
 	for (int i = 0; spec->kind == BENCH_XFER && i < spec->threads; i += 2)
 		bench_queue_free(threads[i].worker.queue);
 	pthread_barrier_destroy(&together);
@@ -74,6 +85,17 @@ uint64_t bench_run(const struct bench_spec *spec, int64_t *ns)
 	bench_shared_free(shared);
 	return sum;
 }
+
+const struct bench_rival *bench_load(const char *path, const char **why)
+{
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	const struct bench_rival *rival = library != NULL ? dlsym(library, "bench_rival") : NULL;
+	if (rival == NULL)
+		*why = dlerror();
+	return rival;
+}
+
+int bench_has(const struct bench_rival *rival, enum bench_kind kind) { return rival->bodies[kind].loop != NULL; }
 
 const char *bench_provider(const char *symbol)
 {

@@ -29,6 +29,10 @@ func (d Document) notes(b *bytes.Buffer) {
 			fmt.Fprintf(b, "%s, %s: marking takes %s ms of CPU time, the world stops for %s ms\n",
 				r.Workload, r.Alloc, figure(extra(r, "mark_cpu_ms")), figure(extra(r, "pause_ms")))
 		}
+		if r.Unit == workload.PerPeriod {
+			fmt.Fprintf(b, "%s, %s: %s ns in the mean, %s ns or less in 99 of 100\n",
+				r.Workload, r.Alloc, figure(extra(r, workload.MeanPeriod)), figure(extra(r, workload.LongPeriod)))
+		}
 		if r.Unit == workload.PerByte {
 			fmt.Fprintf(b, "%s, %s: %.1f %% of the peak stay after everything was freed, %.1f %% after a purge\n",
 				r.Workload, r.Alloc, 100*extra(r, "left_of_peak"), 100*extra(r, "left_after_purge"))

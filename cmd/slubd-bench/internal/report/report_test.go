@@ -34,11 +34,17 @@ func sample() Document {
 	mix := result(workload.Slubd, 15)
 	mix.Workload, mix.Size = "malloc-mix", 0
 	mix.Extra[runner.Classes] = []workload.ClassBytes{{Class: 8, Asked: 8, Given: 8}, {Class: 16, Asked: 24, Given: 32}}
+	flood, period := result(workload.CK, 9), result(workload.URCU, 15_000)
+	flood.Workload = "freercu-flood"
+	period.Workload, period.Unit = "gp-latency", workload.PerPeriod
+	period.Extra = map[string]any{workload.MeanPeriod: 17_000.0, workload.LongPeriod: 40_000.0}
+	lookup := result(workload.SyncMap, 80)
+	lookup.Workload = "rcu-map-50-50"
 	return New(machine.Env{
 		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", OS: "linux", Arch: "amd64",
 		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
 	}, 1, 20*time.Millisecond, 2, runner.Report{
-		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix},
+		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix, flood, period, lookup},
 		Failures: []runner.Failure{{Workload: "bulk", Alloc: "go", Threads: 1, Size: 64, Error: "first line\nstack"}},
 		Missing:  []runner.Missing{{Alloc: "mimalloc", Reason: "apt-get install libmimalloc2.0"}},
 	})
@@ -51,12 +57,16 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, larson to malloc-mix of half of that, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms, larson to gp-expedited of half of that, seed 1\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
 		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,
 		`gc +1 +64 +90\.0\n`,
 		`resident +1 +64 +1\.02\n`,
+		`after a grace period, and thread\n\nworkload +threads +size +ck\nfreercu-flood +1 +64 +9\.00\n`,
+		`ns per grace period, the median of a run's\n\nworkload +threads +size +urcu\ngp-latency +1 +64 +15000\n`,
+		`on a map and thread\n\nworkload +threads +size +syncmap\nrcu-map-50-50 +1 +64 +80\.0\n`,
+		`gp-latency, urcu: 17000 ns in the mean, 40000 ns or less in 99 of 100\n`,
 		`mimalloc: apt-get install libmimalloc2\.0\n`,
 		`FAILED bulk, threads 1, size 64, go: first line\n`,
 		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,
@@ -97,7 +107,7 @@ func TestGoBench(t *testing.T) {
 	if err := sample().GoBench(&b); err != nil {
 		t.Fatal(err)
 	}
-	format := regexp.MustCompile(`^(Benchmark[A-Z]\S*-2\t\d+\t[\d.]+ (ns/op|ms/collection|B/B)|[a-z-]+: .+)$`)
+	format := regexp.MustCompile(`^(Benchmark[A-Z]\S*-2\t\d+\t[\d.]+ (ns/op|ns/gp|ms/collection|B/B)|[a-z-]+: .+)$`)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	for _, line := range lines {
 		if !format.MatchString(line) {

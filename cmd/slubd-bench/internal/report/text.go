@@ -17,12 +17,12 @@ func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
 	d.machine(&b)
 	fmt.Fprintf(&b, "medians of %d interleaved runs of %s%s, seed %d\n", d.Env.Count, d.Env.BenchTime, d.halved(), d.Env.Seed)
-	for _, unit := range []string{workload.PerOp, workload.PerCollection, workload.PerByte} {
-		if t := d.table(unit); len(t.rows) > 0 {
-			fmt.Fprintf(&b, "\n%s\n\n", captions[unit])
+	for i, p := range parts {
+		if t := d.table(p); len(t.rows) > 0 {
+			fmt.Fprintf(&b, "\n%s\n\n", p.caption)
 			t.write(&b)
 		}
-		if unit == workload.PerOp {
+		if i == 0 {
 			d.Summary.write(&b)
 		}
 	}
@@ -34,25 +34,41 @@ func (d Document) Text(w io.Writer) error {
 
 // halved says which rows took half of the time; see Workload.BenchTime.
 func (d Document) halved() string {
-	if slices.ContainsFunc(d.Results, func(r runner.Result) bool { return workload.Kind(r.Workload).ByMalloc() }) {
-		return ", larson to malloc-mix of half of that"
+	if slices.ContainsFunc(d.Results, func(r runner.Result) bool {
+		kind := workload.KindOf(r.Workload)
+		return kind.ByMalloc() || kind.ByRCU()
+	}) {
+		return ", larson to gp-expedited of half of that"
 	}
 	return ""
 }
 
-var captions = map[string]string{
-	workload.PerOp:         "ns per alloc+free pair and thread, and how many times slubd's time that is",
-	workload.PerCollection: "ms per forced garbage collection with live objects",
-	workload.PerByte:       "resident bytes per byte of payload, a million live objects",
+// part is a table of the document: the rows of one unit, and of some workloads if it says
+// which.
+type part struct {
+	unit    string
+	has     func(workload.Kind) bool
+	caption string
 }
 
-// table arranges the results of one unit: rows by case, columns by allocator.
-func (d Document) table(unit string) table {
+var parts = []part{
+	{workload.PerOp, func(k workload.Kind) bool { return !k.ByRCU() },
+		"ns per alloc+free pair and thread, and how many times slubd's time that is"},
+	{workload.PerOp, func(k workload.Kind) bool { return k.ByRCU() && k != workload.RCUMap },
+		"ns per read-side section, or per object allocated and freed after a grace period, and thread"},
+	{workload.PerPeriod, nil, "ns per grace period, the median of a run's"},
+	{workload.PerOp, func(k workload.Kind) bool { return k == workload.RCUMap }, "ns per operation on a map and thread"},
+	{workload.PerCollection, nil, "ms per forced garbage collection with live objects"},
+	{workload.PerByte, nil, "resident bytes per byte of payload, a million live objects"},
+}
+
+// table arranges the results of one part: rows by case, columns by entrant.
+func (d Document) table(p part) table {
 	var t table
 	cells := map[string]map[string]runner.Result{} // by row, then allocator
 	var rows, columns []string
 	for _, r := range d.Results {
-		if r.Unit != unit {
+		if r.Unit != p.unit || p.has != nil && !p.has(workload.KindOf(r.Workload)) {
 			continue
 		}
 		key := row(r)
@@ -65,7 +81,7 @@ func (d Document) table(unit string) table {
 			columns = append(columns, r.Alloc)
 		}
 	}
-	order := workload.Allocators()
+	order := workload.Entrants()
 	slices.SortFunc(columns, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
 	t.head = []string{"workload", "threads", "size"}
 	for _, alloc := range columns {

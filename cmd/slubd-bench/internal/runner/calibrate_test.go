@@ -39,6 +39,13 @@ func TestCalibrationFillsTheBenchTime(t *testing.T) {
 	}
 }
 
+func TestSlowGracePeriodsAreEnoughForAMedian(t *testing.T) {
+	s, err := calibrate(t.Context(), &clockwork{perOp: time.Second}, workload.Spec{Kind: workload.GPLatency}, time.Millisecond)
+	if err != nil || s.Ops != workload.GPLatency.Least() {
+		t.Errorf("%d grace periods of a second in a millisecond, %v", s.Ops, err)
+	}
+}
+
 func TestCalibrationEndsOnErrorsAndStandingClocks(t *testing.T) {
 	broken := &clockwork{err: errors.New("broken")}
 	if _, err := calibrate(t.Context(), broken, workload.Spec{}, time.Second); !errors.Is(err, broken.err) || broken.runs != 1 {

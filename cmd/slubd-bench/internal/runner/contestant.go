@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
@@ -122,6 +123,30 @@ func (r *run) process(ctx context.Context, lib native.Library) (*child.Process, 
 		_ = p.Close()
 		return nil, err
 	}
+	if lib.Rival != nil {
+		if err := r.load(ctx, p, lib.Rival); err != nil {
+			_ = p.Close()
+			return nil, err
+		}
+	}
 	r.processes[lib.Alloc] = p
 	return p, nil
+}
+
+// load compiles a rival, where the suite's directory has none yet, and loads it into p.
+func (r *run) load(ctx context.Context, p *child.Process, rival *native.Rival) (err error) {
+	if r.dir == "" {
+		if r.dir, err = os.MkdirTemp("", "slubd-bench"); err != nil {
+			return err
+		}
+	}
+	path, ok := r.compiled[rival]
+	if !ok {
+		if path, err = rival.Compile(r.dir); err != nil {
+			return err
+		}
+		r.compiled[rival] = path
+	}
+	_, err = call(ctx, p, child.Request{Op: child.Load, Path: path})
+	return err
 }

@@ -38,8 +38,11 @@ func Plan(ch Choice) []Case {
 		for _, threads := range threadsFor(w, ch.Threads) {
 			for _, size := range sizesFor(w, ch.Sizes) {
 				spec := w.Spec(threads, size, ch.Seed)
-				if w.Kind == workload.GC || w.Kind == workload.GCLinked {
+				switch w.Kind {
+				case workload.GC, workload.GCLinked:
 					spec.Live = ch.Live
+				case workload.GCMap:
+					spec.Live = max(1, ch.Live/10)
 				}
 				cases = append(cases, Case{w, spec})
 			}
@@ -52,7 +55,7 @@ func Plan(ch Choice) []Case {
 // for w: some work in pairs, whole heaps have one thread.
 func threadsFor(w workload.Workload, asked []int) []int {
 	switch {
-	case w.WholeHeap():
+	case w.WholeHeap() || w.Kind.ByPeriod():
 		return []int{1}
 	case w.Kind.Paired():
 		even := slices.DeleteFunc(slices.Clone(asked), func(n int) bool { return n%2 != 0 })
@@ -67,7 +70,7 @@ func threadsFor(w workload.Workload, asked []int) []int {
 // sizesFor is the same for object sizes. Who draws sizes of its own has 0.
 func sizesFor(w workload.Workload, asked []int) []int {
 	switch {
-	case w.WholeHeap():
+	case w.WholeHeap() || w.Kind == workload.RCURead || w.Kind == workload.RCUEnter || w.Kind.ByPeriod():
 		return []int{workload.HeapSize}
 	case w.Kind == workload.CacheScratch || w.Kind == workload.CacheThrash:
 		return []int{workload.CacheSize}

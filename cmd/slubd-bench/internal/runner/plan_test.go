@@ -21,6 +21,10 @@ func TestPlanNarrowsThreadsAndSizes(t *testing.T) {
 		{"larson", []int{1, 2}, []int{64, 256}, []int{1, 2}, []int{0, 0}, []int{workload.LarsonLive, workload.LarsonLive}},
 		{"xmalloc", []int{1, 3}, []int{64, 256}, []int{2, 2}, []int{64, 256}, []int{0, 0}},
 		{"cache-thrash", []int{2}, []int{64, 256}, []int{2}, []int{workload.CacheSize}, []int{0}},
+		{"rcu-read", []int{1, 2}, []int{128}, []int{1, 2}, []int{workload.HeapSize, workload.HeapSize}, []int{0, 0}},
+		{"rcu-map-50-50", []int{2}, []int{128}, []int{2}, []int{128}, []int{workload.RCUMapKeys}},
+		{"gp-latency", []int{2, 4}, []int{128}, []int{1}, []int{workload.HeapSize}, []int{0}},
+		{"gc-map", []int{2, 4}, []int{256}, []int{1}, []int{workload.HeapSize}, []int{1}},
 		{"gc", []int{2, 4}, []int{256}, []int{1}, []int{workload.HeapSize}, []int{7}},
 		{"resident", []int{2, 4}, []int{256}, []int{1}, []int{workload.HeapSize}, []int{workload.ResidentLive}},
 	} {

@@ -72,18 +72,14 @@ func (r *run) enter(ctx context.Context, alloc string, c Case) (*entry, error) {
 	return e, nil
 }
 
-const (
-	// guess is an operation's time before anything is known.
-	guess = 20 * time.Nanosecond
-	// maxOps ends calibration when a clock stands still.
-	maxOps = 1 << 32
-)
+// maxOps ends calibration when a clock stands still.
+const maxOps = 1 << 32
 
 // calibrate finds how many operations take about bench. It begins with a
-// tenth by guess, and takes the first run that lasts a twentieth as the
+// tenth by the kind's guess, and takes the first run that lasts a twentieth as the
 // measure. These runs also are the allocator's warm-up.
 func calibrate(ctx context.Context, c contestant, s workload.Spec, bench time.Duration) (workload.Spec, error) {
-	ops := max(1, int(bench/guess/10))
+	ops := max(1, int(bench/s.Kind.Guess()/10))
 	for {
 		s = s.WithOps(ops)
 		sample, err := c.run(ctx, s)
@@ -93,7 +89,7 @@ func calibrate(ctx context.Context, c contestant, s workload.Spec, bench time.Du
 		elapsed := max(sample.Elapsed, 1)
 		scale := float64(bench) / float64(elapsed)
 		if elapsed >= bench/20 || float64(s.Ops)*scale > maxOps {
-			return s.WithOps(int(min(float64(s.Ops)*scale, maxOps))), nil
+			return s.WithOps(max(s.Kind.Least(), int(min(float64(s.Ops)*scale, maxOps)))), nil
 		}
 		ops = int(float64(s.Ops) * min(scale, 100))
 	}

@@ -3,6 +3,8 @@ package runner
 import (
 	"context"
 	"errors"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
@@ -14,7 +16,8 @@ const (
 	// heapRounds bounds the rounds of gc and gc-linked, where a collection of
 	// the Go heap takes a good part of a second.
 	heapRounds = 5
-	// residentRounds is enough for figures that hardly vary.
+	// residentRounds is enough for figures that hardly vary, or by hundreds of times less
+	// than they differ from each other, as gc-map's.
 	residentRounds = 3
 )
 
@@ -41,7 +44,9 @@ type run struct {
 	cfg       Config
 	report    Report
 	processes map[string]*child.Process // by native allocator
-	present   []string                  // allocators that work here
+	present   []string                  // entrants that work here
+	dir       string                    // for what is compiled; empty before there is any
+	compiled  map[*native.Rival]string  // libraries in dir
 	step      Step
 }
 
@@ -49,9 +54,9 @@ type run struct {
 // finished until then and the error is ctx's. A failing measurement is a
 // Failure in the report, not an error.
 func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
-	r := &run{cfg: cfg, processes: map[string]*child.Process{}}
+	r := &run{cfg: cfg, processes: map[string]*child.Process{}, compiled: map[*native.Rival]string{}}
 	defer r.end()
-	r.muster(ctx)
+	r.muster(ctx, cases)
 	for _, c := range cases {
 		r.step.Runs += r.rounds(c) * len(r.entrants(c))
 	}
@@ -64,9 +69,12 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 	return r.report, ctx.Err()
 }
 
-// muster starts the native allocators and notes who is missing.
-func (r *run) muster(ctx context.Context) {
+// muster starts the native allocators and rivals that cases need and notes who is missing.
+func (r *run) muster(ctx context.Context, cases []Case) {
 	for _, alloc := range r.cfg.Allocs {
+		if !slices.ContainsFunc(cases, func(c Case) bool { return c.Workload.Has(alloc) }) {
+			continue
+		}
 		lib, ok := r.library(alloc)
 		if ok {
 			if _, err := r.process(ctx, lib); err != nil {
@@ -78,17 +86,20 @@ func (r *run) muster(ctx context.Context) {
 	}
 }
 
-// end closes the native children.
+// end closes the native children and removes what was compiled for them.
 func (r *run) end() {
 	for _, p := range r.processes {
 		_ = p.Close() // its results are in; how it ends changes nothing
+	}
+	if r.dir != "" {
+		_ = os.RemoveAll(r.dir) // in the system's place for temporary files
 	}
 }
 
 // rounds is how often every allocator runs c.
 func (r *run) rounds(c Case) int {
 	switch {
-	case c.Workload.Kind == workload.Resident:
+	case c.Workload.Kind == workload.Resident || c.Workload.Kind == workload.GCMap:
 		return min(r.cfg.Count, residentRounds)
 	case c.Workload.WholeHeap():
 		return min(r.cfg.Count, heapRounds)

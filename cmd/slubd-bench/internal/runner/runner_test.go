@@ -40,7 +40,7 @@ func brief(allocs ...string) Config {
 
 func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 	cases := plan("", 1, 2)
-	r, err := Run(t.Context(), cases, brief(workload.Allocators()...))
+	r, err := Run(t.Context(), cases, brief(workload.Entrants()...))
 	if err != nil || len(r.Failures) > 0 {
 		t.Fatalf("%v, %+v", err, r.Failures)
 	}
@@ -51,7 +51,7 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 	}
 	want := 0
 	for _, c := range cases {
-		for _, alloc := range workload.Allocators() {
+		for _, alloc := range workload.Entrants() {
 			if c.Workload.Has(alloc) && !missing[alloc] {
 				want++
 			}

@@ -16,11 +16,25 @@ const (
 	Jemalloc = "jemalloc"
 )
 
-// Allocators returns all names in the order of the table's columns; slubd,
+// Who else is compared with slubd, in the workloads of rcu.go: they aren't allocators but
+// what C and Go programs would use in the place of rcu and FreeRCU.
+const (
+	URCU    = "urcu"    // liburcu, with malloc and free of tcmalloc
+	CK      = "ck"      // ck_epoch of Concurrency Kit, the same
+	SyncMap = "syncmap" // sync.Map
+	Sharded = "sharded" // 64 maps, each with a sync.RWMutex
+)
+
+// Allocators returns the names of allocators in the order of the table's columns; slubd,
 // which the others are compared with, comes first.
 func Allocators() []string {
 	return []string{Slubd, Go, Pool, Malloc, TCMalloc, Mimalloc, Jemalloc}
 }
+
+// Entrants returns all names, in the order of the table's columns.
+func Entrants() []string { return append(Allocators(), rivals()...) }
+
+func rivals() []string { return []string{URCU, CK, SyncMap, Sharded} }
 
 // Native reports whether an allocator is a C library's.
 func Native(alloc string) bool { return slices.Contains(Allocators()[3:], alloc) }
@@ -39,6 +53,7 @@ const (
 	RCU      Kind = "rcu"
 	GC       Kind = "gc"
 	GCLinked Kind = "gc-linked"
+	GCMap    Kind = "gc-map"
 	Resident Kind = "resident"
 )
 
@@ -47,6 +62,7 @@ const (
 	PerOp         = "ns/op"         // nanoseconds per alloc+free pair, per thread
 	PerCollection = "ms/collection" // milliseconds of a forced collection
 	PerByte       = "B/B"           // resident bytes per byte of payload
+	PerPeriod     = "ns/gp"         // nanoseconds that one grace period takes
 )
 
 const (
@@ -78,7 +94,8 @@ type Workload struct {
 	About  string
 	Batch  int      // objects per batch; 0 where there are none
 	Order  Order    // in which a batch is freed
-	Allocs []string // who can take part; nil is everybody
+	Gets   int      // percentage of lookups among a map's operations
+	Allocs []string // who can take part; nil is all allocators
 }
 
 // Catalog returns every workload in the order in which they run.
@@ -98,9 +115,11 @@ func Catalog() []Workload {
 		Workload{Name: "rcu", Kind: RCU, Allocs: []string{Slubd}, About: "Alloc and FreeRCU, two readers reporting, grace periods passing"},
 	)
 	list = append(list, byMalloc()...)
+	list = append(list, byRCU()...)
 	list = append(list,
 		Workload{Name: "gc", Kind: GC, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "forced collection with millions of live pointer-free objects held by a slice"},
 		Workload{Name: "gc-linked", Kind: GCLinked, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "the same, objects linked to a list"},
+		Workload{Name: "gc-map", Kind: GCMap, Unit: PerCollection, Allocs: []string{Slubd, SyncMap, Sharded}, About: "the same with a map of a tenth as many keys and values"},
 		Workload{Name: "resident", Kind: Resident, Unit: PerByte, Allocs: []string{Slubd, Go}, About: "resident bytes per byte of payload, a million live objects"},
 	)
 	for i := range list {
@@ -116,13 +135,26 @@ func batch(n int, order Order) Workload {
 		About: "allocate a batch, free it " + order.about()}
 }
 
+// KindOf returns the kind of the workload with that name, "" for none.
+func KindOf(name string) Kind {
+	for _, w := range Catalog() {
+		if w.Name == name {
+			return w.Kind
+		}
+	}
+	return ""
+}
+
 // Has reports whether the allocator can take part.
 func (w Workload) Has(alloc string) bool {
-	return w.Allocs == nil || slices.Contains(w.Allocs, alloc)
+	if w.Allocs == nil {
+		return !slices.Contains(rivals(), alloc)
+	}
+	return slices.Contains(w.Allocs, alloc)
 }
 
 // WholeHeap reports whether the workload measures a heap as such: one thread,
 // objects of HeapSize, a process of its own.
 func (w Workload) WholeHeap() bool {
-	return w.Kind == GC || w.Kind == GCLinked || w.Kind == Resident
+	return w.Kind == GC || w.Kind == GCLinked || w.Kind == GCMap || w.Kind == Resident
 }

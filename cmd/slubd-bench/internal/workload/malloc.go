@@ -107,13 +107,14 @@ func (k Kind) live() int {
 		Churn: ChurnLive, Mix: MixLive, Resident: ResidentLive,
 		Larson: LarsonLive, MStress: MStressLive, RPTest: RPTestLive,
 		SH6: SHBatch / 2, SH8: SHBatch / 2, AllocTest: AllocTestLive, MallocMix: MallocMixLive,
+		RCUMap: RCUMapKeys,
 	}[k]
 }
 
-// BenchTime is the workload's part of -benchtime for one run. Those of this file take
-// half, so that the suite remains one of a minute.
+// BenchTime is the workload's part of -benchtime for one run. Those of this file and of
+// rcu.go take half, so that the suite remains one of a minute.
 func (w Workload) BenchTime(asked time.Duration) time.Duration {
-	if w.Kind.ByMalloc() {
+	if w.Kind.ByMalloc() || w.Kind.ByRCU() {
 		return max(1, asked/2)
 	}
 	return asked

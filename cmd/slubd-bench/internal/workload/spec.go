@@ -10,7 +10,8 @@ type Spec struct {
 	Size    int    `json:"size"`    // bytes; ignored by kinds with Sizes
 	Batch   int    `json:"batch"`   // what a loop does at a time, in pairs
 	Order   Order  `json:"order"`
-	Live    int    `json:"live"` // objects kept, per thread or by a whole heap
+	Live    int    `json:"live"` // objects kept, per thread or by a whole heap; keys of a map
+	Gets    int    `json:"gets"` // percentage of lookups among a map's operations
 	Ops     int    `json:"ops"`  // alloc+free pairs per thread inside the timed loop
 	Warm    int    `json:"warm"` // pairs per thread before it
 	Seed    uint64 `json:"seed"`
@@ -18,7 +19,7 @@ type Spec struct {
 
 // Spec returns the workload's specification without a number of operations.
 func (w Workload) Spec(threads, size int, seed uint64) Spec {
-	s := Spec{Kind: w.Kind, Threads: threads, Size: size, Batch: w.Batch, Order: w.Order, Live: w.Kind.live(), Seed: seed}
+	s := Spec{Kind: w.Kind, Threads: threads, Size: size, Batch: w.Batch, Order: w.Order, Live: w.Kind.live(), Gets: w.Gets, Seed: seed}
 	if w.Kind == Bulk {
 		s.Order = FIFO
 	}
@@ -59,7 +60,8 @@ type Sample struct {
 	Extra   map[string]float64 `json:"extra,omitempty"`
 
 	// Checksum adds up the first words of all objects that a run of the workloads by
-	// malloc has freed, when freed, with Spec.Weight. Runs of equal Specs have equal ones.
+	// malloc has freed, when freed, with Spec.Weight. In the workloads of rcu.go it is of
+	// what was looked up. Runs of equal Specs have equal ones, with maps those of one thread.
 	Checksum uint64 `json:"checksum,omitempty"`
 	// Classes is what malloc-mix's sizes take.
 	Classes []ClassBytes `json:"classes,omitempty"`
@@ -69,6 +71,14 @@ type Sample struct {
 const (
 	GoAllocs = "go_allocs_per_op"
 	CgoCalls = "cgo_calls_per_op"
+)
+
+// Names of the extras of rcu.go's workloads.
+const (
+	GracePeriods = "grace_periods" // that have passed during a run
+	DrainTime    = "drain_ms"      // from the end of the timed part until all objects are free
+	MeanPeriod   = "mean_ns"       // of a run's grace periods, where the value is their median
+	LongPeriod   = "p99_ns"        // longer than all but a hundredth of them
 )
 
 // PerThread makes a Sample of each thread's nanoseconds for ops operations.

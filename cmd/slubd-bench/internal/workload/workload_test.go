@@ -22,7 +22,8 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 	for _, want := range []string{
 		"pair", "batch-100-fifo", "batch-100-lifo", "batch-100-shuffled", "batch-1000-fifo", "batch-1000-lifo",
 		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "larson", "mstress", "rptest",
-		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "gc-linked", "resident",
+		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "gc-linked", "gc-map", "resident",
+		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "rcu-enter", "freercu-flood", "gp-latency", "gp-expedited",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
@@ -32,7 +33,7 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 
 func TestOnlySomeWorkloadsExcludeAllocators(t *testing.T) {
 	for _, w := range Catalog() {
-		only := w.Kind == RCU || w.WholeHeap()
+		only := w.Kind == RCU || w.Kind.ByRCU() || w.WholeHeap()
 		if w.Has(TCMalloc) == only {
 			t.Errorf("%s: tcmalloc takes part: %v", w.Name, !only)
 		}
@@ -44,8 +45,44 @@ func TestSyncPoolStaysOutOfMalloc(t *testing.T) {
 		if w.Kind.ByMalloc() && (w.Has(Pool) || !w.Has(Go) || !w.Has(Jemalloc)) {
 			t.Errorf("%s is for %v", w.Name, w.Allocs)
 		}
-		if half := w.BenchTime(10); w.Kind.ByMalloc() != (half == 5) {
+		if half := w.BenchTime(10); (w.Kind.ByMalloc() || w.Kind.ByRCU()) != (half == 5) {
 			t.Errorf("%s takes %d tenths of the bench time", w.Name, half)
+		}
+	}
+}
+
+func TestRivalsStayAmongThemselves(t *testing.T) {
+	for _, w := range Catalog() {
+		for _, entrant := range []string{URCU, CK, SyncMap, Sharded} {
+			if w.Has(entrant) && !w.Kind.ByRCU() && w.Kind != GCMap {
+				t.Errorf("%s takes part in %s", entrant, w.Name)
+			}
+			if Native(entrant) {
+				t.Errorf("%s counts as an allocator", entrant)
+			}
+		}
+		if KindOf(w.Name) != w.Kind {
+			t.Errorf("%s is of kind %q", w.Name, KindOf(w.Name))
+		}
+	}
+	if kind := KindOf("nothing"); kind != "" {
+		t.Errorf("nothing is of kind %q", kind)
+	}
+}
+
+func TestReadersLeaveThreadsTheirCPUs(t *testing.T) {
+	for _, c := range []struct {
+		kind          Kind
+		threads, cpus int
+		busy, asleep  int
+	}{
+		{Pair, 1, 4, 0, 0}, {RCURead, 1, 4, 0, 0}, {RCUMap, 1, 4, 0, 0},
+		{RCU, 1, 2, 1, 0}, {FreeRCUFlood, 1, 4, 3, 0}, {FreeRCUFlood, 2, 2, 0, 2}, {FreeRCUFlood, 8, 2, 0, 2},
+		{GPLatency, 1, 1, 2, 0}, {GPExpedited, 1, 4, 2, 0}, {GPLatency, 1, 8, 2, 0},
+	} {
+		r := Spec{Kind: c.kind, Threads: c.threads}.Readers(c.cpus)
+		if r.Count != c.busy+c.asleep || (r.Sleep > 0) != (c.asleep > 0) || (r.Section > 0) != (c.busy > 0) {
+			t.Errorf("%s, %d threads on %d CPUs: %+v", c.kind, c.threads, c.cpus, r)
 		}
 	}
 }
@@ -154,6 +191,19 @@ func TestPairsOfXferAreCountedOnce(t *testing.T) {
 	s.Kind = Pair
 	if s.Pairs() != 128 {
 		t.Errorf("two threads, 64 pairs each: %d pairs", s.Pairs())
+	}
+}
+
+func TestPeriodsAreTheirMedian(t *testing.T) {
+	times := make([]int64, 200)
+	for i := range times {
+		times[i] = int64(200 - i)
+	}
+	times[0] = 2000 // one that was long
+	var s Sample
+	s.Periods(times)
+	if s.Value != 101 || s.Extra[MeanPeriod] != 109.5 || s.Extra[LongPeriod] != 199 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -1,0 +1,141 @@
+// The loops of liburcu: registered readers (QSBR) as in loops/sections.go, call_rcu where
+// slubd has FreeRCU, and the membarrier flavour where it has Enter and Exit. With _LGPL_SOURCE its read side is inlined, which is how it is
+// fastest; nothing of this program is distributed in that form.
+#define _LGPL_SOURCE
+#define _GNU_SOURCE
+#include <urcu/urcu-memb.h>
+#include <urcu/urcu-qsbr.h>
+
+#include "rival.h"
+
+struct object {
+	uint64_t value;
+	struct rcu_head head;
+};
+
+static uint64_t queued, freed; // objects of the run
+
+// Threads are online in their loops only: one that waits for the others must not hold up
+// the grace periods that they wait for.
+static void prepare(struct bench_worker *w)
+{
+	(void)w;
+	urcu_qsbr_register_thread();
+	urcu_qsbr_thread_offline();
+}
+
+static void finish(struct bench_worker *w)
+{
+	(void)w;
+	urcu_qsbr_unregister_thread();
+}
+
+static void sections(struct bench_worker *w, int64_t ops)
+{
+	uint64_t sum = 0;
+	urcu_qsbr_thread_online();
+	for (int64_t done = 0; done < ops; done += BENCH_SECTIONS) {
+		for (int i = 0; i < BENCH_SECTIONS; i++) {
+			urcu_qsbr_read_lock();
+			sum += *rcu_dereference(found);
+			urcu_qsbr_read_unlock();
+		}
+		urcu_qsbr_quiescent_state();
+	}
+	urcu_qsbr_thread_offline();
+	w->sum += sum;
+}
+
+static void prepare_enter(struct bench_worker *w)
+{
+	(void)w;
+	urcu_memb_register_thread();
+}
+
+static void finish_enter(struct bench_worker *w)
+{
+	(void)w;
+	urcu_memb_unregister_thread();
+}
+
+static void enter(struct bench_worker *w, int64_t ops)
+{
+	uint64_t sum = 0;
+	for (int64_t i = 0; i < ops; i++) {
+		urcu_memb_read_lock();
+		sum += *rcu_dereference(found);
+		urcu_memb_read_unlock();
+	}
+	w->sum += sum;
+}
+
+static void expire(struct rcu_head *head)
+{
+	freed++; // by the one thread that runs callbacks
+	free(caa_container_of(head, struct object, head));
+}
+
+// flood reports now and then, since call_rcu wants its callers registered, and those would
+// otherwise hold up the grace periods.
+static void flood(struct bench_worker *w, int64_t ops)
+{
+	size_t size = w->spec->size;
+	urcu_qsbr_thread_online();
+	for (int64_t i = 0; i < ops; i++) {
+		struct object *o = reserve(size, sizeof(*o));
+		o->value = i;
+		urcu_qsbr_call_rcu(&o->head, expire);
+		if (i % BENCH_FLOOD_REPORT == 0)
+			urcu_qsbr_quiescent_state();
+	}
+	urcu_qsbr_thread_offline();
+	__atomic_fetch_add(&queued, ops, __ATOMIC_RELAXED);
+}
+
+static void latency(struct bench_worker *w, int64_t ops)
+{
+	int64_t *times = &w->spec->times[w->index * w->spec->ops], last = now();
+	for (int64_t i = 0; i < ops; i++) {
+		urcu_qsbr_synchronize_rcu();
+		int64_t t = now();
+		times[i] = t - last;
+		last = t;
+	}
+}
+
+static void *read_on(void *arg)
+{
+	struct reader *r = arg;
+	urcu_qsbr_register_thread();
+	while (!quitting()) {
+		rest(r);
+		urcu_qsbr_quiescent_state();
+	}
+	urcu_qsbr_unregister_thread();
+	return NULL;
+}
+
+static void start(const struct bench_spec *spec)
+{
+	queued = freed = 0;
+	start_readers(spec, read_on);
+}
+
+static void stop(const struct bench_spec *spec)
+{
+	stop_readers(spec);
+	urcu_qsbr_barrier();
+	if (freed != queued)
+		die("call_rcu lost objects");
+}
+
+const struct bench_rival bench_rival = {
+	.bodies = {
+		[BENCH_RCU_READ] = { prepare, sections, finish },
+		[BENCH_RCU_ENTER] = { prepare_enter, enter, finish_enter },
+		[BENCH_FREERCU_FLOOD] = { prepare, flood, finish },
+		[BENCH_GP_LATENCY] = { prepare, latency, finish },
+	},
+	.start = start,
+	.stop = stop,
+};

@@ -1,0 +1,129 @@
+// Rcu-map fills an off-heap hash map, lets readers and writers at it for a while and tells
+// what they got done, how many grace periods passed, and what a garbage collection
+// costs beside it. The map is package offmap; README.md compares it with others.
+//
+//	go run ./examples/rcu-map -entries 2000000 -for 3s
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/slubd/slubd/examples/rcu-map/offmap"
+	"github.com/slubd/slubd/rcu"
+)
+
+// options are the flags.
+type options struct {
+	entries, readers, writers int
+	runtime                   time.Duration
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.entries, "entries", 1_000_000, "`number` of keys")
+	flag.IntVar(&o.readers, "readers", runtime.NumCPU(), "`goroutines` that look up")
+	flag.IntVar(&o.writers, "writers", 1, "`goroutines` that replace and delete")
+	flag.DurationVar(&o.runtime, "for", 2*time.Second, "how long they do")
+	flag.Parse()
+	if err := run(o, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "rcu-map:", err)
+		os.Exit(1)
+	}
+}
+
+// run fills, uses and closes a map. Its error includes what Close says, so that a lost
+// entry doesn't go unnoticed.
+func run(o options, out io.Writer) (err error) {
+	if o.entries < 1 || o.readers < 0 || o.writers < 0 {
+		return errors.New("-entries must be at least 1, -readers and -writers not negative")
+	}
+	var domain rcu.Domain
+	m, err := offmap.New(offmap.Config{Domain: &domain})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+
+	begin := time.Now()
+	for i := range o.entries {
+		if err := m.Put(strconv.Itoa(i), []byte("value")); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(out, "%d entries put in %v, table of %d slots\n", m.Len(), time.Since(begin).Round(time.Millisecond), m.Slots())
+
+	var done atomic.Bool
+	var lookups, hits, updates atomic.Int64
+	var working sync.WaitGroup
+	failed := make(chan error, o.writers)
+	for range o.readers {
+		working.Go(func() {
+			n, found := look(m, o.entries, &done)
+			lookups.Add(n)
+			hits.Add(found)
+		})
+	}
+	for range o.writers {
+		working.Go(func() {
+			n, err := update(m, o.entries, &done)
+			updates.Add(n)
+			failed <- err
+		})
+	}
+	time.Sleep(o.runtime)
+	done.Store(true)
+	working.Wait()
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
+	}
+	seconds := o.runtime.Seconds()
+	fmt.Fprintf(out, "%.2f million lookups a second, %.0f %% found; %.2f million updates a second\n",
+		float64(lookups.Load())/seconds/1e6, 100*float64(hits.Load())/float64(max(1, lookups.Load())), float64(updates.Load())/seconds/1e6)
+	fmt.Fprintf(out, "%d grace periods have passed\n", domain.Stats().GracePeriods)
+
+	begin = time.Now()
+	runtime.GC()
+	fmt.Fprintf(out, "a garbage collection takes %v\n", time.Since(begin).Round(10*time.Microsecond))
+	return err
+}
+
+// look looks random keys up, as a loop that serves requests would: a quiescent state after
+// each, and none of the value's bytes kept across it.
+func look(m *offmap.Map, entries int, done *atomic.Bool) (n, found int64) {
+	r := m.Domain().Register("lookup")
+	defer r.Close()
+	var buf [20]byte
+	for ; !done.Load(); n++ {
+		key := strconv.AppendInt(buf[:0], rand.Int64N(int64(entries)), 10)
+		if value, ok := m.Get(string(key)); ok && len(value) > 0 {
+			found++
+		}
+		r.Quiescent()
+	}
+	return n, found
+}
+
+// update replaces random keys' values, and deletes one in ten.
+func update(m *offmap.Map, entries int, done *atomic.Bool) (n int64, err error) {
+	var buf [20]byte
+	for ; !done.Load(); n++ {
+		key := strconv.AppendInt(buf[:0], rand.Int64N(int64(entries)), 10)
+		if n%10 == 0 {
+			m.Delete(string(key))
+		} else if err := m.Put(string(key), []byte("another value")); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
