@@ -30,7 +30,7 @@ func (d *deferFree) empty() bool { return d.head.Load() == 0 && d.rest.Load() ==
 // by two stores: no lock, no system call, no Go memory, and no hook is called. The
 // object is free, hooks called, when the list is drained: little by little by every Alloc
 // that finds its CPU's main sheaf empty and every AllocBulk, as a whole by Shrink,
-// Barrier or Close, or else within ten seconds.
+// Barrier or Close, or else within two seconds.
 //
 // The caller must not touch the object any more. nil is ignored. Checks and reports as
 // Free, at once, while the culprit is on the stack: a pointer that isn't the
@@ -134,9 +134,10 @@ func (c *Cache) reportDeferred(obj uintptr, what string) {
 }
 
 // sweepPeriod bounds how long FreeDeferred's objects wait in a cache that is otherwise
-// idle, and how long sheaves that nobody misses stay in barns: rare enough that a process
-// at rest stays at rest.
-const sweepPeriod = 10 * time.Second
+// idle, and half of how long sheaves that nobody misses stay in barns: often enough that
+// with the arena's Decay of five seconds after it the pages are back ten seconds after a
+// peak.
+const sweepPeriod = 2 * time.Second
 
 var sweepArmed atomic.Bool
 

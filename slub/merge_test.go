@@ -107,6 +107,18 @@ func TestUnmergeable(t *testing.T) {
 	}
 }
 
+// Of several caches that it could share with, an alias gets the oldest.
+func TestAliasOfTheOldest(t *testing.T) {
+	needMerging(t)
+	a := newArena(t, arena.Config{})
+	noMerging = true
+	first, second := open(t, a, Config{Size: 72}), open(t, a, Config{Size: 72})
+	noMerging = false
+	if alias := open(t, a, Config{Size: 72}); alias.id != first.id || second.Aliases() != 0 {
+		t.Errorf("the alias of %d and %d is %d", first.id, second.id, alias.id)
+	}
+}
+
 // Whichever is closed first, the others go on; the last one gives the slabs back and
 // reports what is in use.
 func TestAliasesClose(t *testing.T) {

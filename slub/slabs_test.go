@@ -3,6 +3,7 @@ package slub
 import (
 	"cmp"
 	"errors"
+	"math/bits"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,29 @@ func TestDoubleFreeInARow(t *testing.T) {
 		}
 	}
 	freeAll(c.Cache, ps)
+}
+
+// A free pointer is stored as the kernel does under CONFIG_SLAB_FREELIST_HARDENED:
+// combined with a secret of the cache's and the bytes of its own address, swapped.
+func TestFreelistHardening(t *testing.T) {
+	secrets := map[uint64]bool{0: true}
+	for range 4 {
+		c := open(t, nil, Config{Size: 64, Flags: NoSheaves | NoMerge})
+		if secrets[c.slabs.secret] {
+			t.Errorf("secret %#x is no secret", c.slabs.secret)
+		}
+		secrets[c.slabs.secret] = true
+		ps := take(t, c, c.perSlab) // all, so that the chain ends with the first one freed
+		freeAll(c, ps[:3])
+		for i, next := range []uintptr{0, uintptr(ps[0]), uintptr(ps[1])} {
+			at := uintptr(ps[i]) + c.layout.fp
+			want := uint64(next) ^ c.slabs.secret ^ bits.ReverseBytes64(uint64(at))
+			if got := *mem.At[uint64](at); got != want {
+				t.Errorf("the free pointer at %#x to %#x reads %#x, want %#x", at, next, got, want)
+			}
+		}
+		freeAll(c, ps[3:])
+	}
 }
 
 func comparePointers(p, q unsafe.Pointer) int { return cmp.Compare(uintptr(p), uintptr(q)) }
