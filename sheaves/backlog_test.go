@@ -249,7 +249,8 @@ func TestSoftLimit(t *testing.T) {
 	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 29 })
 	r.owes("then", 0)
 	r.retire(12)
-	eventually(t, "the next are, too", func() bool { return r.src.expiries() == 41 })
+	// What comes after the hurry may be too little for another one.
+	eventually(t, "the next are, too", func() bool { return r.src.expiries() >= 29+9 })
 }
 
 // TestSoftLimitOnAdoption: the charge under a stack's lock counts, too, once that is free.
@@ -257,9 +258,8 @@ func TestSoftLimitOnAdoption(t *testing.T) {
 	r := limited(t, 3, 0, 0)
 	r.arrange(state{2, 1, 0, 1})
 	r.retire(1)
-	r.owes("adopted", 4)
-	if n := r.Backlog.Stats().Hurries; n != 1 {
-		t.Errorf("hurried %d times, want once", n)
+	if s := r.Backlog.Stats(); s.Hurries != 1 || s.Peak != 4*charge {
+		t.Errorf("%+v, want one hurry for a sheaf of 4 objects", s)
 	}
 	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 1 })
 }
@@ -275,6 +275,7 @@ func TestLeave(t *testing.T) {
 		t.Errorf("%d members are left, want the other one", len(b.members))
 	}
 	b.Charge(2*charge, false)
+	b.Relieve()
 	eventually(t, "the other is hurried", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return other.reaped == 1 })
 	b.Leave(other)
 	b.Leave(other)

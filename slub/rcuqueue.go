@@ -63,6 +63,7 @@ func (q *rcuQueue) add(p unsafe.Pointer, at int, bytes uintptr, mayWait bool) {
 	q.pending.Add(1)
 	if q.enqueue(p, &q.rows[at]) {
 		q.arm()
+		q.backlog.Relieve()
 		return
 	}
 	q.lastResort(p, mayWait)
