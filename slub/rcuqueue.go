@@ -100,7 +100,7 @@ func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
 	if mayWait {
 		ctx, cancel := context.WithTimeout(context.Background(), sheaves.MinWait)
 		defer cancel()
-		if q.domain.SynchronizeExpedited(ctx) == nil {
+		if q.domain.Synchronize(ctx) == nil {
 			q.atOnce.Add(1)
 			q.finish([]unsafe.Pointer{p})
 			return
