@@ -99,7 +99,7 @@ func TestChargesAreTakenBack(t *testing.T) {
 
 // TestHardLimit: it holds to the byte; a first charge may exceed it, and what may not wait.
 func TestHardLimit(t *testing.T) {
-	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return 0, 10 }})
+	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return 0, 10 }, Quiet: 5})
 	for _, try := range []struct {
 		n  uintptr
 		ok bool
@@ -187,11 +187,18 @@ func TestWaitGivesUp(t *testing.T) {
 	r = limited(t, 0, 4, -1)
 	r.retire(4)
 	done := make(chan struct{})
-	r.Domain.Defer(func() { r.Backlog.Charge(charge, true); close(done) })
+	r.Domain.Defer(func() {
+		defer close(done)
+		defer r.Domain.Register("in the way").Close()
+		r.Backlog.Charge(charge, true)
+	})
 	select {
 	case <-done:
 	case <-time.After(deadline):
-		t.Fatal("a callback waits for itself")
+		t.Fatal("a callback waits for a reader, and all others with it")
+	}
+	if s := r.Backlog.Stats(); s.Overruns != 1 {
+		t.Errorf("in a callback: %+v", s)
 	}
 	r.Backlog.Release(charge)
 }
