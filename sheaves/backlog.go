@@ -93,8 +93,7 @@ func (b *Backlog) Leave(m Member) {
 }
 
 // TryCharge adds n bytes unless that would exceed the hard limit. It takes no lock and
-// wakes nobody, and so may be called under a stack's lock; Relieve should follow when that
-// is free again. The first charge is never refused, however large: it waits for nothing
+// wakes nobody, and so may be called under a stack's lock. The first charge is never refused, however large: it waits for nothing
 // that could go.
 func (b *Backlog) TryCharge(n uintptr) bool {
 	if b == nil {
@@ -118,6 +117,9 @@ func (b *Backlog) TryCharge(n uintptr) bool {
 // Charge adds n bytes. At the hard limit it waits, if it may, until there is room for
 // them or MaxWait has passed. What is then added in spite of the limit is an overrun.
 // The caller holds no lock of this package.
+//
+// After Charge and TryCharge the caller calls Relieve, once what they were for is in its
+// place: what is hurried then includes it.
 func (b *Backlog) Charge(n uintptr, mayWait bool) {
 	if b == nil {
 		return
@@ -126,7 +128,6 @@ func (b *Backlog) Charge(n uintptr, mayWait bool) {
 		b.overruns.Add(1)
 		b.rose(b.bytes.Add(int64(n)))
 	}
-	b.Relieve()
 }
 
 func (b *Backlog) rose(sum int64) {

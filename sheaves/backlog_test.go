@@ -99,7 +99,7 @@ func TestChargesAreTakenBack(t *testing.T) {
 
 // TestHardLimit: it holds to the byte; a first charge may exceed it, and what may not wait.
 func TestHardLimit(t *testing.T) {
-	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return 0, 10 }})
+	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return 0, 10 }, Quiet: 5})
 	for _, try := range []struct {
 		n  uintptr
 		ok bool
@@ -187,11 +187,18 @@ func TestWaitGivesUp(t *testing.T) {
 	r = limited(t, 0, 4, -1)
 	r.retire(4)
 	done := make(chan struct{})
-	r.Domain.Defer(func() { r.Backlog.Charge(charge, true); close(done) })
+	r.Domain.Defer(func() {
+		defer close(done)
+		defer r.Domain.Register("in the way").Close()
+		r.Backlog.Charge(charge, true)
+	})
 	select {
 	case <-done:
 	case <-time.After(deadline):
-		t.Fatal("a callback waits for itself")
+		t.Fatal("a callback waits for a reader, and all others with it")
+	}
+	if s := r.Backlog.Stats(); s.Overruns != 1 {
+		t.Errorf("in a callback: %+v", s)
 	}
 	r.Backlog.Release(charge)
 }
@@ -207,19 +214,14 @@ func TestWaitsGrow(t *testing.T) {
 		"soon":          {MinWait / 2, 0, MinWait},
 		"later":         {time.Minute, 0, time.Minute},
 		"bounded":       {time.Minute, time.Second, time.Second},
-		"without bound": {time.Minute, -1, 0},
+		"without bound": {time.Minute, -1, -1},
 	} {
 		b := NewBacklog(BacklogConfig{MaxWait: c.max})
 		if c.inForce > 0 {
 			b.since.Store(int64(now.Add(-c.inForce).Sub(epoch)))
 		}
-		before := time.Now()
-		ctx, end := b.bound(now)
-		after := time.Now()
-		end()
-		until, bounded := ctx.Deadline()
-		if bounded != (c.want > 0) || bounded && (until.Before(before.Add(c.want)) || until.After(after.Add(c.want))) {
-			t.Errorf("%s: waits until %v, want %v from now", name, until, c.want)
+		if got := b.bound(now); got != c.want {
+			t.Errorf("%s: may wait %v, want %v", name, got, c.want)
 		}
 	}
 }
@@ -249,7 +251,8 @@ func TestSoftLimit(t *testing.T) {
 	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 29 })
 	r.owes("then", 0)
 	r.retire(12)
-	eventually(t, "the next are, too", func() bool { return r.src.expiries() == 41 })
+	// What comes after the hurry may be too little for another one.
+	eventually(t, "the next are, too", func() bool { return r.src.expiries() >= 29+9 })
 }
 
 // TestSoftLimitOnAdoption: the charge under a stack's lock counts, too, once that is free.
@@ -257,9 +260,8 @@ func TestSoftLimitOnAdoption(t *testing.T) {
 	r := limited(t, 3, 0, 0)
 	r.arrange(state{2, 1, 0, 1})
 	r.retire(1)
-	r.owes("adopted", 4)
-	if n := r.Backlog.Stats().Hurries; n != 1 {
-		t.Errorf("hurried %d times, want once", n)
+	if s := r.Backlog.Stats(); s.Hurries != 1 || s.Peak != 4*charge {
+		t.Errorf("%+v, want one hurry for a sheaf of 4 objects", s)
 	}
 	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 1 })
 }
@@ -275,6 +277,7 @@ func TestLeave(t *testing.T) {
 		t.Errorf("%d members are left, want the other one", len(b.members))
 	}
 	b.Charge(2*charge, false)
+	b.Relieve()
 	eventually(t, "the other is hurried", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return other.reaped == 1 })
 	b.Leave(other)
 	b.Leave(other)

@@ -2,6 +2,7 @@ package sheaves
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -30,39 +31,44 @@ func (b *Backlog) wait(n uintptr) bool {
 	began := time.Now()
 	b.waits.Add(1)
 	defer func() { b.waited.Add(int64(time.Since(began))) }()
-	ctx, end := b.bound(began)
-	defer end()
+	over := b.bound(began)
+	if !b.mayWait() {
+		return false
+	}
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		b.hurry()
-		err := b.cfg.Domain.Synchronize(ctx)
 		if b.TryCharge(n) {
 			b.since.Store(0)
 			return true
 		}
-		if err != nil || ctx.Err() != nil {
+		if over >= 0 && time.Since(began) >= over {
 			return false
 		}
-		// The grace period is over, and those who reap are at it.
 		time.Sleep(pause)
 	}
 }
 
-// bound returns the context of a wait that begins now.
-func (b *Backlog) bound(now time.Time) (context.Context, context.CancelFunc) {
+// mayWait asks the domain whether the caller may, by a wait that it gives up at once.
+func (b *Backlog) mayWait() bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := b.cfg.Domain.Synchronize(ctx)
+	return err == nil || errors.Is(err, context.Canceled)
+}
+
+// bound returns how long a wait that begins now may last, less than 0 for no bound.
+func (b *Backlog) bound(now time.Time) time.Duration {
 	since := int64(now.Sub(epoch))
 	if !b.since.CompareAndSwap(0, since) {
 		since = b.since.Load()
 	}
-	limit := b.cfg.MaxWait
 	switch {
-	case limit < 0:
-		return context.Background(), func() {}
-	case limit == 0 && since == 0: // it has just been lifted
-		limit = MinWait
-	case limit == 0:
-		limit = max(MinWait, now.Sub(epoch)-time.Duration(since))
+	case b.cfg.MaxWait != 0:
+		return b.cfg.MaxWait
+	case since == 0: // it has just been lifted
+		return MinWait
 	}
-	return context.WithTimeout(context.Background(), limit)
+	return max(MinWait, now.Sub(epoch)-time.Duration(since))
 }
 
 // hurry has everything submitted and, when a grace period after that is over, reaped:

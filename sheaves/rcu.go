@@ -40,6 +40,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
 	b := s.submit(sh, cpu, false)
 	st.Unlock()
 	s.arm(b)
+	s.Backlog.Relieve()
 	return true
 }
 

@@ -63,6 +63,7 @@ func (q *rcuQueue) add(p unsafe.Pointer, at int, bytes uintptr, mayWait bool) {
 	q.pending.Add(1)
 	if q.enqueue(p, &q.rows[at]) {
 		q.arm()
+		q.backlog.Relieve()
 		return
 	}
 	q.lastResort(p, mayWait)
@@ -99,7 +100,7 @@ func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
 	if mayWait {
 		ctx, cancel := context.WithTimeout(context.Background(), sheaves.MinWait)
 		defer cancel()
-		if q.domain.SynchronizeExpedited(ctx) == nil {
+		if q.domain.Synchronize(ctx) == nil {
 			q.atOnce.Add(1)
 			q.finish([]unsafe.Pointer{p})
 			return

@@ -298,7 +298,13 @@ func TestBlocksArePolled(t *testing.T) {
 		if got := c.rcuQueue.pending.Load(); got != want+5 {
 			t.Fatalf("%d objects wait, want %d", got, want+5)
 		}
-		ps = append(ps, take(t, c, 1)...)
+		if want%3 == 0 {
+			ps = append(ps, take(t, c, 1)...)
+			continue
+		}
+		bulk := make([]unsafe.Pointer, 1)
+		same(t, "AllocBulk", c.AllocBulk(bulk), nil)
+		ps = append(ps, bulk...)
 	}
 	freeAll(c, append(ps, take(t, c, 100)...))
 	if got := c.rcuQueue.pending.Load(); got != 5 {
