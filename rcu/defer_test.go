@@ -163,6 +163,23 @@ func TestTurnsAreBounded(t *testing.T) {
 	}
 }
 
+// TestRestLooksAgain: what is pushed while the worker decides to end finds it active, and
+// so must be found.
+func TestRestLooksAgain(t *testing.T) {
+	var q queue
+	s := &q.perCPU()[0]
+	if !q.activate() || q.activate() {
+		t.Fatal("not one worker")
+	}
+	q.push(s, &callback{objects: 1})
+	if q.activate() || q.rest() {
+		t.Error("a callback is left without a worker")
+	}
+	if q.take() == nil || !q.rest() || !q.activate() {
+		t.Error("the queue doesn't rest")
+	}
+}
+
 func TestGoexitLosesNoCallback(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")

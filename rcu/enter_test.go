@@ -34,9 +34,13 @@ func TestSectionIsWaitedFor(t *testing.T) {
 			}
 		}
 		later := d.Enter() // may be waited for in place of the other, by luck
+		second := d.Start()
 		s.Exit()
 		if flips%2 == 0 && !d.Poll(token) {
 			t.Errorf("after %d flips: not over, though the section has ended", flips)
+		}
+		if d.Elapsed(second) {
+			t.Error("the first grace period's end is taken for the second's")
 		}
 		if d.Poll(d.Start()) {
 			t.Error("the second section isn't waited for")
@@ -91,6 +95,21 @@ func TestBothKindsOfReader(t *testing.T) {
 	s.Exit()
 	if !d.Poll(token) {
 		t.Error("not over")
+	}
+}
+
+// TestOneDrives: while somebody moves a grace period on, nobody else does.
+func TestOneDrives(t *testing.T) {
+	var d Domain
+	d.Enter().Exit()
+	token := d.Start()
+	d.sections.Load().driving.Store(true)
+	if d.Poll(token) {
+		t.Error("two move a grace period on at once")
+	}
+	d.sections.Load().driving.Store(false)
+	if !d.Poll(token) {
+		t.Error("nobody moves it on")
 	}
 }
 
