@@ -1,12 +1,14 @@
 // Slubd-bench measures slubd beside the allocators that Go daemons use today:
-// the Go heap, sync.Pool, and native malloc, tcmalloc, mimalloc and jemalloc.
+// the Go heap, sync.Pool, and native malloc, tcmalloc, mimalloc and jemalloc; and its
+// RCU beside liburcu, ck_epoch and the maps of Go.
 //
 //	go run ./cmd/slubd-bench                      the suite, about a minute, as a table
 //	go run ./cmd/slubd-bench -run pair -json      one workload, for programs
 //	go run ./cmd/slubd-bench -list                what there is to measure
 //
 // Native allocators run as C loops timed in C, in copies of this process that
-// are started with LD_PRELOAD; runs of different allocators take turns. The
+// are started with LD_PRELOAD; those of liburcu and ck_epoch are compiled first, where
+// their headers are installed. Runs of different allocators take turns. The
 // exit code is 0 when everything was measured, 1 when something failed, 2 for
 // bad flags.
 //

@@ -86,9 +86,9 @@ type Map struct {
 
 	mask   atomic.Uint64             // slots in use, less one; rises when their level is there
 	table  [levels]rcu.Pointer[node] // level 0 has base slots and tail; level n > 0 those from base<<(n-1) on
-	split  atomic.Uint64             // slots before this one are in the list
 	tail   *node                     // end of the list, of the greatest order
 	_      [128]byte                 // readers share what is above, writers write below
+	split  atomic.Uint64             // slots before this one are in the list
 	growth sync.Mutex                // held by who adds a level
 	stripe [stripes]paddedStripe     // by the last bits of the hash
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
@@ -240,6 +241,51 @@ func TestRangeMayEndAndReports(t *testing.T) {
 		t.Errorf("%d entries are left", n)
 	}
 	closeMap(t, m)
+}
+
+// TestOutOfMemory keeps the old value where there is no room for a new one, and goes on when
+// there is.
+func TestOutOfMemory(t *testing.T) {
+	a, err := arena.New(arena.Config{Name: "offmap-test", Limit: 4 << 20})
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(Config{Arena: a, Domain: new(rcu.Domain)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for ; ; n++ {
+		if err = m.Put(fmt.Sprint(n), make([]byte, 1000)); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, slub.ErrNoMemory) || n < 1000 || m.Len() != n {
+		t.Errorf("after %d of %d entries: %v", n, m.Len(), err)
+	}
+	if err := m.Put("0", make([]byte, 2000)); !errors.Is(err, slub.ErrNoMemory) {
+		t.Errorf("without memory: %v", err)
+	}
+	if value, found := m.Get("0"); !found || len(value) != 1000 {
+		t.Errorf("the old value: %v, %d bytes", found, len(value))
+	}
+	for i := range n {
+		m.Delete(fmt.Sprint(i))
+	}
+	if err := m.memory.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := m.Put("0", make([]byte, 1000)); err != nil {
+		t.Errorf("with memory again: %v", err)
+	}
+	checkList(t, m)
+	closeMap(t, m)
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestCloseOfNothing(t *testing.T) {

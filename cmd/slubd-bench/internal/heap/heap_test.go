@@ -22,8 +22,11 @@ func TestSizesAreThePromisedOnes(t *testing.T) {
 func TestPopulationsSurviveCollections(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100)) // Build switches it off
 	const live = 10_000
-	for _, alloc := range []string{workload.Slubd, workload.Go} {
-		for _, kind := range []workload.Kind{workload.GC, workload.GCLinked} {
+	objects, maps := []workload.Kind{workload.GC, workload.GCLinked}, []workload.Kind{workload.GCMap}
+	for alloc, kinds := range map[string][]workload.Kind{
+		workload.Slubd: append(objects, maps...), workload.Go: objects, workload.SyncMap: maps, workload.Sharded: maps,
+	} {
+		for _, kind := range kinds {
 			p, err := Build(alloc, kind, live)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", kind, alloc, err)
