@@ -1,8 +1,9 @@
 package slub
 
 import (
+	"context"
 	"math/rand/v2"
-	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 	"unsafe"
@@ -32,7 +33,7 @@ type item struct {
 
 // Where sessions are small, or their objects of many classes, each leaves as many slabs
 // half empty as it has classes, since its neighbours end at other times.
-const sessionBytes = 4 * mib
+const sessionBytes = 8 * mib
 
 // sawSizes are those of values; the last one is a page run's.
 var sawSizes = []int{100, 100, 700, 700, 3000, 3000, 100_000}
@@ -110,7 +111,7 @@ func (s *tooth) fall(trough uint64) {
 	for i, session := range s.sessions {
 		left := session[:0]
 		for _, v := range session {
-			if s.rng.IntN(50) == 0 {
+			if s.rng.IntN(100) == 0 {
 				s.give(v)
 			} else {
 				left = append(left, v)
@@ -128,7 +129,7 @@ func TestSawtooth(t *testing.T) {
 	if sanitized {
 		t.Skip("sanitizers' own memory is resident, too")
 	}
-	const peak, trough, most = 192 * mib, 64 * mib, 1.15
+	const peak, trough, most = 256 * mib, 96 * mib, 1.15
 	for name, test := range map[string]struct {
 		cfg    arena.Config
 		teeth  int
@@ -149,7 +150,7 @@ func TestSawtooth(t *testing.T) {
 				return
 			}
 			cfg := test.cfg
-			cfg.Span, cfg.HugePages = 512*mib, arena.HugeNever
+			cfg.Span, cfg.HugePages = 1024*mib, arena.HugeNever
 			a := newArena(t, cfg)
 			s := &tooth{t: t, buckets: openBuckets(t, a, BucketsConfig{}), rng: rand.New(rand.NewPCG(testutil.Seed(t), 0))}
 			for _, size := range []uintptr{64, 192, 1000, 4096} {
@@ -158,7 +159,7 @@ func TestSawtooth(t *testing.T) {
 			// What the test notes of its objects is there before anything is measured.
 			s.sessions = make([][]item, 2*peak/sessionBytes)
 			for i := range s.sessions {
-				s.sessions[i] = make([]item, 4000)
+				s.sessions[i] = make([]item, 8000)
 				for k := range s.sessions[i] {
 					s.sessions[i][k].cache = s.caches[0]
 				}
@@ -173,6 +174,9 @@ func TestSawtooth(t *testing.T) {
 				s.fall(trough)
 				if test.shrink {
 					for _, c := range append(s.buckets.Caches(), s.caches...) {
+						if err := c.Barrier(context.Background()); err != nil {
+							t.Fatal(err)
+						}
 						c.Shrink()
 					}
 				}
@@ -193,7 +197,7 @@ func TestSawtooth(t *testing.T) {
 // anonymous is the process' anonymous memory, without what Go could give back.
 func anonymous(t *testing.T) uint64 {
 	t.Helper()
-	runtime.GC()
+	debug.FreeOSMemory()
 	n, err := sys.ReadRSS()
 	if err != nil {
 		t.Skip(err)
