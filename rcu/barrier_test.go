@@ -35,6 +35,9 @@ func TestBarrierMissesNothing(t *testing.T) {
 		}
 	})
 	for range testutil.Stress(t, 30_000) / (queuers * each) {
+		if t.Failed() {
+			break
+		}
 		var ran atomic.Int32
 		var wg sync.WaitGroup
 		for range queuers {

@@ -1,6 +1,10 @@
 package rcu
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/slubd/slubd/internal/mistakes"
+)
 
 // queue holds the callbacks that no worker has taken yet, and knows whether
 // there is a worker. It is one lock-free stack rather than one queue per CPU:
@@ -29,7 +33,10 @@ type queue struct {
 }
 
 // idle reports that every callback pushed before the call has returned.
-func (q *queue) idle() bool { return q.head.Load() == nil }
+func (q *queue) idle() bool {
+	head := q.head.Load()
+	return head == nil || mistakes.BarrierDuringLast && head == &q.working
+}
 
 // push adds c and reports whether the caller has to start a worker.
 func (q *queue) push(c *callback) (first bool) {

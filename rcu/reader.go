@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // offline is the word of a reader that holds no references. No sequence
@@ -36,6 +38,9 @@ type Reader struct {
 func (r *Reader) Quiescent() {
 	r.section.outside(r, "Quiescent")
 	now, w := r.domain.seq.load(), r.seen()
+	if mistakes.ReportTooFar {
+		now += step
+	}
 	if w == now {
 		// Any grace period that waits for this reader waits for a larger
 		// number, so storing the same one would end nobody's wait.
@@ -61,7 +66,7 @@ func (r *Reader) Offline() {
 func (r *Reader) Online() {
 	r.section.outside(r, "Online")
 	r.mustBeOpen("Online")
-	if r.seen() == offline {
+	if r.seen() == offline && !mistakes.OnlineUnannounced {
 		// Pairs with Domain.Start: the store comes before any load of
 		// the caller's that follows.
 		r.word.Store(uint64(r.domain.seq.load()))

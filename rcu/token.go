@@ -1,6 +1,9 @@
 package rcu
 
-import "github.com/slubd/slubd/internal/invariants"
+import (
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mistakes"
+)
 
 // Start begins a grace period that covers everything the caller did before:
 // once Poll says that it is over, no reader holds a reference to what the
@@ -21,13 +24,23 @@ import "github.com/slubd/slubd/internal/invariants"
 //     first load. If scan still finds 0, then A came before the scan, the scan
 //     before that store, and the store before the load: it came after U.
 //     For this it does not matter how old the number in the word is.
-func (d *Domain) Start() Token { return d.seq.next() }
+func (d *Domain) Start() Token {
+	if mistakes.StartJoins {
+		return d.seq.load()
+	}
+	return d.seq.next()
+}
 
 // Poll reports whether t's grace period is over. It never blocks: it looks at
 // the readers' words at most once. Costs a load and a compare if somebody has
 // seen the end already, or the same plus two loads if the reader that was
 // last seen behind still is. Any goroutine, under any lock; lock-free.
-func (d *Domain) Poll(t Token) bool { return reached(d.completed.load(), t) || d.scan(t) }
+func (d *Domain) Poll(t Token) bool {
+	if mistakes.PollEarly && t != 0 {
+		t -= step
+	}
+	return reached(d.completed.load(), t) || d.scan(t)
+}
 
 // scan is the slow path of Poll. It publishes in completed how far all
 // readers have come, so that others need not look again.
@@ -37,6 +50,8 @@ func (d *Domain) scan(t Token) bool {
 	}
 	if h := d.holder.Load(); h != nil && h.behind(t) {
 		return false
+	} else if mistakes.HolderTrusted && h != nil {
+		return true
 	}
 	// seq is loaded before the words: a reader that comes online during the
 	// scan is covered by the argument at Start for all numbers up to here.
@@ -45,10 +60,17 @@ func (d *Domain) scan(t Token) bool {
 		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)
 	}
 	var holder *Reader
-	for _, r := range d.list() {
+	readers := d.list()
+	if mistakes.ReaderMissed && len(readers) > 0 {
+		readers = readers[:len(readers)-1]
+	}
+	for _, r := range readers {
 		if w := r.seen(); w != offline && !reached(w, oldest) {
 			oldest, holder = w, r
 		}
+	}
+	if mistakes.SequenceReadLate && holder == nil {
+		oldest = d.seq.load()
 	}
 	d.holder.Store(holder)
 	if d.completed.raise(oldest) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // ErrInCallback is returned by what would wait for callbacks or readers when
@@ -54,6 +56,9 @@ func (d *Domain) Synchronize(ctx context.Context) error {
 // await polls t: first in a short spin, then in growing intervals. Readers
 // wake nobody, which keeps their side down to a store.
 func (d *Domain) await(ctx context.Context, t Token) error {
+	if mistakes.WaitSkipped {
+		return nil
+	}
 	for range spins {
 		if d.Poll(t) {
 			return nil

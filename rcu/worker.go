@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // turn is how many objects the worker handles before it lets others run:
@@ -25,6 +26,9 @@ func (w *worker) run() {
 	defer w.handOver()
 	w.domain.callbacks.worker.Store(goroutineID())
 	for w.more() {
+		if mistakes.CallbackEarly {
+			w.todo.token = 0
+		}
 		// Fails only when its context ends.
 		_ = w.domain.await(context.Background(), w.todo.token)
 		w.todo.fn()

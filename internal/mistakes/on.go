@@ -1,0 +1,41 @@
+//go:build mistakes
+
+package mistakes
+
+import (
+	"os"
+	"slices"
+)
+
+var (
+	WaitSkipped       = made("WaitSkipped")
+	PollEarly         = made("PollEarly")
+	StartJoins        = made("StartJoins")
+	ReaderMissed      = made("ReaderMissed")
+	HolderTrusted     = made("HolderTrusted")
+	ReportTooFar      = made("ReportTooFar")
+	OnlineUnannounced = made("OnlineUnannounced")
+	ListEditedInPlace = made("ListEditedInPlace")
+	SequenceReadLate  = made("SequenceReadLate")
+	ComparedUnsigned  = made("ComparedUnsigned")
+
+	CallbackEarly     = made("CallbackEarly")
+	BarrierDuringLast = made("BarrierDuringLast")
+)
+
+var (
+	chosen = os.Getenv("SLUBD_MISTAKE")
+	known  []string
+)
+
+// made reports whether the mistake of that name is the one to make.
+func made(name string) bool {
+	known = append(known, name)
+	return name == chosen
+}
+
+func init() {
+	if chosen != "" && !slices.Contains(known, chosen) {
+		panic("slubd: SLUBD_MISTAKE=" + chosen + " names no mistake")
+	}
+}
