@@ -1,8 +1,10 @@
 package sheaves
 
 import (
+	"runtime"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -35,6 +37,12 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	sh.room()[sh.size] = obj
 	sh.size++
 	st.CountPush(1)
+	if mistakes.ParkedUnlocked {
+		st.Unlock()
+		runtime.Gosched()
+		s.arm(s.submit(sh, cpu, false))
+		return true
+	}
 	b := s.submit(sh, cpu, false)
 	st.Unlock()
 	s.arm(b)
@@ -129,7 +137,9 @@ func detachRCU(st *percpu.Stack) *sheaf {
 func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
 	b, node := s.barnOf(cpu)
 	sh.node, sh.noBarn = uint16(node), noBarn
-	sh.token = s.Domain.Start()
+	if !mistakes.SheafUnstamped {
+		sh.token = s.Domain.Start()
+	}
 	b.park(sh)
 	return b
 }

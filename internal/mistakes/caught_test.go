@@ -29,6 +29,10 @@ const (
 	early   = `a grace period has ended early`
 	torture = `^TestTorture$`
 	barrier = `^TestBarrierMissesNothing$`
+	freeRCU = `^TestTortureFreeRCU$`
+	nodes   = `^TestTortureFreeRCU$/^four_nodes$`
+	missed  = `Barrier returned after`
+	freed   = `freed too early`
 )
 
 var catches = []catch{
@@ -43,7 +47,14 @@ var catches = []catch{
 	{"SequenceReadLate", "rcu", torture, early},
 	{"ComparedUnsigned", "rcu", torture, `a grace period doesn.t end`},
 	{"CallbackEarly", "rcu", torture, early},
-	{"BarrierDuringLast", "rcu", barrier, `Barrier returned after`},
+	{"BarrierDuringLast", "rcu", barrier, missed},
+	{"SheafReadyEarly", "slub", freeRCU, freed},
+	{"SheafUnstamped", "slub", freeRCU, freed},
+	{"ParkedUnlocked", "slub", freeRCU, missed},
+	{"CPUMissed", "slub", freeRCU, missed},
+	{"ExpiringMissed", "slub", freeRCU, missed},
+	{"DestructorSkipped", "slub", freeRCU, `handed out in stage 2`},
+	{"FreedAtOnce", "slub", nodes, freed + `|handed out in stage 2`},
 }
 
 // patience is how long a mistake may stay unnoticed, and what the tests are given

@@ -21,3 +21,14 @@ const (
 	CallbackEarly     = false // a callback runs before its token is over
 	BarrierDuringLast = false // Barrier doesn't wait for the callback that is running
 )
+
+// FreeRCU (sheaves, slub).
+const (
+	SheafReadyEarly   = false // a sheaf's objects are freed before its grace period is over
+	SheafUnstamped    = false // a sheaf keeps the token of the last time that it waited
+	ParkedUnlocked    = false // FreeRCU lets go of the CPU's lock before the full sheaf is in the barn
+	CPUMissed         = false // Barrier leaves out one CPU's rcu_free
+	ExpiringMissed    = false // Barrier doesn't wait for those who are expiring a sheaf
+	DestructorSkipped = false // an allocation takes a sheaf without running destructors
+	FreedAtOnce       = false // what no sheaf takes is freed without a grace period
+)

@@ -21,6 +21,14 @@ var (
 
 	CallbackEarly     = made("CallbackEarly")
 	BarrierDuringLast = made("BarrierDuringLast")
+
+	SheafReadyEarly   = made("SheafReadyEarly")
+	SheafUnstamped    = made("SheafUnstamped")
+	ParkedUnlocked    = made("ParkedUnlocked")
+	CPUMissed         = made("CPUMissed")
+	ExpiringMissed    = made("ExpiringMissed")
+	DestructorSkipped = made("DestructorSkipped")
+	FreedAtOnce       = made("FreedAtOnce")
 )
 
 var (
