@@ -19,6 +19,7 @@ type engine struct {
 	cpu        func() int              // a hint at the calling CPU; may be negative
 	initPop    func(p *Pop)            // its slots and slow path are set
 	initFree   func(f *Free)           // its filter and slow path are set
+	readers    bool                    // Readers are sequences
 }
 
 // current is the engine of this process, why why it isn't the best one.
@@ -135,6 +136,9 @@ func selfTest(e engine) (err error) {
 			return errors.New("self-test: free took a stranger or more than fits")
 		case p1 != object(1) || p2 != object(0) || err1 != nil || err2 != nil:
 			return errors.New("self-test: pop returned something else than was freed")
+		}
+		if r := newReaders[int](e); !selfTestReaders(r) {
+			return errors.New("self-test: sections are miscounted")
 		}
 		return selfTestLock(e, slots, f.slots)
 	}

@@ -20,6 +20,7 @@ type entries struct {
 	bySize, byOwner   uintptr
 	// what the two before are where they can't be used
 	passBySize, passByOwner uintptr
+	readers                 [2]uintptr // enterReaders, exitReaders
 }
 
 //go:noescape
@@ -29,3 +30,6 @@ func codes() (e entries) {
 	readEntries(&e)
 	return e
 }
+
+// sequences returns where those functions start that contain a sequence.
+func (e entries) sequences() []uintptr { return append(e.sections[:], e.readers[:]...) }

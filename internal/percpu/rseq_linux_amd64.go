@@ -58,6 +58,7 @@ func newRseq() (engine, error) {
 func withRegisters(e engine) engine {
 	e.initPop = func(p *Pop) { p.code = codes().sections[0] }
 	e.initFree = func(f *Free) { f.code = codes().sections[1] }
+	e.readers = sequencesForReaders()
 	return e
 }
 

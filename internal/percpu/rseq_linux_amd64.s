@@ -16,6 +16,8 @@
 // A Pop's words: 0 code, 8 slots, 16 slow. A Free's: 0 code, 8 slots, 16 base,
 // 24 pages, 32 mask, 40 magic, 48 limit, 56 owners, 64 slow.
 //
+// A Readers' enterOp and exitOp: 0 code, 8 index, 16 rows, 24 slow.
+//
 // The stack's words: 0 head, 8 gate (low half 0 unless held, high half owner word),
 // 16 objs, 24 cap (see Stack).
 //
@@ -191,6 +193,51 @@ slow:
 	JMP  start
 	END
 
+// enterReaders is the code of a Readers' Enter: a func(*D) Index, AX in and out, DX the
+// enterOp. The index is loaded inside: an interrupted Enter loads it anew. The committing
+// addition needs no lock prefix, since only this CPU's sequences add to this row.
+TEXT ·enterReaders(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ ·rseqOffset(SB), R8
+	LEAQ ·enterReadersCS(SB), R9
+start:
+	ARM
+	LOAD_CPU
+	CMPL R10, ·ncpu(SB)
+	JAE  slow
+	SHLQ $7, R10
+	ADDQ 16(DX), R10
+	MOVQ 8(DX), AX
+	ADDQ $1, 0(R10)(AX*1)
+	COMMITTED_RET
+slow:
+	MOVQ 24(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+	ABORT
+	JMP  start
+	END
+
+// exitReaders is the code of a Readers' Exit: a func(Index), AX in, DX the exitOp.
+TEXT ·exitReaders(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ ·rseqOffset(SB), R8
+	LEAQ ·exitReadersCS(SB), R9
+start:
+	ARM
+	LOAD_CPU
+	CMPL R10, ·ncpu(SB)
+	JAE  slow
+	SHLQ $7, R10
+	ADDQ 16(DX), R10
+	ADDQ $1, 8(R10)(AX*1)
+	COMMITTED_RET
+slow:
+	MOVQ 24(DX), DX
+	MOVQ 0(DX), R12
+	JMP  R12
+	ABORT
+	JMP  start
+	END
+
 // func rseqCPU() int
 TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ ·rseqOffset(SB), R8
@@ -291,4 +338,8 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	MOVQ AX, 72(DI)
 	LEAQ ·passByOwner(SB), AX
 	MOVQ AX, 80(DI)
+	LEAQ ·enterReaders(SB), AX
+	MOVQ AX, 88(DI)
+	LEAQ ·exitReaders(SB), AX
+	MOVQ AX, 96(DI)
 	RET

@@ -16,6 +16,7 @@ var (
 	rseqOffset uintptr
 
 	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS section
+	enterReadersCS, exitReadersCS                                       section
 )
 
 // section is struct rseq_cs of <linux/rseq.h>, version 0.
@@ -73,8 +74,8 @@ func findSection(pc uintptr) (section, error) {
 
 // installSections writes the descriptors.
 func installSections() error {
-	into := [...]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS}
-	for i, pc := range codes().sections {
+	into := [...]*section{&popRegisterCS, &freeRegisterCS, &popStackCS, &pushStackCS, &lockStackCS, &enterReadersCS, &exitReadersCS}
+	for i, pc := range codes().sequences() {
 		s, err := findSection(pc)
 		if err != nil {
 			return err

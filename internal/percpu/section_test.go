@@ -11,7 +11,7 @@ import (
 // TestSections reads the real sequences and then code in which a mark is missing,
 // doubled or out of place.
 func TestSections(t *testing.T) {
-	for i, pc := range codes().sections {
+	for i, pc := range codes().sequences() {
 		s, err := findSection(pc)
 		if err != nil {
 			t.Fatal(err)

@@ -75,7 +75,13 @@ func TestMembarrier(t *testing.T) {
 	if err := MembarrierRseq(0); !errors.Is(err, unix.EPERM) {
 		t.Errorf("a barrier before registration gives %v, want EPERM", err)
 	}
+	if err := Membarrier(); !errors.Is(err, unix.EPERM) {
+		t.Errorf("a barrier before registration gives %v, want EPERM", err)
+	}
 	for range 2 {
+		if err := errors.Join(MembarrierRegister(), Membarrier()); err != nil {
+			t.Fatal(err)
+		}
 		if err := MembarrierRegisterRseq(); err != nil {
 			t.Fatal(err)
 		}

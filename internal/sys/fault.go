@@ -29,6 +29,8 @@ const (
 	CallSetAffinity
 	CallCPU
 	CallMembarrierQuery
+	CallMembarrierRegister
+	CallMembarrier
 	CallMembarrierRegisterRseq
 	CallMembarrierRseq
 	CallRseqArea
@@ -55,6 +57,8 @@ var callNames = [numCalls]string{
 	CallSetAffinity:            "sched_setaffinity",
 	CallCPU:                    "getcpu",
 	CallMembarrierQuery:        "membarrier(QUERY)",
+	CallMembarrierRegister:     "membarrier(REGISTER_PRIVATE_EXPEDITED)",
+	CallMembarrier:             "membarrier(PRIVATE_EXPEDITED)",
 	CallMembarrierRegisterRseq: "membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ)",
 	CallMembarrierRseq:         "membarrier(PRIVATE_EXPEDITED_RSEQ)",
 	CallRseqArea:               "find struct rseq",

@@ -31,6 +31,8 @@ var callers = [numCalls]func() error{
 	CallSetAffinity:            func() error { return SetAffinity(nil) },
 	CallCPU:                    func() error { _, _, err := CPU(); return err },
 	CallMembarrierQuery:        func() error { _, err := MembarrierQuery(); return err },
+	CallMembarrierRegister:     MembarrierRegister,
+	CallMembarrier:             Membarrier,
 	CallMembarrierRegisterRseq: MembarrierRegisterRseq,
 	CallMembarrierRseq:         func() error { return MembarrierRseq(0) },
 	CallRseqArea:               func() error { _, err := RseqArea(); return err },

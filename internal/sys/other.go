@@ -70,6 +70,12 @@ func CPU() (cpu, node int, err error) { return 0, 0, CallCPU.unsupported() }
 // MembarrierQuery returns ErrUnsupported.
 func MembarrierQuery() (cmds int, err error) { return 0, CallMembarrierQuery.unsupported() }
 
+// MembarrierRegister returns ErrUnsupported.
+func MembarrierRegister() error { return CallMembarrierRegister.unsupported() }
+
+// Membarrier returns ErrUnsupported.
+func Membarrier() error { return CallMembarrier.unsupported() }
+
 // MembarrierRegisterRseq returns ErrUnsupported.
 func MembarrierRegisterRseq() error { return CallMembarrierRegisterRseq.unsupported() }
 

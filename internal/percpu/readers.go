@@ -1,0 +1,181 @@
+package percpu
+
+import (
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
+)
+
+// Readers counts, for a D of package rcu, the sections that goroutines are in: one row
+// per CPU, with two indices to count under, as the kernel's SRCU has (kernel/rcu/srcutree.c).
+// A section is counted where it is entered and where it is left, which may be different
+// CPUs, so only the sums over all rows say anything.
+//
+// The rows lie in Go's heap and live as long as somebody refers to the Readers: no
+// mapping can fail, and none has to be given back.
+type Readers[D any] struct {
+	enter enterOp
+	exit  exitOp
+	fence bool // Enter executes no memory barrier; see Fence
+
+	// Enter counts a section that begins under the current index, which it returns;
+	// Exit counts its end under that index. Any goroutine, any CPU. Enter's argument is
+	// for its caller, who may have another function of the same type in its place.
+	Enter func(*D) Index
+	Exit  func(Index)
+}
+
+// An Index is one of the two that sections are counted under.
+type Index uint64
+
+// The indices: offsets in a row in bytes.
+const (
+	even Index = 0
+	odd  Index = 16
+)
+
+// enterOp and exitOp are what Enter and Exit point to where they are sequences: see Pop.
+type enterOp struct {
+	code  uintptr
+	index Index          // current; atomic, written by Flip only
+	rows  unsafe.Pointer // CPU 0's row
+	slow  func(unsafe.Pointer) Index
+}
+
+type exitOp struct {
+	code uintptr
+	_    Index
+	rows unsafe.Pointer
+	slow func(Index)
+}
+
+// A readerRow is what one CPU's sections add to.
+type readerRow struct {
+	counts [2]readerCount
+	_      [readerRowSize - 2*unsafe.Sizeof(readerCount{})]byte
+}
+
+// readerRowSize keeps rows two cache lines apart; the assembly scales by it.
+const readerRowSize = 1 << readerRowShift
+
+const readerRowShift = 7
+
+// readerCount counts the sections under one index. It takes centuries to wrap.
+type readerCount struct{ enters, exits uint64 }
+
+// NewReaders returns Readers that nobody is in.
+func NewReaders[D any]() *Readers[D] { return newReaders[D](current) }
+
+func newReaders[D any](e engine) *Readers[D] {
+	r := new(Readers[D])
+	rows := alignedRows(NumCPU() + 1)
+	r.enter.rows, r.exit.rows = rows, rows
+	if e.readers {
+		r.bySequence()
+	} else {
+		r.byAtomics()
+	}
+	return r
+}
+
+// alignedRows returns n rows that start at a multiple of their size. The pointer keeps
+// all of them alive.
+func alignedRows(n int) unsafe.Pointer {
+	raw := unsafe.Pointer(unsafe.SliceData(make([]readerRow, n+1)))
+	return unsafe.Add(raw, mem.AlignUp(uintptr(raw), readerRowSize)-uintptr(raw))
+}
+
+// row returns a CPU's row. That of number NumCPU() is for threads that have no CPU as far
+// as sequences go, and is only ever added to atomically.
+func (r *Readers[D]) row(cpu int) *readerRow {
+	return (*readerRow)(unsafe.Add(r.enter.rows, cpu<<readerRowShift))
+}
+
+// at is where a row counts under an index.
+func (row *readerRow) at(i Index) *readerCount {
+	return (*readerCount)(unsafe.Add(unsafe.Pointer(row), i))
+}
+
+// byAtomics makes Enter and Exit additions on the row of the CPU that they probably run
+// on. As Go's atomics are sequentially consistent they need no Fence.
+func (r *Readers[D]) byAtomics() {
+	r.Enter = func(*D) Index { return r.enterAtomically(hint()) }
+	r.Exit = func(i Index) { atomic.AddUint64(&r.row(hint()).at(i).exits, 1) }
+}
+
+func (r *Readers[D]) enterAtomically(cpu int) Index {
+	i := r.Current()
+	atomic.AddUint64(&r.row(cpu).at(i).enters, 1)
+	return i
+}
+
+// Current returns the index that sections begin under.
+func (r *Readers[D]) Current() Index { return Index(atomic.LoadUint64((*uint64)(&r.enter.index))) }
+
+// Other returns the index that i is not.
+func (i Index) Other() Index { return i ^ odd }
+
+// Flip has new sections counted under the other index. A section whose Enter has loaded
+// the index already may still be counted under the old one, however much later. One caller
+// at a time.
+func (r *Readers[D]) Flip() {
+	atomic.StoreUint64((*uint64)(&r.enter.index), uint64(r.Current().Other()))
+}
+
+// Fence makes what Enter does without a memory barrier look as if it did with one: after
+// it, whoever has not been counted yet has not loaded anything inside its section either,
+// and will see all that was stored before the Fence. It makes a system call, of one or two
+// microseconds, where Enter is a sequence. False means that the kernel had no memory for
+// it; nothing is promised then.
+func (r *Readers[D]) Fence() bool { return !r.fence || sys.Membarrier() == nil }
+
+// Open returns how many sections are open under an index: all that were counted before
+// the call and not left, and perhaps some that began or ended meanwhile. Negative means that
+// there have been more Exits than Enters.
+//
+// Exits are read before enters: a section whose exit has been seen has been entered
+// before, so its enter is seen, too, and nobody is left out. In the other order one that
+// begins and ends in between makes up for one that is still open.
+func (r *Readers[D]) Open(i Index) int64 {
+	var exits, enters uint64
+	for cpu := range NumCPU() + 1 {
+		exits += atomic.LoadUint64(&r.row(cpu).at(i).exits)
+	}
+	for cpu := range NumCPU() + 1 {
+		enters += atomic.LoadUint64(&r.row(cpu).at(i).enters)
+	}
+	return int64(enters - exits)
+}
+
+// Entered returns how many sections have ever begun.
+func (r *Readers[D]) Entered() (n uint64) {
+	for cpu := range NumCPU() + 1 {
+		for _, i := range []Index{even, odd} {
+			n += atomic.LoadUint64(&r.row(cpu).at(i).enters)
+		}
+	}
+	return n
+}
+
+// selfTestReaders compares every result and every sum.
+func selfTestReaders(r *Readers[int]) bool {
+	n := 0
+	a := r.Enter(&n)
+	r.Flip()
+	b, c := r.Enter(&n), r.Enter(&n)
+	opened := r.Open(even) == 1 && r.Open(odd) == 2
+	r.Exit(b)
+	r.Exit(a)
+	left := r.Open(even) == 0 && r.Open(odd) == 1
+	r.Exit(c)
+	runtime.KeepAlive(r)
+	return a == even && b == odd && c == odd && opened && left && r.Open(odd) == 0 && r.Entered() == 3 && r.Fence()
+}
+
+// The assembly's offsets.
+var _ = [1]struct{}{}[unsafe.Offsetof(enterOp{}.index)-8|unsafe.Offsetof(enterOp{}.rows)-16|
+	unsafe.Offsetof(enterOp{}.slow)-24|unsafe.Offsetof(exitOp{}.rows)-16|unsafe.Offsetof(exitOp{}.slow)-24|
+	unsafe.Offsetof(readerCount{}.exits)-8|unsafe.Sizeof(readerCount{})-uintptr(odd)|unsafe.Sizeof(readerRow{})-readerRowSize]

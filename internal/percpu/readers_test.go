@@ -1,0 +1,93 @@
+package percpu
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+func TestReadersCount(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		r := NewReaders[int]()
+		if !selfTestReaders(r) {
+			t.Error("the self-test fails")
+		}
+		r.Exit(r.Current())
+		if n := r.Open(r.Current()); n != -1 {
+			t.Errorf("%d sections are open after an Exit too many", n)
+		}
+	})
+}
+
+func TestReadersRowsStandApart(t *testing.T) {
+	for range 20 {
+		if rows := uintptr(alignedRows(3)); rows%readerRowSize != 0 {
+			t.Errorf("rows start at %#x", rows)
+		}
+	}
+	if unsafe.Sizeof(readerRow{}) < 128 {
+		t.Error("CPUs share a pair of cache lines")
+	}
+}
+
+// TestReadersStorm has goroutines enter and leave while they migrate, are preempted and
+// interrupted by signals, and the index flips. Not one of them may be lost or counted
+// twice.
+func TestReadersStorm(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
+	eachEngine(t, func(t *testing.T) {
+		r := NewReaders[int]()
+		const goroutines = 8
+		each := testutil.Stress(t, 4_000_000) / goroutines
+		var over atomic.Bool
+		var flips, wg sync.WaitGroup
+		stop := make(chan struct{})
+		flips.Go(func() { signals(stop) })
+		flips.Go(func() { collections(stop) })
+		flips.Go(func() {
+			for !over.Load() {
+				r.Flip()
+				r.Fence()
+				for _, i := range []Index{even, odd} {
+					if n := r.Open(i); n < 0 || n > int64(goroutines*each) {
+						t.Errorf("%d sections open", n)
+					}
+				}
+				runtime.Gosched()
+			}
+		})
+		for g := range goroutines {
+			wg.Go(func() {
+				for n := range each {
+					i := r.Enter(nil)
+					if n%64 == g {
+						runtime.Gosched() // may leave on another CPU
+					}
+					r.Exit(i)
+				}
+			})
+		}
+		wg.Wait()
+		over.Store(true)
+		close(stop)
+		flips.Wait()
+		if r.Open(even) != 0 || r.Open(odd) != 0 || r.Entered() != uint64(goroutines*each) {
+			t.Errorf("%d and %d sections left open of %d, want 0 of %d", r.Open(even), r.Open(odd), r.Entered(), goroutines*each)
+		}
+	})
+}
+
+func BenchmarkReaders(b *testing.B) {
+	b.Run("current", func(b *testing.B) { benchReaders(b, NewReaders[int]()) })
+	b.Run("atomics", func(b *testing.B) { benchReaders(b, newReaders[int](newTrylock())) })
+}
+
+func benchReaders(b *testing.B, r *Readers[int]) {
+	for b.Loop() {
+		r.Exit(r.Enter(nil))
+	}
+}
