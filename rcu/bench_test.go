@@ -2,6 +2,9 @@ package rcu
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -21,6 +24,36 @@ func BenchmarkQuiescent(b *testing.B) {
 		for b.Loop() {
 			d.Start()
 			r.Quiescent()
+		}
+	})
+}
+
+// BenchmarkSection measures what one section costs: of a goroutine that enters and
+// exits, by itself and on every CPU, and of a reader that reports every 1024.
+func BenchmarkSection(b *testing.B) {
+	b.Run("enter-exit", func(b *testing.B) {
+		var d Domain
+		for b.Loop() {
+			d.Enter().Exit()
+		}
+	})
+	b.Run("enter-exit,parallel", func(b *testing.B) {
+		var d Domain
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				d.Enter().Exit()
+			}
+		})
+	})
+	b.Run("quiescent-every-1024", func(b *testing.B) {
+		var d Domain
+		r := d.Register("bench")
+		for i := 0; i < b.N; i++ {
+			r.Lock()
+			r.Unlock()
+			if i%1024 == 0 {
+				r.Quiescent()
+			}
 		}
 	})
 }
@@ -61,6 +94,54 @@ func BenchmarkPoll(b *testing.B) {
 			d.Poll(t)
 		}
 	})
+}
+
+// BenchmarkSynchronize measures the latency of a grace period with readers that do nothing
+// but report after every 1024 sections, as many as Go has processors.
+func BenchmarkSynchronize(b *testing.B) {
+	for name, synchronize := range map[string]func(*Domain, context.Context) error{
+		"normal": (*Domain).Synchronize, "expedited": (*Domain).SynchronizeExpedited,
+	} {
+		b.Run(name, func(b *testing.B) {
+			var d Domain
+			var stop atomic.Bool
+			var readers sync.WaitGroup
+			for range runtime.GOMAXPROCS(0) {
+				readers.Go(func() {
+					r := d.Register("busy")
+					defer r.Close()
+					for !stop.Load() {
+						for range 1024 {
+							r.Lock()
+							r.Unlock()
+						}
+						r.Quiescent()
+					}
+				})
+			}
+			for b.Loop() {
+				if err := synchronize(&d, context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			stop.Store(true)
+			readers.Wait()
+		})
+	}
+}
+
+// BenchmarkDeferParallel is BenchmarkDefer from as many goroutines as there are CPUs.
+func BenchmarkDeferParallel(b *testing.B) {
+	var d Domain
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			d.Defer(func() {})
+		}
+	})
+	if err := d.Barrier(context.Background()); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // BenchmarkDefer measures queueing and running a callback, without readers.

@@ -4,21 +4,26 @@ import (
 	"context"
 	"runtime"
 	"sync/atomic"
+
+	"github.com/slubd/slubd/internal/mistakes"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // callback is one entry of the queue.
 type callback struct {
-	next    *callback // older entry in queue.head's stack; younger one in the worker's list
+	next    *callback // older entry in a stack; younger one in the worker's list
 	fn      func()
-	token   Token // must be over before fn runs; zero: the mark of a Barrier
-	objects int   // weight of fn, at least 1; 0 for a mark
+	objects int    // weight of fn, at least 1; 0 for the mark of a Barrier
+	below   weight // of this and all older entries of its stack
 }
 
 // Defer runs fn after a grace period that covers everything the caller did
 // before. It never blocks and takes no lock. Any goroutine, callbacks
 // included.
 //
-// Callbacks run one at a time in the order of the Defer calls, on a goroutine
+// Callbacks run one at a time, those queued on one CPU in the order of the Defer calls
+// (kernel: call_rcu). As a goroutine may change its CPU any time, the order of its own is
+// not to be relied on. They run on a goroutine
 // of the domain's. A callback should not block. If it panics, the process
 // crashes with that panic; if it ends its goroutine (runtime.Goexit, as
 // testing.T.FailNow does), another one goes on with the next callback.
@@ -31,28 +36,45 @@ func (d *Domain) DeferN(objects int, fn func()) {
 	if fn == nil {
 		panic("rcu: Defer of a nil function")
 	}
-	objects = max(objects, 1)
-	// Counted before it is queued, so that no more are ever invoked than queued.
-	d.callbacks.queued.add(objects)
-	d.enqueue(&callback{fn: fn, token: d.Start(), objects: objects})
+	stacks := d.callbacks.perCPU()
+	d.enqueue(&stacks[percpu.CPU()], &callback{fn: fn, objects: max(objects, 1)})
 }
 
-// Barrier waits until every callback that was queued before the call has
+// Barrier waits until every callback that was queued before the call, on any CPU, has
 // run. It does not wait for a grace period when there are none, nor for
 // callbacks queued later. It returns nil, or an error that wraps ctx.Err(),
-// or ErrInCallback. Any goroutine except an online reader of the domain, for
+// or ErrInCallback or ErrInReader. Any goroutine except an online reader of the domain, for
 // which those callbacks may be waiting.
+//
+// What a callback stands for must have been queued before the lock is given back that
+// the caller of Barrier takes to look for it. Otherwise Barrier finds it neither there nor
+// here.
 func (d *Domain) Barrier(ctx context.Context) error {
-	if d.callbacks.idle() {
-		return nil
+	p := d.callbacks.stacks.Load()
+	if p == nil {
+		return nil // nothing has ever been queued
 	}
-	if d.inCallback() {
-		return ErrInCallback
+	if err := d.mayWait("Barrier"); err != nil {
+		return err
 	}
-	// The queue is first in, first out, and its callbacks run one by one: when
-	// the mark's turn comes, all before it have returned.
+	// Every stack is first in, first out and callbacks run one by one: when a mark's turn
+	// comes, all before it on its CPU have returned. Stacks that look empty get one, too:
+	// their callbacks may just have been taken, and not have run.
+	var left atomic.Int64
+	left.Store(int64(len(*p)))
 	passed := make(chan struct{})
-	d.enqueue(&callback{fn: func() { close(passed) }})
+	pass := func() {
+		if left.Add(-1) == 0 {
+			close(passed)
+		}
+	}
+	for i := range *p {
+		if mistakes.BarrierMissesCPUs && i > 0 || mistakes.BarrierSkipsEmpty && (*p)[i].head.Load() == nil {
+			pass()
+			continue
+		}
+		d.enqueue(&(*p)[i], &callback{fn: pass})
+	}
 	select {
 	case <-passed:
 		return nil
@@ -62,8 +84,8 @@ func (d *Domain) Barrier(ctx context.Context) error {
 }
 
 // enqueue appends c, and starts a worker if there is none.
-func (d *Domain) enqueue(c *callback) {
-	if d.callbacks.push(c) {
+func (d *Domain) enqueue(s *stack, c *callback) {
+	if d.callbacks.push(s, c) {
 		go (&worker{domain: d}).run()
 	}
 }
@@ -73,8 +95,7 @@ func (d *Domain) enqueue(c *callback) {
 // with the worker's; it costs a microsecond or two, and only while there is a
 // worker. A goroutine that a callback has started is not recognised.
 func (d *Domain) inCallback() bool {
-	id := d.callbacks.worker.Load()
-	return id != 0 && !d.callbacks.idle() && id == goroutineID()
+	return d.callbacks.active.Load() && d.callbacks.worker.Load() == goroutineID()
 }
 
 // goroutineID returns the number after "goroutine " in the caller's stack
@@ -89,12 +110,4 @@ func goroutineID() (id uint64) {
 		id = id*10 + uint64(c-'0')
 	}
 	return id
-}
-
-// count is a number of callbacks and of the objects they handle.
-type count struct{ callbacks, objects atomic.Uint64 }
-
-func (c *count) add(objects int) {
-	c.callbacks.Add(1)
-	c.objects.Add(uint64(objects))
 }

@@ -25,6 +25,7 @@ func barrier(t *testing.T, d *Domain) {
 func TestDeferWaitsForReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
+		d.OnStall(-1, nil)
 		r := d.Register("reader")
 		ran := false
 		d.Defer(func() { ran = true })
@@ -32,7 +33,7 @@ func TestDeferWaitsForReaders(t *testing.T) {
 		if ran {
 			t.Error("ran while the reader could still hold something")
 		}
-		r.Quiescent()
+		r.Offline()
 		barrier(t, &d)
 		if !ran {
 			t.Error("has not run after the reader's report")
@@ -40,24 +41,24 @@ func TestDeferWaitsForReaders(t *testing.T) {
 	})
 }
 
-// TestCallbacksKeepTheirOrder has several goroutines queue numbered callbacks
-// while workers come and go. The plain variables are the race detector's.
+// TestCallbacksKeepTheirOrder has goroutines queue numbered callbacks, each on a CPU of
+// its own, while workers come and go. The plain variables are the race detector's.
 func TestCallbacksKeepTheirOrder(t *testing.T) {
 	var d Domain
-	const goroutines = 4
-	each := testutil.Stress(t, 200_000) / goroutines
-	var next [goroutines]int
+	stacks := d.callbacks.perCPU()
+	each := testutil.Stress(t, 200_000) / len(stacks)
+	next := make([]int, len(stacks))
 	var wg sync.WaitGroup
-	for g := range goroutines {
+	for cpu := range stacks {
 		wg.Go(func() {
 			for i := range each {
-				d.Defer(func() {
-					if next[g] != i {
-						t.Errorf("goroutine %d: callback %d ran in place of %d", g, i, next[g])
+				d.enqueue(&stacks[cpu], &callback{objects: 1, fn: func() {
+					if next[cpu] != i {
+						t.Errorf("CPU %d: callback %d ran in place of %d", cpu, i, next[cpu])
 					}
-					next[g]++
-				})
-				if i%20 == g {
+					next[cpu]++
+				}})
+				if i%20 == cpu {
 					barrier(t, &d) // let the queue run empty
 				}
 			}
@@ -65,9 +66,9 @@ func TestCallbacksKeepTheirOrder(t *testing.T) {
 	}
 	wg.Wait()
 	barrier(t, &d)
-	for g, n := range next {
+	for cpu, n := range next {
 		if n != each {
-			t.Errorf("goroutine %d: %d of %d callbacks have run", g, n, each)
+			t.Errorf("CPU %d: %d of %d callbacks have run", cpu, n, each)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rcu
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,8 @@ const padding = 128
 //
 // Invariants, in sequence order:
 //
-//	completed <= seq
+//	completed <= sections.completed, if there are sections
+//	completed, sections.completed, expedited <= seq
 //	word of a reader == offline, or word <= seq
 //	callbacks that have run <= callbacks queued
 type Domain struct {
@@ -31,21 +33,34 @@ type Domain struct {
 	periods   atomic.Uint64             // how often completed has risen
 	holder    atomic.Pointer[Reader]    // a reader that was last seen behind: a hint that spares Poll the full scan
 	readers   atomic.Pointer[[]*Reader] // registered readers; the slice is immutable, replaced under mu
+	expedited sequence                  // last grace period to be hurried; atomic, only rises
+	starved   atomic.Int32              // waiters that need a reader's processor
+	misses    atomic.Uint32             // Polls in vain: some of them look for stalls
 	_         [padding]byte
+
+	sections atomic.Pointer[sections] // what Enter needs; nil before the first
+	_        [padding]byte
 
 	callbacks queue
 	_         [padding]byte
 
-	mu sync.Mutex // guards replacing readers, and Reader.held and Reader.since
+	mu       sync.Mutex    // guards replacing readers, what follows, and held, since and named of readers and sections
+	hurry    chan struct{} // closed by the next Expedite; nil if nobody sleeps
+	sleepers int           // waiters that have given up spinning
+	stalls   stalls
+	hurried  uint64 // how often Expedite was asked for something
 }
 
 // Register adds a reader, online from the start: what its goroutine finds
 // from now on stays valid until it reports. The name appears in Stats and in
 // the texts of panics and errors; it need not be unique.
 //
-// Any goroutine may call it. It costs a copy of the list of readers.
+// Any goroutine may call it. It costs a copy of the list of readers and a look at the
+// caller's stack: stalls are reported with the place and the goroutine.
 func (d *Domain) Register(name string) *Reader {
-	r := &Reader{domain: d, name: name}
+	var pc [1]uintptr
+	runtime.Callers(2, pc[:]) // Callers and Register
+	r := &Reader{domain: d, name: name, goroutine: goroutineID(), registered: pc[0]}
 	d.mu.Lock()
 	list := append(slices.Clip(d.list()), r)
 	d.readers.Store(&list)
@@ -81,10 +96,16 @@ func (d *Domain) list() []*Reader {
 // so the smaller one is loaded first.
 func (d *Domain) check() {
 	completed, ran := d.completed.load(), d.callbacks.ran.callbacks.Load()
+	if s := d.sections.Load(); s != nil {
+		c := s.completed.load()
+		invariants.Check(reached(c, completed), "rcu: completed %#x, past the sections' %#x", completed, c)
+		invariants.Check(reached(d.seq.load(), c), "rcu: sections completed %#x, past the sequence", c)
+	}
 	for _, r := range d.list() {
 		w := r.seen()
 		invariants.Check(w == offline || reached(d.seq.load(), w), "rcu: reader %q has seen %#x, past the sequence", r.name, w)
 	}
 	invariants.Check(reached(d.seq.load(), completed), "rcu: completed %#x, past the sequence", completed)
-	invariants.Check(ran <= d.callbacks.queued.callbacks.Load(), "rcu: %d callbacks have run, more than were queued", ran)
+	invariants.Check(reached(d.seq.load(), d.expedited.load()), "rcu: expedited past the sequence")
+	invariants.Check(ran <= d.callbacks.queued().callbacks, "rcu: %d callbacks have run, more than were queued", ran)
 }

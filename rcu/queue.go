@@ -3,63 +3,123 @@ package rcu
 import (
 	"sync/atomic"
 
-	"github.com/slubd/slubd/internal/mistakes"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
-// queue holds the callbacks that no worker has taken yet, and knows whether
-// there is a worker. It is one lock-free stack rather than one queue per CPU:
-// Start, which every Defer needs, already goes through one word for all CPUs,
-// and one order for all makes Barrier a matter of one mark.
+// queue holds the callbacks that no worker has taken yet, in a stack per CPU, and knows
+// whether there is a worker.
 //
-// States of head, and who changes them:
+//	push   on a stack; then, if nobody is active, become so and start the worker
+//	take   by the worker: all stacks, one after the other
+//	rest   by the worker: inactive; then, if a stack is not empty, active again
 //
-//	nil            idle: no worker, nothing queued
-//	-> &working    never by itself
-//	-> a callback  push; the pusher starts the worker
-//	a callback     newest of a stack that ends in nil or &working
-//	-> a callback  push
-//	-> &working    take, by the worker
-//	&working       the worker has everything
-//	-> a callback  push
-//	-> nil         rest, by the worker, which then ends
+// A push and a rest each store one word and then load the other's, so that one of
+// them sees the other: no callback is left without a worker.
 type queue struct {
-	head   atomic.Pointer[callback]
-	queued count // ever queued, marks excepted; atomic
+	stacks atomic.Pointer[[]stack] // one per possible CPU; nil before the first Defer
+	active atomic.Bool             // there is a worker
+	worker atomic.Uint64           // goroutine of the last worker started
 	_      [padding]byte
 
-	working callback      // only its address counts
-	worker  atomic.Uint64 // goroutine of the last worker started
-	ran     count         // ever returned, marks excepted; atomic, added to by the worker
+	taken count // ever taken, marks excepted; atomic, added to by the worker
+	ran   count // ever returned, marks excepted; atomic, added to by the worker
 }
 
-// idle reports that every callback pushed before the call has returned.
-func (q *queue) idle() bool {
-	head := q.head.Load()
-	return head == nil || mistakes.BarrierDuringLast && head == &q.working
+// A stack is one CPU's, so that Defer on one CPU doesn't move another's cache lines.
+type stack struct {
+	head atomic.Pointer[callback] // newest; taken as a whole
+	_    [padding]byte
 }
 
-// push adds c and reports whether the caller has to start a worker.
-func (q *queue) push(c *callback) (first bool) {
-	for {
-		old := q.head.Load()
-		c.next = old
-		if q.head.CompareAndSwap(old, c) {
-			return old == nil // not c.next, which is the worker's by now
+// perCPU returns the stacks, which it makes if need be.
+func (q *queue) perCPU() []stack {
+	if p := q.stacks.Load(); p != nil {
+		return *p
+	}
+	all := make([]stack, percpu.NumCPU())
+	q.stacks.CompareAndSwap(nil, &all)
+	return *q.stacks.Load()
+}
+
+// push adds c to a CPU's stack and reports whether the caller has to start a worker.
+func (q *queue) push(s *stack, c *callback) (first bool) {
+	c.below.add(c.objects)
+	for own := c.below; ; c.below = own {
+		old := s.head.Load()
+		if c.next = old; old != nil {
+			c.below.callbacks += old.below.callbacks
+			c.below.objects += old.below.objects
+		}
+		if s.head.CompareAndSwap(old, c) {
+			return !q.active.Load() && q.active.CompareAndSwap(false, true)
 		}
 	}
 }
 
-// take empties the stack and returns its callbacks oldest first. Preconditions:
+// take empties the stacks. The callbacks of each CPU come oldest first, those of one CPU
+// after those of another. Preconditions:
 //   - the caller is the worker.
-func (q *queue) take() (oldest *callback) {
-	c := q.head.Swap(&q.working)
-	for c != nil && c != &q.working {
-		c, c.next, oldest = c.next, oldest, c
+func (q *queue) take() (first *callback) {
+	end := &first
+	for i := range *q.stacks.Load() {
+		c := (*q.stacks.Load())[i].head.Swap(nil)
+		if c == nil {
+			continue
+		}
+		q.taken.callbacks.Add(c.below.callbacks)
+		q.taken.objects.Add(c.below.objects)
+		youngest, oldest := c, (*callback)(nil)
+		for c != nil {
+			c, c.next, oldest = c.next, oldest, c
+		}
+		*end, end = oldest, &youngest.next
 	}
-	return oldest
+	return first
 }
 
-// rest makes the queue idle unless something was pushed since take. Preconditions:
+// rest makes the queue inactive unless something was pushed since take. Preconditions:
 //   - the caller is the worker and all callbacks it took have returned; it
 //     ends if rest succeeds.
-func (q *queue) rest() bool { return q.head.CompareAndSwap(&q.working, nil) }
+func (q *queue) rest() bool {
+	q.active.Store(false)
+	return q.empty() || !q.active.CompareAndSwap(false, true)
+}
+
+func (q *queue) empty() bool {
+	for i := range *q.stacks.Load() {
+		if (*q.stacks.Load())[i].head.Load() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// queued returns how many callbacks have ever been queued. Those that are taken
+// meanwhile may count twice, none is left out.
+func (q *queue) queued() (n weight) {
+	if p := q.stacks.Load(); p != nil {
+		for i := range *p {
+			if c := (*p)[i].head.Load(); c != nil {
+				n.callbacks += c.below.callbacks
+				n.objects += c.below.objects
+			}
+		}
+	}
+	n.callbacks += q.taken.callbacks.Load()
+	n.objects += q.taken.objects.Load()
+	return n
+}
+
+// weight is a number of callbacks and of the objects they handle.
+type weight struct{ callbacks, objects uint64 }
+
+// add counts a callback, unless it is a mark, which has no objects.
+func (w *weight) add(objects int) {
+	if objects > 0 {
+		w.callbacks++
+		w.objects += uint64(objects)
+	}
+}
+
+// count is an atomic weight.
+type count struct{ callbacks, objects atomic.Uint64 }

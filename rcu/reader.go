@@ -2,6 +2,7 @@ package rcu
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -24,19 +25,27 @@ type Reader struct {
 	word    atomic.Uint64 // Token last seen, or offline; stored by the owner, loaded by scans
 	domain  *Domain       // immutable
 	closed  bool          // owner only
-	section section       // owner only; empty except under invariants
+	nesting nesting       // owner only; empty except under invariants
+	owner   owner         // atomic; empty except under invariants
 	_       [padding]byte
 
-	name  string
+	name       string  // immutable, as the next two
+	goroutine  uint64  // that registered it
+	registered uintptr // where: program counter in Register's caller
+
 	held  Token     // the word that Domain.survey last found behind, or offline; Domain.mu
 	since time.Time // when survey found it first; Domain.mu
+	named time.Time // when a stall was last reported; Domain.mu
 }
 
 // Quiescent says that the caller holds no references now, and goes on online.
 // Call it once per round of the reader's loop. Costs two loads and a compare;
 // a store is added once per Start of the domain. On an offline reader it does nothing.
+//
+// Where readers take up all of GOMAXPROCS, the report that somebody in Synchronize waits
+// for also yields the processor to him, once (runtime.Gosched).
 func (r *Reader) Quiescent() {
-	r.section.outside(r, "Quiescent")
+	r.nesting.reports(r, "Quiescent")
 	now, w := r.domain.seq.load(), r.seen()
 	if mistakes.ReportTooFar {
 		now += step
@@ -51,12 +60,16 @@ func (r *Reader) Quiescent() {
 		return
 	}
 	r.word.Store(uint64(now)) // the load of now and this store pair with Domain.Start
+	r.owner.record()
+	if r.domain.starved.Load() > 0 {
+		runtime.Gosched()
+	}
 }
 
 // Offline says that the caller holds no references and will take none until
 // Online: nobody waits for it meanwhile. On an offline reader it does nothing.
 func (r *Reader) Offline() {
-	r.section.outside(r, "Offline")
+	r.nesting.reports(r, "Offline")
 	r.mustBeOpen("Offline")
 	r.word.Store(uint64(offline)) // pairs with Domain.Start
 }
@@ -64,12 +77,13 @@ func (r *Reader) Offline() {
 // Online ends Offline: the caller may take references again. On an online
 // reader it does nothing; in particular it is no report.
 func (r *Reader) Online() {
-	r.section.outside(r, "Online")
+	r.nesting.outside(r, "Online")
 	r.mustBeOpen("Online")
 	if r.seen() == offline && !mistakes.OnlineUnannounced {
 		// Pairs with Domain.Start: the store comes before any load of
 		// the caller's that follows.
 		r.word.Store(uint64(r.domain.seq.load()))
+		r.owner.record()
 	}
 }
 
@@ -80,7 +94,7 @@ func (r *Reader) Close() error {
 	if r == nil || r.closed {
 		return nil
 	}
-	r.section.outside(r, "Close")
+	r.nesting.reports(r, "Close")
 	r.Offline()
 	r.closed = true
 	r.domain.unregister(r)

@@ -106,7 +106,11 @@ func TestHotWordsStandApart(t *testing.T) {
 		"reader's word and what others write in it": unsafe.Offsetof(Reader{}.held) - unsafe.Offsetof(Reader{}.word),
 		"seq and completed":                         unsafe.Offsetof(Domain{}.completed) - unsafe.Offsetof(Domain{}.seq),
 		"completed and the queue":                   unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.readers),
-		"queue's two sides":                         unsafe.Offsetof(queue{}.working) - unsafe.Offsetof(queue{}.queued),
+		"sections and the queue":                    unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.sections),
+		"completed and sections":                    unsafe.Offsetof(Domain{}.sections) - unsafe.Offsetof(Domain{}.readers),
+		"queue's two sides":                         unsafe.Offsetof(queue{}.taken) - unsafe.Offsetof(queue{}.active),
+		"two CPUs' stacks":                          unsafe.Sizeof(stack{}),
+		"Enter's words and the driver's":            unsafe.Offsetof(sections{}.completed) - unsafe.Offsetof(sections{}.counts),
 	} {
 		if apart < padding {
 			t.Errorf("%s: %d bytes apart", name, apart)

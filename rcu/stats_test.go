@@ -21,10 +21,10 @@ func TestStats(t *testing.T) {
 		if got != want {
 			t.Errorf("with a slow reader: %+v, want %+v", got, want)
 		}
-		r.Quiescent()
+		r.Offline()
 		barrier(t, &d)
 		got = d.Stats()
-		want = Stats{GracePeriods: 1, Callbacks: 3, Readers: 2, Online: 1}
+		want = Stats{GracePeriods: 1, Callbacks: 3, Readers: 2}
 		if got != want {
 			t.Errorf("after its report: %+v, want %+v", got, want)
 		}
@@ -36,6 +36,7 @@ func TestStats(t *testing.T) {
 func TestOldestReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
+		d.OnStall(-1, nil)
 		first, second := d.Register("first"), d.Register("second")
 		wantOldest := func(age time.Duration, name string) {
 			t.Helper()

@@ -31,15 +31,43 @@ func (d *Domain) Start() Token {
 	return d.seq.next()
 }
 
-// Poll reports whether t's grace period is over. It never blocks: it looks at
-// the readers' words at most once. Costs a load and a compare if somebody has
-// seen the end already, or the same plus two loads if the reader that was
-// last seen behind still is. Any goroutine, under any lock; lock-free.
+// Poll reports whether t's grace period is over, and moves it on. It never blocks: it looks
+// at the readers' words and the sections' counters at most once. Costs a load and a compare
+// if somebody has seen the end already, or the same plus two loads if the reader that was
+// last seen behind still is. In a domain where Enter has been used, one call of each
+// grace period makes a system call of some microseconds; see Elapsed. Any goroutine, under
+// any lock; lock-free.
 func (d *Domain) Poll(t Token) bool {
 	if mistakes.PollEarly && t != 0 {
 		t -= step
 	}
-	return reached(d.completed.load(), t) || d.scan(t)
+	if reached(d.completed.load(), t) || d.step(t) {
+		return true
+	}
+	d.missed()
+	return false
+}
+
+// Elapsed is Poll for those who must make no system call, and wake nobody: it does not
+// move the grace period on. In a domain where Enter has been used somebody has to, by Poll,
+// Advance, Wait, Synchronize or Defer. Any goroutine, under any lock; lock-free.
+func (d *Domain) Elapsed(t Token) bool { return reached(d.completed.load(), t) || d.scan(t) }
+
+// Advance moves on what grace periods have been started, as Poll does. It does nothing
+// in a domain where Enter has not been used.
+func (d *Domain) Advance() {
+	if s := d.sections.Load(); s != nil {
+		s.advance(d)
+	}
+}
+
+// step is Poll without the account of stalls.
+func (d *Domain) step(t Token) bool {
+	// Pairs with firstEnter, as scan does: t was started before.
+	if s := d.sections.Load(); s != nil && !reached(s.completed.load(), t) {
+		s.advance(d)
+	}
+	return d.scan(t)
 }
 
 // scan is the slow path of Poll. It publishes in completed how far all
@@ -53,11 +81,17 @@ func (d *Domain) scan(t Token) bool {
 	} else if mistakes.HolderTrusted && h != nil {
 		return true
 	}
-	// seq is loaded before the words: a reader that comes online during the
-	// scan is covered by the argument at Start for all numbers up to here.
+	// seq is loaded before sections and the words: a reader that comes online during the
+	// scan is covered by the argument at Start for all numbers up to here, and one that
+	// makes the sections by that at firstEnter.
 	oldest := d.seq.load()
 	if invariants.Enabled {
 		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)
+	}
+	if s := d.sections.Load(); s != nil && !mistakes.SectionsForgotten {
+		if c := s.completed.load(); !reached(c, oldest) {
+			oldest = c
+		}
 	}
 	var holder *Reader
 	readers := d.list()

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mistakes"
 )
 
@@ -15,15 +16,23 @@ import (
 // the others would keep all other callbacks waiting.
 var ErrInCallback = errors.New("rcu: called from a callback of the same domain")
 
+// ErrInReader is returned, in builds with -tags invariants or -race, by what waits for
+// readers when one of them calls it. In other builds it waits until its context ends,
+// which the report of the stall explains.
+var ErrInReader = errors.New("rcu: called by a reader of the same domain, which would wait for itself")
+
 const (
 	// spins is how often a waiter looks before it sleeps, yielding in between:
 	// some 30 us on an otherwise idle machine. Most readers report within that,
 	// and the shortest sleep of an idle Go process lasts a millisecond.
 	spins = 400
+	// eagerSpins is that of an expedited one: some 2 ms.
+	eagerSpins = 25_000
 	// firstPause and longestPause bound the time between two looks after
 	// that. It doubles each time, so a waiter is late by no more than it has
 	// waited, nor by more than longestPause, which costs a waiter behind a
-	// stuck reader 250 looks a second: well under a thousandth of a CPU.
+	// stuck reader 250 looks a second: well under a thousandth of a CPU. An
+	// expedited one stays at firstPause.
 	firstPause   = 50 * time.Microsecond
 	longestPause = 4 * time.Millisecond
 )
@@ -31,62 +40,177 @@ const (
 // Wait sleeps until t's grace period is over. Waiters of the same or earlier
 // grace periods profit from each other's looks. It returns nil, or an error
 // that wraps ctx.Err() and names the reader that is in the way, or
-// ErrInCallback. Any goroutine except an online reader of the domain, which
-// would wait for itself.
+// ErrInCallback or ErrInReader. Any goroutine except an online reader of the domain, or
+// one between Enter and Exit, which would wait for itself.
 func (d *Domain) Wait(ctx context.Context, t Token) error {
-	if d.Poll(t) {
+	if d.step(t) {
 		return nil
 	}
-	if d.inCallback() {
-		return ErrInCallback
+	if err := d.mayWait("Wait"); err != nil {
+		return err
 	}
-	return d.await(ctx, t)
+	return d.await(ctx, t, d.crowded())
 }
 
 // Synchronize waits until every reader that is online now has reported or
-// gone offline once: Wait(ctx, Start()). It does not wait for callbacks; that
-// is Barrier's. Errors and callers as for Wait.
+// gone offline once, and every section that is open now has ended: Wait(ctx, Start()). It
+// does not wait for callbacks; that is Barrier's. Errors and callers as for Wait.
 func (d *Domain) Synchronize(ctx context.Context) error {
+	if err := d.mayWait("Synchronize"); err != nil {
+		return err
+	}
+	t := d.Start()
+	if d.step(t) {
+		return nil
+	}
+	return d.await(ctx, t, d.crowded())
+}
+
+// SynchronizeExpedited is Synchronize in a hurry: see Expedite.
+func (d *Domain) SynchronizeExpedited(ctx context.Context) error {
+	if err := d.mayWait("SynchronizeExpedited"); err != nil {
+		return err
+	}
+	t := d.Start()
+	if d.step(t) {
+		return nil
+	}
+	d.Expedite(t)
+	return d.await(ctx, t, true)
+}
+
+// Expedite hurries t's grace period and all earlier ones: who waits for them, callbacks
+// included, looks again and again instead of sleeping in between, and readers yield the
+// processor when they report. That costs CPU time of every waiter. It does not block, but
+// takes Domain.mu and wakes goroutines. Any goroutine.
+func (d *Domain) Expedite(t Token) {
+	if d.Elapsed(t) || !d.expedited.raise(t) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hurried++
+	if d.hurry != nil {
+		close(d.hurry)
+		d.hurry = nil
+	}
+}
+
+// hurryUp returns a channel that the next Expedite closes, for one that is about to sleep.
+func (d *Domain) hurryUp() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hurry == nil {
+		d.hurry = make(chan struct{})
+	}
+	return d.hurry
+}
+
+// awake takes back the channel when the last sleeper leaves, so that an idle domain
+// keeps nothing of theirs.
+func (d *Domain) awake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sleepers--; d.sleepers == 0 {
+		d.hurry = nil
+	}
+}
+
+// mayWait returns why the caller must not wait for readers, if it must not.
+func (d *Domain) mayWait(method string) error {
 	if d.inCallback() {
 		return ErrInCallback
 	}
-	return d.Wait(ctx, d.Start())
+	if invariants.Enabled {
+		return d.selfWait(method)
+	}
+	return nil
 }
 
-// await polls t: first in a short spin, then in growing intervals. Readers
-// wake nobody, which keeps their side down to a store.
-func (d *Domain) await(ctx context.Context, t Token) error {
+// crowded reports whether online readers may well take up all processors that Go uses.
+// A goroutine that wants one then waits for the runtime to take one from a reader, after
+// 10 ms, unless a reader yields.
+func (d *Domain) crowded() bool {
+	online := 0
+	for _, r := range d.list() {
+		if r.seen() != offline {
+			online++
+		}
+	}
+	return online > 0 && online >= runtime.GOMAXPROCS(0)
+}
+
+// await looks for the end of t: first in a short spin, then in growing intervals. Readers
+// wake nobody, which keeps their side down to a store; with ask they are asked to
+// yield.
+func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	if mistakes.WaitSkipped {
 		return nil
 	}
-	for range spins {
-		if d.Poll(t) {
-			return nil
-		}
-		runtime.Gosched()
+	if ask {
+		d.starved.Add(1)
+		defer d.starved.Add(-1)
 	}
+	if d.spin(t, spins) {
+		return nil
+	}
+	d.mu.Lock()
+	d.sleepers++
+	d.mu.Unlock()
+	defer d.awake()
 	pause := firstPause
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
-	for {
+	for eager := false; ; {
+		// The channel first: an Expedite that the look at expedited misses closes it.
+		hurry := d.hurryUp()
+		if !eager && reached(d.expedited.load(), t) {
+			eager = true
+			d.starved.Add(1)
+			defer d.starved.Add(-1)
+			if d.spin(t, eagerSpins) {
+				return nil
+			}
+			pause = firstPause
+			timer.Reset(pause)
+		}
 		d.survey() // note now since when the reader is in the way, for Stats
 		select {
 		case <-ctx.Done():
 			return d.gaveUp(ctx)
+		case <-hurry:
+			continue
 		case <-timer.C:
 		}
-		if d.Poll(t) {
+		if d.step(t) {
 			return nil
 		}
-		pause = min(2*pause, longestPause)
+		if !eager {
+			pause = min(2*pause, longestPause)
+		}
 		timer.Reset(pause)
 	}
 }
 
+// spin looks n times, yielding in between.
+func (d *Domain) spin(t Token, n int) bool {
+	for range n {
+		if d.step(t) {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
+}
+
 // gaveUp is the error of a waiter whose context has ended.
 func (d *Domain) gaveUp(ctx context.Context) error {
-	if r, age := d.survey(); r != nil {
-		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", r.name, age, ctx.Err())
+	switch h := d.survey(); {
+	case h.reader != nil:
+		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", h.reader.name, h.age, ctx.Err())
+	case h.open > 0:
+		return fmt.Errorf("rcu: %d open sections have held up the grace period for %v: %w", h.open, h.age, ctx.Err())
+	default:
+		return fmt.Errorf("rcu: gave up waiting: %w", ctx.Err())
 	}
-	return fmt.Errorf("rcu: gave up waiting: %w", ctx.Err())
 }

@@ -17,20 +17,23 @@ const turn = 10_000
 // with the first callback and ends with the last.
 type worker struct {
 	domain *Domain
-	todo   *callback // taken from the queue and not yet returned, oldest first
+	todo   *callback // their grace period is over, oldest of a CPU first
+	batch  batch     // the next ones
 	spent  int       // objects handled in this turn
 	ended  bool
+}
+
+// A batch is what the worker took from the queue at once. It waits for one grace
+// period, which began after all of it had been queued.
+type batch struct {
+	first *callback
+	token Token // zero if there are only marks
 }
 
 func (w *worker) run() {
 	defer w.handOver()
 	w.domain.callbacks.worker.Store(goroutineID())
 	for w.more() {
-		if mistakes.CallbackEarly {
-			w.todo.token = 0
-		}
-		// Fails only when its context ends.
-		_ = w.domain.await(context.Background(), w.todo.token)
 		w.todo.fn()
 		w.done()
 	}
@@ -40,11 +43,37 @@ func (w *worker) run() {
 // more reports whether there is a callback to do. If not, the queue is idle.
 func (w *worker) more() bool {
 	for w.todo == nil {
-		if w.todo = w.domain.callbacks.take(); w.todo == nil && w.domain.callbacks.rest() {
-			return false
+		if w.batch.first == nil {
+			w.batch = w.take()
 		}
+		if w.batch.first == nil {
+			if w.domain.callbacks.rest() {
+				return false
+			}
+			continue
+		}
+		if mistakes.CallbackEarly {
+			w.batch.token = 0
+		}
+		// Fails only when its context ends.
+		_ = w.domain.await(context.Background(), w.batch.token, false)
+		w.todo = w.batch.first
+		// The grace period of the next ones passes while these run.
+		w.batch = w.take()
 	}
 	return true
+}
+
+// take starts a grace period for all that has been queued.
+func (w *worker) take() batch {
+	b := batch{first: w.domain.callbacks.take()}
+	for c := b.first; c != nil; c = c.next {
+		if c.objects > 0 {
+			b.token = w.domain.Start()
+			break
+		}
+	}
+	return b
 }
 
 // done takes the callback that has returned off the list.
@@ -54,7 +83,8 @@ func (w *worker) done() {
 	if c.objects == 0 {
 		return
 	}
-	w.domain.callbacks.ran.add(c.objects)
+	w.domain.callbacks.ran.callbacks.Add(1)
+	w.domain.callbacks.ran.objects.Add(uint64(c.objects))
 	if invariants.Enabled {
 		w.domain.check()
 	}
@@ -70,6 +100,6 @@ func (w *worker) done() {
 func (w *worker) handOver() {
 	if !w.ended {
 		w.done()
-		go (&worker{domain: w.domain, todo: w.todo}).run()
+		go (&worker{domain: w.domain, todo: w.todo, batch: w.batch}).run()
 	}
 }

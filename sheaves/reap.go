@@ -20,6 +20,7 @@ func (s *Set) tick() {
 		return
 	}
 	defer s.ticking.Unlock()
+	s.Domain.Advance()
 	again := false
 	for cpu := range s.seen {
 		now := s.slots.Snapshot(cpu, percpu.RCU)
@@ -53,8 +54,10 @@ func (s *Set) armTimer() {
 }
 
 // arm makes sure that b's waiting sheaves are reaped although nobody may want them:
-// by the timer, or beyond MaxWaiting by a callback, one at a time.
+// by the timer, or beyond MaxWaiting by a callback, one at a time. Like the timer it may
+// make system calls: not under a stack's lock.
 func (s *Set) arm(b *barn) {
+	s.Domain.Advance()
 	if b.waits() <= s.MaxWaiting() {
 		s.armTimer()
 	} else if b.armed.CompareAndSwap(false, true) {

@@ -77,10 +77,11 @@ func (b *barn) left(s *sheaf) {
 }
 
 // sortReady moves parked sheaves to waiting, and those whose grace period is over on
-// to ready. The caller holds mu.
+// to ready. The caller holds mu, and so only looks: whoever submits, and the timer, move
+// grace periods on (Domain.Advance).
 func (b *barn) sortReady(d *rcu.Domain) {
 	b.sortParked()
-	for s := b.waiting; s != nil && (mistakes.SheafReadyEarly || d.Poll(s.token)); s = b.waiting {
+	for s := b.waiting; s != nil && (mistakes.SheafReadyEarly || d.Elapsed(s.token)); s = b.waiting {
 		if b.waiting = s.next; b.waiting == nil {
 			b.last = nil
 		}

@@ -15,9 +15,9 @@
 //
 //	nothing < internal/invariants, internal/mem, internal/sys
 //	internal/sys, internal/mem < numa
-//	internal/invariants < rcu
 //	internal/mem < hooks
 //	internal/invariants, internal/mem, internal/sys < internal/percpu
+//	internal/invariants, internal/mem, internal/percpu < rcu
 //	internal/*, numa < arena
 //	internal/mem, internal/percpu, internal/invariants, rcu < sheaves
 //	arena, hooks, numa, rcu, sheaves, internal/* < slub

@@ -16,9 +16,9 @@ var graph = map[string][]string{
 	"internal/testutil":   {},
 	"internal/lint":       {},
 	"numa":                {"internal/sys", "internal/mem"},
-	"rcu":                 {"internal/invariants", "internal/mistakes"},
+	"rcu":                 {"internal/invariants", "internal/mem", "internal/mistakes", "internal/percpu"},
 	"hooks":               {"internal/mem"},
-	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
+	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/mistakes", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "numa"},
 	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/mistakes", "internal/percpu", "rcu"},
 	"slub": {

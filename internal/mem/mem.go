@@ -49,6 +49,9 @@ func Ptr(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer
 // alignment and lifetime.
 func At[T any](addr uintptr) *T { return (*T)(Ptr(addr)) }
 
+// Addr is At's inverse: the address of off-heap memory as a number, 0 for nil.
+func Addr[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
+
 // Bytes views n bytes at addr.
 func Bytes(addr, n uintptr) []byte { return unsafe.Slice((*byte)(Ptr(addr)), n) }
 

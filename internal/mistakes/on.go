@@ -7,6 +7,7 @@ import (
 	"slices"
 )
 
+// The same as in off.go, where they are explained.
 var (
 	WaitSkipped       = made("WaitSkipped")
 	PollEarly         = made("PollEarly")
@@ -19,8 +20,18 @@ var (
 	SequenceReadLate  = made("SequenceReadLate")
 	ComparedUnsigned  = made("ComparedUnsigned")
 
+	SectionsForgotten  = made("SectionsForgotten")
+	FirstDrainSkipped  = made("FirstDrainSkipped")
+	FlipForgotten      = made("FlipForgotten")
+	SecondDrainSkipped = made("SecondDrainSkipped")
+	GoalReadLate       = made("GoalReadLate")
+	RowMissed          = made("RowMissed")
+	ExitsReadLast      = made("ExitsReadLast")
+	FenceDropped       = made("FenceDropped")
+
 	CallbackEarly     = made("CallbackEarly")
-	BarrierDuringLast = made("BarrierDuringLast")
+	BarrierMissesCPUs = made("BarrierMissesCPUs")
+	BarrierSkipsEmpty = made("BarrierSkipsEmpty")
 
 	SheafReadyEarly   = made("SheafReadyEarly")
 	SheafUnstamped    = made("SheafUnstamped")

@@ -2,10 +2,11 @@
 
 package rcu
 
-// section is empty in builds without invariants.
-type section struct{}
+// nesting is empty in builds without invariants.
+type nesting struct{}
 
-func (section) outside(*Reader, string) {}
+func (nesting) outside(*Reader, string) {}
+func (nesting) reports(*Reader, string) {}
 
 // Lock marks the beginning of a section in which the caller uses references.
 // Sections nest. It only asserts, in builds with -tags invariants or -race:

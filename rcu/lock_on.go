@@ -2,17 +2,26 @@
 
 package rcu
 
-// section counts how deep the owner is in read-side sections. It is a plain
+// nesting counts how deep the owner is in sections between Lock and Unlock. It is a plain
 // field that every method of Reader touches, so that race builds report a
 // Reader used by two goroutines at once.
-type section struct{ depth int }
+type nesting struct{ depth int }
 
 // outside panics if the owner is in a section, where method has no place.
-func (s *section) outside(r *Reader, method string) {
-	if s.depth > 0 {
+func (n *nesting) outside(r *Reader, method string) {
+	if n.depth > 0 {
 		r.misused(method, "inside Lock")
 	}
-	s.depth = 0 // no news but to the race detector
+	n.depth = 0 // no news but to the race detector
+}
+
+// reports is outside for a method that says that the owner holds nothing: what it has
+// found after an Enter it does hold.
+func (n *nesting) reports(r *Reader, method string) {
+	n.outside(r, method)
+	if s := r.domain.sections.Load(); s != nil && s.traces.holds(goroutineID()) {
+		r.misused(method, "between Enter and Exit")
+	}
 }
 
 // Lock marks the beginning of a section in which the caller uses references.
@@ -24,14 +33,15 @@ func (r *Reader) Lock() {
 	if r.seen() == offline {
 		r.misused("Lock", "while offline")
 	}
-	r.section.depth++
+	r.owner.record()
+	r.nesting.depth++
 }
 
 // Unlock ends the section that the last Lock began. It only asserts, as Lock.
 func (r *Reader) Unlock() {
 	r.mustBeOpen("Unlock")
-	if r.section.depth == 0 {
+	if r.nesting.depth == 0 {
 		r.misused("Unlock", "without Lock")
 	}
-	r.section.depth--
+	r.nesting.depth--
 }

@@ -14,7 +14,7 @@ func TestSectionsAreNothing(t *testing.T) {
 	r.Lock()
 	r.Quiescent() // would panic if sections were counted
 	r.Unlock()
-	if !d.Poll(token) || unsafe.Sizeof(r.section) != 0 {
+	if !d.Poll(token) || unsafe.Sizeof(r.nesting) != 0 {
 		t.Error("Lock left something behind")
 	}
 }

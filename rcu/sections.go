@@ -1,0 +1,109 @@
+package rcu
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/slubd/slubd/internal/mistakes"
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// sections is what grace periods need to know of Enter and Exit. The scheme is that of
+// the kernel's sleepable RCU (kernel/rcu/srcutree.c): sections are counted under one of
+// two indices, and a grace period waits until both have been seen empty.
+//
+//	resting ──Fence──▶ drainIdle ──idle index empty, Flip──▶ drainOld ──old index empty──▶ resting
+//
+// Whoever may make a system call moves it on, one at a time: see advance. In the package's
+// order of events, with U the store that unlinked an object, A the addition of Start and F
+// the Fence of a grace period that was begun after A, the argument is this.
+//
+//   - Fence pairs with Enter. Enter is a plain addition E, which the processor may make
+//     visible only after the section's first loads. F has every running thread execute a
+//     memory barrier. A section whose E comes before its thread's barrier shows in the
+//     counters from F on. In one whose E comes after it, all loads come after U: it can't
+//     have found the object. (Without sequences E is an atomic addition, a barrier itself,
+//     and F is nothing: the same holds of the moment when the counters are read.)
+//   - So the sections to wait for are counted by the time F is over, under either index: a
+//     goroutine may have loaded the index, been descheduled over a flip, and counted under
+//     what is the idle one now. Once each index has been seen without open sections after
+//     F, all of them have ended. They need not be seen empty at the same time.
+//   - Open pairs with Exit: it reads exits before enters. An exit that it sees belongs to a
+//     section whose enter it will see too. If the sums agree, the enters that it has seen,
+//     among them all that F has made visible, are those of the exits that it has seen.
+//   - Exit pairs with the updater's use of the memory after Poll. What the section did
+//     comes before the addition of Exit, which Open has seen: x86 keeps stores in order, and
+//     loads before later stores; the atomic addition elsewhere is a barrier.
+//   - Flip is for progress, not for safety: sections that begin go to the other index, so
+//     that the old one runs empty however many there are. Hence the idle one is drained
+//     first, while nobody is sent there. Stragglers may come later, having loaded the index
+//     before the Flip; they find nothing old and delay a later grace period at most.
+//
+// Invariants: completed <= goal <= seq while a grace period is driven.
+type sections struct {
+	enter  func(*Domain) percpu.Index // counts.Enter; immutable, as all of this group
+	exit   func(percpu.Index)
+	counts *percpu.Readers[Domain]
+	traces traces
+	_      [padding]byte
+
+	completed sequence      // last grace period that no section holds up; atomic, only rises
+	goal      atomic.Uint64 // Token of the one that is being driven, 0: resting; written while driving
+	driving   atomic.Bool   // somebody moves it on: only tried, never waited for
+	drainOld  bool          // the index has been flipped; driving
+
+	held  Token     // the goal that Domain.survey last found, or 0; Domain.mu
+	since time.Time // when survey found it first; Domain.mu
+	named time.Time // when a stall was last reported; Domain.mu
+}
+
+// advance moves the domain's grace periods on as far as they go without waiting. A
+// whole one takes one system call where sections are sequences, and none elsewhere.
+func (s *sections) advance(d *Domain) {
+	if !s.driving.CompareAndSwap(false, true) {
+		return
+	}
+	defer s.driving.Store(false)
+	goal := Token(s.goal.Load())
+	if goal == 0 {
+		// Before the Fence: it covers every Start up to here.
+		goal = d.seq.load()
+		if reached(s.completed.load(), goal) || !s.counts.Fence() {
+			return
+		}
+		s.goal.Store(uint64(goal))
+	}
+	if !s.drainOld {
+		if !mistakes.FirstDrainSkipped && !s.empty(s.counts.Current().Other()) {
+			return
+		}
+		if !mistakes.FlipForgotten {
+			s.counts.Flip()
+		}
+		s.drainOld = true
+	}
+	if !mistakes.SecondDrainSkipped && !s.empty(s.counts.Current().Other()) {
+		return
+	}
+	s.drainOld = false
+	if mistakes.GoalReadLate {
+		goal = d.seq.load()
+	}
+	s.completed.raise(goal)
+	s.goal.Store(0)
+}
+
+// empty reports whether no section is open under an index.
+func (s *sections) empty(i percpu.Index) bool {
+	n := s.counts.Open(i)
+	if n < 0 {
+		panic("rcu: more Exits than Enters: a Section was exited twice")
+	}
+	return n == 0
+}
+
+// open returns how many sections are open, roughly.
+func (s *sections) open() int64 {
+	i := s.counts.Current()
+	return max(s.counts.Open(i), 0) + max(s.counts.Open(i.Other()), 0)
+}

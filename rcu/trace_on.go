@@ -1,0 +1,97 @@
+//go:build invariants || race
+
+package rcu
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// traces knows every open section of a domain: who entered it, and where. It is a leaf
+// in the lock order.
+type traces struct {
+	mu   sync.Mutex
+	last uint64 // number given out last
+	open map[uint64]entered
+}
+
+type entered struct {
+	goroutine uint64
+	pc        uintptr // in Enter's caller
+}
+
+// trace is a section's number in there.
+type trace struct{ number uint64 }
+
+// begin notes a section that Enter's caller is in from now on.
+func (t *trace) begin(d *Domain) {
+	var pc [1]uintptr
+	runtime.Callers(3, pc[:]) // Callers, begin, Enter
+	e := entered{goroutineID(), pc[0]}
+	all := &d.sections.Load().traces
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.open == nil {
+		all.open = map[uint64]entered{}
+	}
+	all.last++
+	t.number = all.last
+	all.open[t.number] = e
+}
+
+// end crosses the section out.
+func (t *trace) end(d *Domain) {
+	all := &d.sections.Load().traces
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if _, ok := all.open[t.number]; !ok {
+		panic("rcu: Exit of a Section that has been exited")
+	}
+	delete(all.open, t.number)
+}
+
+// holds reports whether the goroutine is in a section that it entered itself.
+func (all *traces) holds(goroutine uint64) bool {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, e := range all.open {
+		if e.goroutine == goroutine {
+			return true
+		}
+	}
+	return false
+}
+
+// sites lists where the open sections were entered, with their goroutines.
+func (all *traces) sites() (list []string) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, e := range all.open {
+		list = append(list, fmt.Sprintf("%s by goroutine %d", site(e.pc), e.goroutine))
+	}
+	return list
+}
+
+// owner is the goroutine that last used a Reader.
+type owner struct{ goroutine atomic.Uint64 }
+
+func (o *owner) record()      { o.goroutine.Store(goroutineID()) }
+func (o *owner) last() uint64 { return o.goroutine.Load() }
+
+// selfWait returns an error if the calling goroutine is in a section, or the last to
+// have used a reader that is online: it would wait for itself. A reader that nobody has used
+// since it was registered may have been handed on.
+func (d *Domain) selfWait(method string) error {
+	me := goroutineID()
+	if s := d.sections.Load(); s != nil && s.traces.holds(me) {
+		return fmt.Errorf("%w: %s between Enter and Exit", ErrInReader, method)
+	}
+	for _, r := range d.list() {
+		if r.seen() != offline && r.owner.last() == me {
+			return fmt.Errorf("%w: %s by reader %q, which is online", ErrInReader, method, r.name)
+		}
+	}
+	return nil
+}
