@@ -1,6 +1,11 @@
 package rcu
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"runtime"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
 
 // A guard is one reader's way of saying whether it may hold something.
 type guard interface {
@@ -71,4 +76,48 @@ func (m *member) leave(rng *rand.Rand) {
 func (m *member) close() {
 	_ = m.r.Close() // always nil
 	m.r = nil
+}
+
+// visitor is a reader that enters and exits.
+type visitor struct {
+	d       *Domain
+	section Section
+}
+
+// enter begins a section, now and then inside another one that ends earlier.
+func (v *visitor) enter(rng *rand.Rand) {
+	if rng.IntN(16) > 0 {
+		v.section = v.d.Enter()
+		return
+	}
+	outer := v.d.Enter()
+	dawdle(rng)
+	v.section = v.d.Enter()
+	outer.Exit()
+}
+
+// leave exits, or has another goroutine do so on a CPU of its own choice.
+func (v *visitor) leave(rng *rand.Rand) {
+	if rng.IntN(512) > 0 {
+		v.section.Exit()
+		return
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		onCPU(rng.IntN(percpu.NumCPU()), v.section.Exit)
+	}()
+	<-exited
+}
+
+func (v *visitor) close() {}
+
+// onCPU runs f on that CPU or, if the process has no use of it, anywhere.
+func onCPU(cpu int, f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if restore, err := percpu.Pin([]int{cpu}); err == nil {
+		defer restore() // fails only if the CPU has gone
+	}
+	f()
 }

@@ -23,7 +23,7 @@ const ages = 10
 // patience is how long a grace period may take before it counts as stuck. It
 // is no bound on anything else: the longest thing that a reader does in a
 // section is to sleep for some milliseconds.
-const patience = 20 * time.Second
+const patience = 15 * time.Second
 
 // element is what torture's readers look up.
 type element struct {
@@ -63,9 +63,11 @@ func (tt *torture) going(aging int) bool {
 
 // A scenario is one run of the test.
 type scenario struct {
-	name       string
-	registered int    // readers
-	from       uint64 // where the sequence starts
+	name     string
+	members  int    // readers that are registered
+	visitors int    // readers that are not
+	from     uint64 // where the sequence starts, if not where it always does
+	percent  int    // of all look-ups
 }
 
 // Sequence numbers are compared by their signed difference, so two places are
@@ -76,16 +78,17 @@ const (
 )
 
 var scenarios = []scenario{
-	{"two readers", 2, beforeWrap},
-	{"eight readers", 8, beforeSign},
-	{"sixty-four readers", 64, beforeWrap},
+	{"two members", 2, 0, beforeWrap, 15},
+	{"two visitors", 0, 2, 0, 15},
+	{"four of each", 4, 4, beforeSign, 30},
+	{"thirty-two of each", 32, 32, beforeWrap, 40},
 }
 
 func TestTorture(t *testing.T) {
 	seed := testutil.Seed(t)
-	lookups := testutil.Stress(t, 1_500_000) / len(scenarios)
+	lookups := testutil.Stress(t, 3_000_000)
 	for _, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) { s.run(t, lookups, seed) })
+		t.Run(s.name, func(t *testing.T) { s.run(t, lookups/100*s.percent, seed) })
 	}
 }
 
@@ -100,7 +103,9 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 		tt.free <- &element{}
 	}
 	tt.current.Store(&element{live: true})
-	tt.d.startAt(s.from)
+	if s.from != 0 {
+		tt.d.startAt(s.from)
+	}
 	for range 30 { // scans should take their time
 		tt.d.Register("away").Offline()
 	}
@@ -109,9 +114,14 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	stream := uint64(0)
 	random := func() *rand.Rand { stream++; return rand.New(rand.NewPCG(seed, stream)) }
 	var reading, writing sync.WaitGroup
-	for range s.registered {
+	lookups /= s.members + s.visitors
+	for range s.members {
 		rng := random()
-		reading.Go(func() { tt.read(&member{d: &tt.d}, rng, lookups/s.registered) })
+		reading.Go(func() { tt.read(&member{d: &tt.d}, rng, lookups) })
+	}
+	for range s.visitors {
+		rng := random()
+		reading.Go(func() { tt.read(&visitor{d: &tt.d}, rng, lookups) })
 	}
 	for _, f := range []func(*rand.Rand){tt.mixer, tt.mixer, tt.poller, tt.deferrer, tt.asker, tt.asker, tt.nuisance} {
 		rng := random()
@@ -141,8 +151,10 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 
 // startAt moves a domain that nobody uses yet to another sequence number.
 func (d *Domain) startAt(seq uint64) {
-	d.seq.advanced.Store(seq - origin())
-	d.completed.advanced.Store(seq - origin())
+	d.Enter().Exit() // makes the sections
+	for _, s := range []*sequence{&d.seq, &d.completed, &d.expedited, &d.sections.Load().completed} {
+		s.advanced.Store(seq - origin())
+	}
 }
 
 // replace publishes a fresh element and returns the one that was removed,

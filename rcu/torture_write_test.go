@@ -10,10 +10,12 @@ import (
 // pass goes through one grace period, each time in another way.
 func (tt *torture) pass(rng *rand.Rand) {
 	tt.within(func(ctx context.Context) error {
-		switch rng.IntN(3) {
+		switch rng.IntN(4) {
 		case 0:
 			return tt.d.Synchronize(ctx)
 		case 1:
+			return tt.d.SynchronizeExpedited(ctx)
+		case 2:
 			token := tt.d.Start()
 			dawdle(rng)
 			return tt.d.Wait(ctx, token)

@@ -1,7 +1,7 @@
 package sheaves
 
 import (
-	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mistakes"
@@ -39,7 +39,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	st.CountPush(1)
 	if mistakes.ParkedUnlocked {
 		st.Unlock()
-		runtime.Gosched()
+		time.Sleep(100 * time.Microsecond)
 		s.arm(s.submit(sh, cpu, false))
 		return true
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,38 +24,56 @@ type catch struct {
 	pkg     string // that has the test
 	test    string // pattern of go test -run
 	says    string // pattern of what it prints
+	engine  string // SLUBD_ENGINE, if one shows it sooner
 }
 
 const (
+	members  = `^TestTorture$/^two_members$`
+	visitors = `^TestTorture$/^two_visitors$`
+	barrier  = `^TestBarrierMissesNothing$`
+	fence    = `^TestReadersFence$`
+	freeRCU  = `^TestTortureFreeRCU$/^sheaves$`
+	nodes    = `^TestTortureFreeRCU$/^four_nodes$`
+
 	early   = `a grace period has ended early`
-	torture = `^TestTorture$`
-	barrier = `^TestBarrierMissesNothing$`
-	freeRCU = `^TestTortureFreeRCU$`
-	nodes   = `^TestTortureFreeRCU$/^four_nodes$`
+	stuck   = `a grace period doesn't end`
 	missed  = `Barrier returned after`
-	freed   = `freed too early`
+	tooSoon = `freed too early`
+	reused  = `handed out in stage 2`
 )
 
 var catches = []catch{
-	{"WaitSkipped", "rcu", torture, early},
-	{"PollEarly", "rcu", torture, early},
-	{"StartJoins", "rcu", torture, early},
-	{"ReaderMissed", "rcu", torture, early},
-	{"HolderTrusted", "rcu", torture, early},
-	{"ReportTooFar", "rcu", torture, early},
-	{"OnlineUnannounced", "rcu", torture, early},
-	{"ListEditedInPlace", "rcu", torture, early + `|nil pointer dereference`},
-	{"SequenceReadLate", "rcu", torture, early},
-	{"ComparedUnsigned", "rcu", torture, `a grace period doesn.t end`},
-	{"CallbackEarly", "rcu", torture, early},
-	{"BarrierDuringLast", "rcu", barrier, missed},
-	{"SheafReadyEarly", "slub", freeRCU, freed},
-	{"SheafUnstamped", "slub", freeRCU, freed},
-	{"ParkedUnlocked", "slub", freeRCU, missed},
-	{"CPUMissed", "slub", freeRCU, missed},
-	{"ExpiringMissed", "slub", freeRCU, missed},
-	{"DestructorSkipped", "slub", freeRCU, `handed out in stage 2`},
-	{"FreedAtOnce", "slub", nodes, freed + `|handed out in stage 2`},
+	{"WaitSkipped", "rcu", members, early, ""},
+	{"PollEarly", "rcu", members, early, ""},
+	{"StartJoins", "rcu", members, early, ""},
+	{"ReaderMissed", "rcu", members, early, ""},
+	{"HolderTrusted", "rcu", members, early, ""},
+	{"ReportTooFar", "rcu", members, early, ""},
+	{"OnlineUnannounced", "rcu", members, early, ""},
+	{"ListEditedInPlace", "rcu", members, early + `|nil pointer dereference`, ""},
+	{"SequenceReadLate", "rcu", members, early, ""},
+	{"ComparedUnsigned", "rcu", members, early + `|` + stuck, ""},
+
+	{"SectionsForgotten", "rcu", visitors, early, ""},
+	{"FirstDrainSkipped", "rcu", visitors, early, "trylock"},
+	{"FlipForgotten", "rcu", visitors, early, ""},
+	{"SecondDrainSkipped", "rcu", visitors, early, ""},
+	{"GoalReadLate", "rcu", visitors, early, ""},
+	{"RowMissed", "rcu", visitors, early + `|` + stuck + `|more Exits than Enters`, ""},
+	{"ExitsReadLast", "internal/percpu", `^TestReadersOpen$`, `though one is open`, ""},
+	{"FenceDropped", "internal/percpu", fence, `not counted`, ""},
+
+	{"CallbackEarly", "rcu", members, early, ""},
+	{"BarrierMissesCPUs", "rcu", barrier, missed, ""},
+	{"BarrierSkipsEmpty", "rcu", barrier, missed, ""},
+
+	{"SheafReadyEarly", "slub", freeRCU, tooSoon, ""},
+	{"SheafUnstamped", "slub", freeRCU, tooSoon, ""},
+	{"ParkedUnlocked", "slub", freeRCU, missed, ""},
+	{"CPUMissed", "slub", freeRCU, missed, ""},
+	{"ExpiringMissed", "slub", freeRCU, missed, ""},
+	{"DestructorSkipped", "slub", freeRCU, reused, ""},
+	{"FreedAtOnce", "slub", nodes, tooSoon + `|` + reused, ""},
 }
 
 // patience is how long a mistake may stay unnoticed, and what the tests are given
@@ -65,63 +84,60 @@ const (
 )
 
 // TestEachMistakeIsCaught builds the tests of each package and runs the one that
-// must fail, once for each mistake, and once without any, when it must pass.
+// must fail, once for each mistake, and without any, when it must pass.
 func TestEachMistakeIsCaught(t *testing.T) {
-	dir := t.TempDir()
-	binaries := map[string]string{}
-	for _, c := range catches {
-		exe := binaries[c.pkg]
-		if exe == "" {
-			exe = filepath.Join(dir, c.pkg+".test")
-			binaries[c.pkg] = exe
-			if out, err := exec.Command("go", "test", "-c", "-tags", "mistakes", "-o", exe, "../../"+c.pkg).CombinedOutput(); err != nil {
-				t.Fatalf("building the tests of %s: %v\n%s", c.pkg, err, out)
-			}
-			t.Run("none in "+c.pkg, func(t *testing.T) {
-				var tests string
-				for _, other := range catches {
-					if other.pkg == c.pkg {
-						tests += "|" + other.test
-					}
-				}
-				if out, err := run(t, exe, tests[1:], "SLUBD_MISTAKE="); err != nil {
-					t.Errorf("%v\n%s", err, out)
-				}
-			})
+	for _, pkg := range []string{"rcu", "internal/percpu", "slub"} {
+		exe := filepath.Join(t.TempDir(), path.Base(pkg)+".test")
+		if out, err := exec.Command("go", "test", "-c", "-tags", "mistakes", "-o", exe, "../../"+pkg).CombinedOutput(); err != nil {
+			t.Fatalf("building the tests of %s: %v\n%s", pkg, err, out)
 		}
-		t.Run(c.mistake, func(t *testing.T) {
-			start := time.Now()
-			out, err := run(t, exe, c.test, "SLUBD_MISTAKE="+c.mistake, plenty)
-			switch {
-			case err == nil || errors.Is(err, context.DeadlineExceeded):
-				t.Errorf("%s doesn't fail (%v)", c.test, err)
-			case !regexp.MustCompile(c.says).Match(out):
-				t.Errorf("%s ends with %v, but doesn't say %q:\n%s", c.test, err, c.says, out)
-			default:
-				t.Logf("caught by %s.%s in %.1f s", c.pkg, failed(out), time.Since(start).Seconds())
+		sound := map[string]bool{} // tests that have passed without a mistake
+		for _, c := range catches {
+			if c.pkg != pkg {
+				continue
 			}
-		})
+			if alone := c.test + c.engine; !sound[alone] {
+				sound[alone] = true
+				t.Run("none "+alone, func(t *testing.T) {
+					if out, err := c.run(t, exe, "SLUBD_MISTAKE="); err != nil {
+						t.Errorf("%v\n%s", err, out)
+					}
+				})
+			}
+			t.Run(c.mistake, func(t *testing.T) { c.mustFail(t, exe) })
+		}
 	}
 }
 
-// run runs tests of a binary in this environment and some more, for patience at
-// most, which the error says then.
-func run(t *testing.T, exe, tests string, env ...string) ([]byte, error) {
+// mustFail runs the test with the mistake.
+func (c catch) mustFail(t *testing.T, exe string) {
+	start := time.Now()
+	out, err := c.run(t, exe, "SLUBD_MISTAKE="+c.mistake, plenty)
+	switch {
+	case err == nil || errors.Is(err, context.DeadlineExceeded):
+		t.Errorf("%s doesn't fail (%v)", c.test, err)
+	case !regexp.MustCompile(c.says).Match(out):
+		t.Errorf("%s ends with %v, but doesn't say %q:\n%s", c.test, err, c.says, out)
+	default:
+		t.Logf("%.1f s: %s", time.Since(start).Seconds(), reason.Find(out))
+	}
+}
+
+// reason matches the line that says why a test failed, or the process crashed.
+var reason = regexp.MustCompile(`(?m)(a grace period|a reader|Barrier|round|\d+ sections|0x\w+ was) .*$|^panic:.*$`)
+
+// run runs the test in this environment and some more, for patience at most, which
+// the error says then.
+func (c catch) run(t *testing.T, exe string, env ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, exe, "-test.run", tests, "-test.v", "-test.failfast")
+	cmd := exec.CommandContext(ctx, exe, "-test.run", c.test, "-test.v")
 	cmd.Env = append(os.Environ(), env...)
+	if c.engine != "" {
+		cmd.Env = append(cmd.Env, "SLUBD_ENGINE="+c.engine)
+	}
 	out, err := cmd.CombinedOutput()
 	return out, cmp.Or(ctx.Err(), err)
-}
-
-// failed names the test that failed, or "a crash".
-func failed(out []byte) string {
-	m := regexp.MustCompile(`--- FAIL: (\S+)`).FindSubmatch(out)
-	if m == nil {
-		return "a crash"
-	}
-	return string(m[1])
 }
 
 // Every mistake has its catch.
@@ -140,7 +156,7 @@ func TestUnknownMistakeIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := run(t, exe, "^$", "SLUBD_MISTAKE=Misspelt")
+	out, err := catch{test: "^$"}.run(t, exe, "SLUBD_MISTAKE=Misspelt")
 	if err == nil || !bytes.Contains(out, []byte("Misspelt names no mistake")) {
 		t.Errorf("ended with %v, printing %s", err, out)
 	}

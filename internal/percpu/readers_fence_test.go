@@ -18,7 +18,7 @@ func TestReadersFence(t *testing.T) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		t.Skip("needs two goroutines that run at once")
 	}
-	rounds := uint64(testutil.Stress(t, 50_000))
+	rounds := uint64(testutil.Stress(t, 20_000))
 	seed := testutil.Seed(t)
 	r := NewReaders[int]()
 	// The last round in which: the pointer was replaced, the round began, the updater had
@@ -63,6 +63,37 @@ func TestReadersFence(t *testing.T) {
 	}
 	reading.Wait()
 	t.Logf("%d of %d readers were in their section with the old", met, rounds)
+}
+
+// TestReadersOpen holds Open to missing nobody: while a section is open and others come
+// and go under the same index, the sum is never less than one.
+func TestReadersOpen(t *testing.T) {
+	eachEngine(t, func(t *testing.T) {
+		r := NewReaders[int]()
+		looks := testutil.Stress(t, 500_000)
+		held := r.Enter(nil)
+		var over atomic.Bool
+		var others sync.WaitGroup
+		for range 4 {
+			others.Go(func() {
+				for !over.Load() {
+					for range 100 {
+						r.Exit(r.Enter(nil))
+					}
+					runtime.Gosched()
+				}
+			})
+		}
+		for range looks {
+			if n := r.Open(held); n < 1 {
+				t.Errorf("%d sections are open, though one is open all the time", n)
+				break
+			}
+		}
+		over.Store(true)
+		others.Wait()
+		r.Exit(held)
+	})
 }
 
 // meet is a number that two goroutines wait for each other at.
