@@ -95,7 +95,7 @@ func (d *Domain) list() []*Reader {
 // check verifies the equations in the type's comment. Both sides only grow,
 // so the smaller one is loaded first.
 func (d *Domain) check() {
-	completed, ran := d.completed.load(), d.callbacks.ran.callbacks.Load()
+	completed, expedited, ran := d.completed.load(), d.expedited.load(), d.callbacks.ran.callbacks.Load()
 	if s := d.sections.Load(); s != nil {
 		c := s.completed.load()
 		invariants.Check(reached(c, completed), "rcu: completed %#x, past the sections' %#x", completed, c)
@@ -106,6 +106,6 @@ func (d *Domain) check() {
 		invariants.Check(w == offline || reached(d.seq.load(), w), "rcu: reader %q has seen %#x, past the sequence", r.name, w)
 	}
 	invariants.Check(reached(d.seq.load(), completed), "rcu: completed %#x, past the sequence", completed)
-	invariants.Check(reached(d.seq.load(), d.expedited.load()), "rcu: expedited past the sequence")
+	invariants.Check(reached(d.seq.load(), expedited), "rcu: expedited %#x, past the sequence", expedited)
 	invariants.Check(ran <= d.callbacks.queued().callbacks, "rcu: %d callbacks have run, more than were queued", ran)
 }

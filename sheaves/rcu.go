@@ -1,7 +1,6 @@
 package sheaves
 
 import (
-	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mistakes"
@@ -37,12 +36,6 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32) bool {
 	sh.room()[sh.size] = obj
 	sh.size++
 	st.CountPush(1)
-	if mistakes.ParkedUnlocked {
-		st.Unlock()
-		time.Sleep(100 * time.Microsecond)
-		s.arm(s.submit(sh, cpu, false))
-		return true
-	}
 	b := s.submit(sh, cpu, false)
 	st.Unlock()
 	s.arm(b)

@@ -69,7 +69,6 @@ var catches = []catch{
 
 	{"SheafReadyEarly", "slub", freeRCU, tooSoon, ""},
 	{"SheafUnstamped", "slub", freeRCU, tooSoon, ""},
-	{"ParkedUnlocked", "slub", freeRCU, missed, ""},
 	{"CPUMissed", "slub", freeRCU, missed, ""},
 	{"ExpiringMissed", "slub", freeRCU, missed, ""},
 	{"DestructorSkipped", "slub", freeRCU, reused, ""},

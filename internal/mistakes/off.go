@@ -39,7 +39,6 @@ const (
 const (
 	SheafReadyEarly   = false // a sheaf's objects are freed before its grace period is over
 	SheafUnstamped    = false // a sheaf keeps the token of the last time that it waited
-	ParkedUnlocked    = false // FreeRCU unlocks the CPU's stack before its full sheaf is in the barn
 	CPUMissed         = false // Barrier leaves out a CPU's rcu_free
 	ExpiringMissed    = false // Barrier doesn't wait for those who are expiring a sheaf
 	DestructorSkipped = false // an allocation takes a sheaf without having its objects destroyed

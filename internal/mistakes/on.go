@@ -35,7 +35,6 @@ var (
 
 	SheafReadyEarly   = made("SheafReadyEarly")
 	SheafUnstamped    = made("SheafUnstamped")
-	ParkedUnlocked    = made("ParkedUnlocked")
 	CPUMissed         = made("CPUMissed")
 	ExpiringMissed    = made("ExpiringMissed")
 	DestructorSkipped = made("DestructorSkipped")
