@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/testutil"
@@ -72,4 +73,59 @@ func TestBarrierMissesNothing(t *testing.T) {
 	}
 	stop.Store(true)
 	busy.Wait()
+}
+
+// TestBarrierVisitsEveryCPU: a callback on any one CPU is waited for, whatever the others'
+// stacks look like, and whatever the worker has taken already.
+func TestBarrierVisitsEveryCPU(t *testing.T) {
+	var d Domain
+	stacks := d.callbacks.perCPU()
+	for i := range 6 * len(stacks) {
+		cpu := i / 6
+		for _, taken := range []bool{false, true} {
+			running, leave := make(chan struct{}), make(chan struct{})
+			d.Defer(func() { close(running); <-leave })
+			<-running
+			if taken {
+				// The worker takes this one next, and leaves the stack looking empty.
+				close(leave)
+				running, leave = make(chan struct{}), make(chan struct{})
+			}
+			var returned atomic.Bool
+			d.enqueue(&stacks[cpu], &callback{token: d.next(), objects: 1, fn: func() {
+				if taken {
+					close(running)
+					<-leave
+				}
+				time.Sleep(time.Millisecond) // for a Barrier that doesn't wait to return
+				returned.Store(true)
+			}})
+			if taken {
+				<-running
+			}
+			var wg sync.WaitGroup
+			queued := d.callbacks.queued()
+			wg.Go(func() {
+				barrier(t, &d)
+				if !returned.Load() {
+					t.Errorf("Barrier has returned before the callback of CPU %d, taken: %v", cpu, taken)
+				}
+			})
+			for d.callbacks.queued() == queued && marks(stacks) < len(stacks)-1 {
+				runtime.Gosched()
+			}
+			close(leave)
+			wg.Wait()
+		}
+	}
+}
+
+// marks counts the stacks that a Barrier has left its mark on.
+func marks(stacks []stack) (n int) {
+	for i := range stacks {
+		if c := stacks[i].head.Load(); c != nil && c.objects == 0 {
+			n++
+		}
+	}
+	return n
 }

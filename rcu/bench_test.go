@@ -106,7 +106,8 @@ func BenchmarkSynchronize(b *testing.B) {
 			var d Domain
 			var stop atomic.Bool
 			var readers sync.WaitGroup
-			for range runtime.GOMAXPROCS(0) {
+			n := runtime.GOMAXPROCS(0)
+			for range n {
 				readers.Go(func() {
 					r := d.Register("busy")
 					defer r.Close()
@@ -118,6 +119,9 @@ func BenchmarkSynchronize(b *testing.B) {
 						r.Quiescent()
 					}
 				})
+			}
+			for d.Stats().Online < n {
+				runtime.Gosched()
 			}
 			for b.Loop() {
 				if err := synchronize(&d, context.Background()); err != nil {

@@ -13,12 +13,13 @@ import (
 type callback struct {
 	next    *callback // older entry in a stack; younger one in the worker's list
 	fn      func()
-	objects int    // weight of fn, at least 1; 0 for the mark of a Barrier
+	token   Token  // must be over before fn runs; zero: the mark of a Barrier
+	objects int    // weight of fn, at least 1; 0 for a mark
 	below   weight // of this and all older entries of its stack
 }
 
 // Defer runs fn after a grace period that covers everything the caller did
-// before. It never blocks and takes no lock. Any goroutine, callbacks
+// before, and that begins at once, or when the callbacks before it run. It never blocks and takes no lock. Any goroutine, callbacks
 // included.
 //
 // Callbacks run one at a time, those queued on one CPU in the order of the Defer calls
@@ -37,8 +38,13 @@ func (d *Domain) DeferN(objects int, fn func()) {
 		panic("rcu: Defer of a nil function")
 	}
 	stacks := d.callbacks.perCPU()
-	d.enqueue(&stacks[percpu.CPU()], &callback{fn: fn, objects: max(objects, 1)})
+	d.enqueue(&stacks[percpu.CPU()], &callback{fn: fn, token: d.next(), objects: max(objects, 1)})
 }
+
+// next returns the token that Start would, without starting it: that is done once for
+// many callbacks. It will do as well, whoever does it: the addition that gets the sequence
+// there comes after the load here, and so after what the caller has unlinked before.
+func (d *Domain) next() Token { return d.seq.load() + step }
 
 // Barrier waits until every callback that was queued before the call, on any CPU, has
 // run. It does not wait for a grace period when there are none, nor for
@@ -83,9 +89,14 @@ func (d *Domain) Barrier(ctx context.Context) error {
 	}
 }
 
-// enqueue appends c, and starts a worker if there is none.
+// enqueue appends c, and starts a worker if there is none. The first on a stack also
+// starts its grace period. That of those that come after it, before the worker takes them
+// all, is started by the worker.
 func (d *Domain) enqueue(s *stack, c *callback) {
-	if d.callbacks.push(s, c) {
+	if alone := d.callbacks.push(s, c); alone && c.token != 0 {
+		d.seq.raise(c.token)
+	}
+	if d.callbacks.activate() {
 		go (&worker{domain: d}).run()
 	}
 }

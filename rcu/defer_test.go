@@ -52,7 +52,7 @@ func TestCallbacksKeepTheirOrder(t *testing.T) {
 	for cpu := range stacks {
 		wg.Go(func() {
 			for i := range each {
-				d.enqueue(&stacks[cpu], &callback{objects: 1, fn: func() {
+				d.enqueue(&stacks[cpu], &callback{token: d.next(), objects: 1, fn: func() {
 					if next[cpu] != i {
 						t.Errorf("CPU %d: callback %d ran in place of %d", cpu, i, next[cpu])
 					}
@@ -160,6 +160,23 @@ func TestTurnsAreBounded(t *testing.T) {
 	barrier(t, &d)
 	if ran != callbacks {
 		t.Errorf("%d callbacks have run", ran)
+	}
+}
+
+// TestRestLooksAgain: what is pushed while the worker decides to end finds it active, and
+// so must be found.
+func TestRestLooksAgain(t *testing.T) {
+	var q queue
+	s := &q.perCPU()[0]
+	if !q.activate() || q.activate() {
+		t.Fatal("not one worker")
+	}
+	q.push(s, &callback{objects: 1})
+	if q.activate() || q.rest() {
+		t.Error("a callback is left without a worker")
+	}
+	if q.take() == nil || !q.rest() || !q.activate() {
+		t.Error("the queue doesn't rest")
 	}
 }
 

@@ -68,7 +68,7 @@ func (d *Domain) Register(name string) *Reader {
 	// Pairs with scan, which loads seq, then the list, then the words. A scan
 	// that misses r in the list has loaded it before the store above, hence
 	// before r goes online: to that scan r is an offline reader.
-	r.Online()
+	r.goOnline()
 	return r
 }
 

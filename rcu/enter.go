@@ -9,9 +9,9 @@ import (
 // finds in the shared structure between Enter and Exit stays valid until Exit. It is a
 // value; exactly one of its copies is exited, once.
 type Section struct {
-	trace  trace // empty except under invariants
-	domain *Domain
-	index  percpu.Index // what it is counted under
+	trace    trace // empty except under invariants
+	sections *sections
+	index    percpu.Index // what it is counted under
 }
 
 // Enter begins a section. Any goroutine, registered or not, any number at a time: they
@@ -21,13 +21,13 @@ type Section struct {
 //
 //	defer d.Enter().Exit()
 func (d *Domain) Enter() Section {
-	enter := firstEnter
-	if s := d.sections.Load(); s != nil {
-		enter = s.enter
+	p := d.sections.Load()
+	if p == nil {
+		p = d.makeSections()
 	}
-	s := Section{domain: d, index: enter(d)}
+	s := Section{sections: p, index: p.enter()}
 	if invariants.Enabled {
-		s.trace.begin(d)
+		s.trace.begin(p)
 	}
 	return s
 }
@@ -37,25 +37,25 @@ func (d *Domain) Enter() Section {
 // latter panics, the former does in builds with -tags invariants or -race, and in others
 // as soon as the next grace period finds more exits than enters.
 func (s Section) Exit() {
-	if s.domain == nil {
+	if s.sections == nil {
 		panic("rcu: Exit of a zero Section")
 	}
 	if invariants.Enabled {
-		s.trace.end(s.domain)
+		s.trace.end(s.sections)
 	}
-	s.domain.sections.Load().exit(s.index)
+	s.sections.exit(s.index)
 }
 
-// firstEnter is Enter in a domain that has no counters yet.
+// makeSections is for the first Enter.
 //
 // Pairs with scan, which loads seq, then sections. A scan that finds none has loaded
 // before the counters are published, hence before the section has loaded anything: its
 // grace period is none of the section's business. For the same reason the counters start
 // out with all grace periods completed that have been started so far.
-func firstEnter(d *Domain) percpu.Index {
-	counts := percpu.NewReaders[Domain]()
+func (d *Domain) makeSections() *sections {
+	counts := percpu.NewReaders()
 	s := &sections{enter: counts.Enter, exit: counts.Exit, counts: counts}
 	s.completed.raise(d.seq.load())
 	d.sections.CompareAndSwap(nil, s)
-	return d.sections.Load().enter(d)
+	return d.sections.Load()
 }

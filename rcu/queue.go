@@ -21,6 +21,7 @@ type queue struct {
 	worker atomic.Uint64           // goroutine of the last worker started
 	_      [padding]byte
 
+	first int   // CPU that the next take begins with; worker only
 	taken count // ever taken, marks excepted; atomic, added to by the worker
 	ran   count // ever returned, marks excepted; atomic, added to by the worker
 }
@@ -41,8 +42,8 @@ func (q *queue) perCPU() []stack {
 	return *q.stacks.Load()
 }
 
-// push adds c to a CPU's stack and reports whether the caller has to start a worker.
-func (q *queue) push(s *stack, c *callback) (first bool) {
+// push adds c to a CPU's stack and reports whether that was empty. activate is to follow.
+func (q *queue) push(s *stack, c *callback) (alone bool) {
 	c.below.add(c.objects)
 	for own := c.below; ; c.below = own {
 		old := s.head.Load()
@@ -51,18 +52,22 @@ func (q *queue) push(s *stack, c *callback) (first bool) {
 			c.below.objects += old.below.objects
 		}
 		if s.head.CompareAndSwap(old, c) {
-			return !q.active.Load() && q.active.CompareAndSwap(false, true)
+			return old == nil
 		}
 	}
 }
 
+// activate reports whether the caller has to start a worker.
+func (q *queue) activate() bool { return !q.active.Load() && q.active.CompareAndSwap(false, true) }
+
 // take empties the stacks. The callbacks of each CPU come oldest first, those of one CPU
-// after those of another. Preconditions:
+// after those of another, which takes turns. Preconditions:
 //   - the caller is the worker.
 func (q *queue) take() (first *callback) {
-	end := &first
-	for i := range *q.stacks.Load() {
-		c := (*q.stacks.Load())[i].head.Swap(nil)
+	end, stacks := &first, *q.stacks.Load()
+	q.first = (q.first + 1) % len(stacks)
+	for i := range stacks {
+		c := stacks[(q.first+i)%len(stacks)].head.Swap(nil)
 		if c == nil {
 			continue
 		}

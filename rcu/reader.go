@@ -80,12 +80,14 @@ func (r *Reader) Online() {
 	r.nesting.outside(r, "Online")
 	r.mustBeOpen("Online")
 	if r.seen() == offline && !mistakes.OnlineUnannounced {
-		// Pairs with Domain.Start: the store comes before any load of
-		// the caller's that follows.
-		r.word.Store(uint64(r.domain.seq.load()))
+		r.goOnline()
 		r.owner.record()
 	}
 }
+
+// goOnline pairs with Domain.Start: the store comes before any load of the caller's that
+// follows.
+func (r *Reader) goOnline() { r.word.Store(uint64(r.domain.seq.load())) }
 
 // Close takes the reader out of its domain for good. Like Offline it says
 // that the caller holds no references. It always returns nil; closing again,

@@ -41,9 +41,9 @@ import (
 //
 // Invariants: completed <= goal <= seq while a grace period is driven.
 type sections struct {
-	enter  func(*Domain) percpu.Index // counts.Enter; immutable, as all of this group
+	enter  func() percpu.Index // counts.Enter; immutable, as all of this group
 	exit   func(percpu.Index)
-	counts *percpu.Readers[Domain]
+	counts *percpu.Readers
 	traces traces
 	_      [padding]byte
 
@@ -57,25 +57,32 @@ type sections struct {
 	named time.Time // when a stall was last reported; Domain.mu
 }
 
-// advance moves the domain's grace periods on as far as they go without waiting. A
-// whole one takes one system call where sections are sequences, and none elsewhere.
-func (s *sections) advance(d *Domain) {
+// advance moves the domain's grace periods on, up to t, as far as they go without
+// waiting. Each takes one system call where sections are sequences, and none elsewhere; there
+// are two at most, since the second covers all that has been started.
+func (s *sections) advance(d *Domain, t Token) {
 	if !s.driving.CompareAndSwap(false, true) {
 		return
 	}
 	defer s.driving.Store(false)
-	goal := Token(s.goal.Load())
-	if goal == 0 {
+	for !reached(s.completed.load(), t) && s.drain(d) {
+	}
+}
+
+// drain does so for one grace period, and reports whether that is over. Preconditions:
+//   - the caller has set driving.
+func (s *sections) drain(d *Domain) bool {
+	if s.goal.Load() == 0 {
 		// Before the Fence: it covers every Start up to here.
-		goal = d.seq.load()
-		if reached(s.completed.load(), goal) || !s.counts.Fence() {
-			return
+		goal := d.seq.load()
+		if !s.counts.Fence() {
+			return false
 		}
 		s.goal.Store(uint64(goal))
 	}
 	if !s.drainOld {
 		if !mistakes.FirstDrainSkipped && !s.empty(s.counts.Current().Other()) {
-			return
+			return false
 		}
 		if !mistakes.FlipForgotten {
 			s.counts.Flip()
@@ -83,14 +90,15 @@ func (s *sections) advance(d *Domain) {
 		s.drainOld = true
 	}
 	if !mistakes.SecondDrainSkipped && !s.empty(s.counts.Current().Other()) {
-		return
+		return false
 	}
 	s.drainOld = false
 	if mistakes.GoalReadLate {
-		goal = d.seq.load()
+		s.goal.Store(uint64(d.seq.load()))
 	}
-	s.completed.raise(goal)
+	s.completed.raise(Token(s.goal.Load()))
 	s.goal.Store(0)
+	return true
 }
 
 // empty reports whether no section is open under an index.

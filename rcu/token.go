@@ -57,15 +57,15 @@ func (d *Domain) Elapsed(t Token) bool { return reached(d.completed.load(), t) |
 // in a domain where Enter has not been used.
 func (d *Domain) Advance() {
 	if s := d.sections.Load(); s != nil {
-		s.advance(d)
+		s.advance(d, d.seq.load())
 	}
 }
 
 // step is Poll without the account of stalls.
 func (d *Domain) step(t Token) bool {
-	// Pairs with firstEnter, as scan does: t was started before.
+	// Pairs with makeSections, as scan does: t was started before.
 	if s := d.sections.Load(); s != nil && !reached(s.completed.load(), t) {
-		s.advance(d)
+		s.advance(d, t)
 	}
 	return d.scan(t)
 }
@@ -83,7 +83,7 @@ func (d *Domain) scan(t Token) bool {
 	}
 	// seq is loaded before sections and the words: a reader that comes online during the
 	// scan is covered by the argument at Start for all numbers up to here, and one that
-	// makes the sections by that at firstEnter.
+	// makes the sections by that at makeSections.
 	oldest := d.seq.load()
 	if invariants.Enabled {
 		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)

@@ -1,6 +1,10 @@
 package rcu
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/slubd/slubd/internal/invariants"
+)
 
 func TestNoReadersNoWait(t *testing.T) {
 	var d Domain
@@ -63,6 +67,9 @@ func TestSlowReadersTakeTurns(t *testing.T) {
 }
 
 func TestHotCallsAllocateNothing(t *testing.T) {
+	if invariants.Enabled {
+		t.Skip("invariants note who calls")
+	}
 	var d Domain
 	r := d.Register("reader")
 	d.Register("stuck")
@@ -71,6 +78,7 @@ func TestHotCallsAllocateNothing(t *testing.T) {
 		r.Quiescent()
 		r.Offline()
 		r.Online()
+		d.Enter().Exit()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -10,10 +10,11 @@ type (
 	owner  struct{}
 )
 
-func (*trace) begin(*Domain)          {}
-func (*trace) end(*Domain)            {}
+func (*trace) begin(*sections)        {}
+func (*trace) end(*sections)          {}
 func (*traces) holds(uint64) bool     { return false }
 func (*traces) sites() []string       { return nil }
 func (*owner) record()                {}
 func (*owner) last() uint64           { return 0 }
 func (*Domain) selfWait(string) error { return nil }
+func (holder) selfWait() error        { return nil }

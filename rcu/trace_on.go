@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // traces knows every open section of a domain: who entered it, and where. It is a leaf
@@ -26,11 +27,11 @@ type entered struct {
 type trace struct{ number uint64 }
 
 // begin notes a section that Enter's caller is in from now on.
-func (t *trace) begin(d *Domain) {
+func (t *trace) begin(s *sections) {
 	var pc [1]uintptr
 	runtime.Callers(3, pc[:]) // Callers, begin, Enter
 	e := entered{goroutineID(), pc[0]}
-	all := &d.sections.Load().traces
+	all := &s.traces
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if all.open == nil {
@@ -42,8 +43,8 @@ func (t *trace) begin(d *Domain) {
 }
 
 // end crosses the section out.
-func (t *trace) end(d *Domain) {
-	all := &d.sections.Load().traces
+func (t *trace) end(s *sections) {
+	all := &s.traces
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if _, ok := all.open[t.number]; !ok {
@@ -81,8 +82,7 @@ func (o *owner) record()      { o.goroutine.Store(goroutineID()) }
 func (o *owner) last() uint64 { return o.goroutine.Load() }
 
 // selfWait returns an error if the calling goroutine is in a section, or the last to
-// have used a reader that is online: it would wait for itself. A reader that nobody has used
-// since it was registered may have been handed on.
+// have used a reader that is online: it would wait for itself.
 func (d *Domain) selfWait(method string) error {
 	me := goroutineID()
 	if s := d.sections.Load(); s != nil && s.traces.holds(me) {
@@ -92,6 +92,19 @@ func (d *Domain) selfWait(method string) error {
 		if r.seen() != offline && r.owner.last() == me {
 			return fmt.Errorf("%w: %s by reader %q, which is online", ErrInReader, method, r.name)
 		}
+	}
+	return nil
+}
+
+// handedOn is how long a reader that nobody has used since it was registered is taken to
+// be on its way to another goroutine.
+const handedOn = 2 * time.Second
+
+// selfWait returns an error if a waiter has been held up that long by a reader that it
+// has registered itself.
+func (h holder) selfWait() error {
+	if r := h.reader; r != nil && h.age >= handedOn && r.owner.last() == 0 && r.goroutine == goroutineID() {
+		return fmt.Errorf("%w: it has registered reader %q", ErrInReader, r.name)
 	}
 	return nil
 }

@@ -26,8 +26,8 @@ const (
 	// some 30 us on an otherwise idle machine. Most readers report within that,
 	// and the shortest sleep of an idle Go process lasts a millisecond.
 	spins = 400
-	// eagerSpins is that of an expedited one: some 2 ms.
-	eagerSpins = 25_000
+	// eagerSpins is that of one that readers yield to: some 30 ms.
+	eagerSpins = 100_000
 	// firstPause and longestPause bound the time between two looks after
 	// that. It doubles each time, so a waiter is late by no more than it has
 	// waited, nor by more than longestPause, which costs a waiter behind a
@@ -147,11 +147,13 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	if mistakes.WaitSkipped {
 		return nil
 	}
+	n := spins
 	if ask {
+		n = eagerSpins
 		d.starved.Add(1)
 		defer d.starved.Add(-1)
 	}
-	if d.spin(t, spins) {
+	if d.spin(t, n) {
 		return nil
 	}
 	d.mu.Lock()
@@ -174,7 +176,12 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 			pause = firstPause
 			timer.Reset(pause)
 		}
-		d.survey() // note now since when the reader is in the way, for Stats
+		held := d.survey() // note now since when the reader is in the way, for Stats
+		if invariants.Enabled {
+			if err := held.selfWait(); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return d.gaveUp(ctx)
@@ -192,11 +199,16 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	}
 }
 
-// spin looks n times, yielding in between.
+// spin looks n times, yielding in between. While somebody is starved, a reader that gets
+// this one's processor must give it back, even if it has reported already and another
+// is late: hence it is asked again, by the next sequence number.
 func (d *Domain) spin(t Token, n int) bool {
 	for range n {
 		if d.step(t) {
 			return true
+		}
+		if d.starved.Load() > 0 {
+			d.seq.next()
 		}
 		runtime.Gosched()
 	}

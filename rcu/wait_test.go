@@ -3,6 +3,7 @@ package rcu
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,5 +116,94 @@ func TestOutsideWhileCallbackRuns(t *testing.T) {
 		}
 	})
 	close(leave)
+	wg.Wait()
+}
+
+// TestExpediteWakesSleepers: who sleeps between two looks is woken by it, and finds the grace
+// period over without the clock's help.
+func TestExpediteWakesSleepers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		r := d.Register("slow")
+		token := d.Start()
+		var back atomic.Int32
+		for range 3 {
+			go func() {
+				if err := d.Wait(t.Context(), token); err != nil {
+					t.Error(err)
+				}
+				back.Add(1)
+			}()
+		}
+		ran := false
+		d.Defer(func() { ran = true })
+		time.Sleep(time.Second) // all are at their longest pause
+		synctest.Wait()
+		now := time.Now()
+		r.Offline()
+		synctest.Wait()
+		if back.Load() != 0 || ran {
+			t.Error("the waiters don't sleep")
+		}
+		r.Online()
+		last := d.Start()
+		d.Expedite(last)
+		d.Expedite(last) // once is enough
+		synctest.Wait()
+		if back.Load() != 3 || !ran || !time.Now().Equal(now) {
+			t.Errorf("%d of 3 waiters are back, callback has run: %v, after %v", back.Load(), ran, time.Since(now))
+		}
+		r.Offline()
+		if err := d.SynchronizeExpedited(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if s := d.Stats(); s.Expedited != 1 {
+			t.Errorf("%d expedited", s.Expedited)
+		}
+	})
+}
+
+// TestReadersYieldToWaiters: with one processor and a reader that never lets go of it, a
+// waiter gets its turn after a few reports, not only when the runtime preempts the reader.
+// So it does when that reader has long reported and another is late.
+func TestReadersYieldToWaiters(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var d Domain
+	var stop atomic.Bool
+	var reports atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		r := d.Register("hog")
+		defer r.Close()
+		for !stop.Load() {
+			if d.starved.Load() > 0 {
+				reports.Add(1)
+			}
+			r.Quiescent()
+		}
+	})
+	wg.Go(func() {
+		r := d.Register("late")
+		defer r.Close()
+		for !stop.Load() {
+			for range 10 {
+				runtime.Gosched()
+			}
+			r.Quiescent()
+		}
+	})
+	for d.Stats().Online < 2 {
+		runtime.Gosched()
+	}
+	const waits = 20
+	for range waits {
+		if err := d.Synchronize(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := reports.Load(); n > 1000*waits { // 10 ms of them are a million
+		t.Errorf("%d reports for %d grace periods", n, waits)
+	}
+	stop.Store(true)
 	wg.Wait()
 }

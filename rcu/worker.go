@@ -23,8 +23,7 @@ type worker struct {
 	ended  bool
 }
 
-// A batch is what the worker took from the queue at once. It waits for one grace
-// period, which began after all of it had been queued.
+// A batch is what the worker took from the queue at once. It waits for one grace period.
 type batch struct {
 	first *callback
 	token Token // zero if there are only marks
@@ -64,14 +63,16 @@ func (w *worker) more() bool {
 	return true
 }
 
-// take starts a grace period for all that has been queued.
+// take starts one grace period for all that has been queued: the last that any of it needs.
 func (w *worker) take() batch {
 	b := batch{first: w.domain.callbacks.take()}
 	for c := b.first; c != nil; c = c.next {
-		if c.objects > 0 {
-			b.token = w.domain.Start()
-			break
+		if c.token != 0 && (b.token == 0 || !reached(b.token, c.token)) {
+			b.token = c.token
 		}
+	}
+	if b.token != 0 {
+		w.domain.seq.raise(b.token)
 	}
 	return b
 }

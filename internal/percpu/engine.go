@@ -137,7 +137,7 @@ func selfTest(e engine) (err error) {
 		case p1 != object(1) || p2 != object(0) || err1 != nil || err2 != nil:
 			return errors.New("self-test: pop returned something else than was freed")
 		}
-		if r := newReaders[int](e); !selfTestReaders(r) {
+		if r := newReaders(e); !selfTestReaders(r) {
 			return errors.New("self-test: sections are miscounted")
 		}
 		return selfTestLock(e, slots, f.slots)

@@ -10,22 +10,21 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Readers counts, for a D of package rcu, the sections that goroutines are in: one row
+// Readers counts, for a domain of package rcu, the sections that goroutines are in: one row
 // per CPU, with two indices to count under, as the kernel's SRCU has (kernel/rcu/srcutree.c).
 // A section is counted where it is entered and where it is left, which may be different
 // CPUs, so only the sums over all rows say anything.
 //
 // The rows lie in Go's heap and live as long as somebody refers to the Readers: no
 // mapping can fail, and none has to be given back.
-type Readers[D any] struct {
+type Readers struct {
 	enter enterOp
 	exit  exitOp
 	fence bool // Enter executes no memory barrier; see Fence
 
 	// Enter counts a section that begins under the current index, which it returns;
-	// Exit counts its end under that index. Any goroutine, any CPU. Enter's argument is
-	// for its caller, who may have another function of the same type in its place.
-	Enter func(*D) Index
+	// Exit counts its end under that index. Any goroutine, any CPU.
+	Enter func() Index
 	Exit  func(Index)
 }
 
@@ -43,7 +42,7 @@ type enterOp struct {
 	code  uintptr
 	index Index          // current; atomic, written by Flip only
 	rows  unsafe.Pointer // CPU 0's row
-	slow  func(unsafe.Pointer) Index
+	slow  func() Index
 }
 
 type exitOp struct {
@@ -71,10 +70,10 @@ func (c *readerCount) entered() uint64 { return atomic.LoadUint64(&c.enters) }
 func (c *readerCount) exited() uint64  { return atomic.LoadUint64(&c.exits) }
 
 // NewReaders returns Readers that nobody is in.
-func NewReaders[D any]() *Readers[D] { return newReaders[D](current) }
+func NewReaders() *Readers { return newReaders(current) }
 
-func newReaders[D any](e engine) *Readers[D] {
-	r := new(Readers[D])
+func newReaders(e engine) *Readers {
+	r := new(Readers)
 	rows := alignedRows(NumCPU() + 1)
 	r.enter.rows, r.exit.rows = rows, rows
 	if e.readers {
@@ -94,7 +93,7 @@ func alignedRows(n int) unsafe.Pointer {
 
 // row returns a CPU's row. That of number NumCPU() is for threads that have no CPU as far
 // as sequences go, and is only ever added to atomically.
-func (r *Readers[D]) row(cpu int) *readerRow {
+func (r *Readers) row(cpu int) *readerRow {
 	return (*readerRow)(unsafe.Add(r.enter.rows, cpu<<readerRowShift))
 }
 
@@ -105,12 +104,12 @@ func (row *readerRow) at(i Index) *readerCount {
 
 // byAtomics makes Enter and Exit additions on the row of the CPU that they probably run
 // on. As Go's atomics are sequentially consistent they need no Fence.
-func (r *Readers[D]) byAtomics() {
-	r.Enter = func(*D) Index { return r.enterAtomically(hint()) }
+func (r *Readers) byAtomics() {
+	r.Enter = func() Index { return r.enterAtomically(hint()) }
 	r.Exit = func(i Index) { atomic.AddUint64(&r.row(hint()).at(i).exits, 1) }
 }
 
-func (r *Readers[D]) enterAtomically(cpu int) Index {
+func (r *Readers) enterAtomically(cpu int) Index {
 	i := r.Current()
 	if mistakes.FirstDrainSkipped {
 		mistakes.Linger() // be a straggler
@@ -120,7 +119,7 @@ func (r *Readers[D]) enterAtomically(cpu int) Index {
 }
 
 // Current returns the index that sections begin under.
-func (r *Readers[D]) Current() Index { return Index(atomic.LoadUint64((*uint64)(&r.enter.index))) }
+func (r *Readers) Current() Index { return Index(atomic.LoadUint64((*uint64)(&r.enter.index))) }
 
 // Other returns the index that i is not.
 func (i Index) Other() Index { return i ^ odd }
@@ -128,7 +127,7 @@ func (i Index) Other() Index { return i ^ odd }
 // Flip has new sections counted under the other index. A section whose Enter has loaded
 // the index already may still be counted under the old one, however much later. One caller
 // at a time.
-func (r *Readers[D]) Flip() {
+func (r *Readers) Flip() {
 	atomic.StoreUint64((*uint64)(&r.enter.index), uint64(r.Current().Other()))
 }
 
@@ -137,7 +136,7 @@ func (r *Readers[D]) Flip() {
 // and will see all that was stored before the Fence. It makes a system call, of one or two
 // microseconds, where Enter is a sequence. False means that the kernel had no memory for
 // it; nothing is promised then.
-func (r *Readers[D]) Fence() bool {
+func (r *Readers) Fence() bool {
 	return !r.fence || mistakes.FenceDropped || sys.Membarrier() == nil
 }
 
@@ -148,7 +147,7 @@ func (r *Readers[D]) Fence() bool {
 // Exits are read before enters: a section whose exit has been seen has been entered
 // before, so its enter is seen, too, and nobody is left out. In the other order one that
 // begins and ends in between makes up for one that is still open.
-func (r *Readers[D]) Open(i Index) int64 {
+func (r *Readers) Open(i Index) int64 {
 	exited := r.sum(i, (*readerCount).exited)
 	entered := r.sum(i, (*readerCount).entered)
 	if mistakes.ExitsReadLast {
@@ -158,12 +157,12 @@ func (r *Readers[D]) Open(i Index) int64 {
 }
 
 // Entered returns how many sections have ever begun.
-func (r *Readers[D]) Entered() uint64 {
+func (r *Readers) Entered() uint64 {
 	return r.sum(even, (*readerCount).entered) + r.sum(odd, (*readerCount).entered)
 }
 
 // sum adds up one count of all rows.
-func (r *Readers[D]) sum(i Index, count func(*readerCount) uint64) (n uint64) {
+func (r *Readers) sum(i Index, count func(*readerCount) uint64) (n uint64) {
 	for cpu := range NumCPU() + 1 {
 		if mistakes.RowMissed && cpu == 0 {
 			continue
@@ -174,11 +173,10 @@ func (r *Readers[D]) sum(i Index, count func(*readerCount) uint64) (n uint64) {
 }
 
 // selfTestReaders compares every result and every sum.
-func selfTestReaders(r *Readers[int]) bool {
-	n := 0
-	a := r.Enter(&n)
+func selfTestReaders(r *Readers) bool {
+	a := r.Enter()
 	r.Flip()
-	b, c := r.Enter(&n), r.Enter(&n)
+	b, c := r.Enter(), r.Enter()
 	opened := r.Open(even) == 1 && r.Open(odd) == 2
 	r.Exit(b)
 	r.Exit(a)

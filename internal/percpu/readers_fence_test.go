@@ -20,7 +20,7 @@ func TestReadersFence(t *testing.T) {
 	}
 	rounds := uint64(testutil.Stress(t, 20_000))
 	seed := testutil.Seed(t)
-	r := NewReaders[int]()
+	r := NewReaders()
 	// The last round in which: the pointer was replaced, the round began, the updater had
 	// looked, the reader had left.
 	var replaced, begun, looked, left meet
@@ -32,7 +32,7 @@ func TestReadersFence(t *testing.T) {
 			replaced.Load() // so that the reader's CPU has it at hand
 			begun.await(n)
 			idle(rng)
-			i := r.Enter(nil)
+			i := r.Enter()
 			kept.Store(replaced.Load() < n)
 			looked.await(n)
 			r.Exit(i)
@@ -69,16 +69,16 @@ func TestReadersFence(t *testing.T) {
 // and go under the same index, the sum is never less than one.
 func TestReadersOpen(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
-		r := NewReaders[int]()
+		r := NewReaders()
 		looks := testutil.Stress(t, 500_000)
-		held := r.Enter(nil)
+		held := r.Enter()
 		var over atomic.Bool
 		var others sync.WaitGroup
 		for range 4 {
 			others.Go(func() {
 				for !over.Load() {
 					for range 100 {
-						r.Exit(r.Enter(nil))
+						r.Exit(r.Enter())
 					}
 					runtime.Gosched()
 				}

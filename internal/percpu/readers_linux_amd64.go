@@ -14,11 +14,11 @@ import (
 func sequencesForReaders() bool { return sys.MembarrierRegister() == nil }
 
 // bySequence makes Enter and Exit the assembly, called in Go's register ABI.
-func (r *Readers[D]) bySequence() {
+func (r *Readers) bySequence() {
 	enter, exit := &r.enter, &r.exit
-	enter.slow = func(unsafe.Pointer) Index {
+	enter.slow = func() Index {
 		if cpu := registeredCPU(); cpu >= 0 && cpu < NumCPU() {
-			return r.Enter(nil)
+			return r.Enter()
 		}
 		return r.enterAtomically(NumCPU())
 	}
@@ -30,6 +30,6 @@ func (r *Readers[D]) bySequence() {
 		atomic.AddUint64(&r.row(NumCPU()).at(i).exits, 1)
 	}
 	enter.code, exit.code = codes().readers[0], codes().readers[1]
-	r.Enter, r.Exit = *(*func(*D) Index)(unsafe.Pointer(&enter)), *(*func(Index))(unsafe.Pointer(&exit))
+	r.Enter, r.Exit = *(*func() Index)(unsafe.Pointer(&enter)), *(*func(Index))(unsafe.Pointer(&exit))
 	r.fence = true
 }

@@ -6,4 +6,4 @@ package percpu
 
 func sequencesForReaders() bool { return false }
 
-func (r *Readers[D]) bySequence() { r.byAtomics() }
+func (r *Readers) bySequence() { r.byAtomics() }

@@ -12,7 +12,7 @@ import (
 
 func TestReadersCount(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
-		r := NewReaders[int]()
+		r := NewReaders()
 		if !selfTestReaders(r) {
 			t.Error("the self-test fails")
 		}
@@ -40,7 +40,7 @@ func TestReadersRowsStandApart(t *testing.T) {
 func TestReadersStorm(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
 	eachEngine(t, func(t *testing.T) {
-		r := NewReaders[int]()
+		r := NewReaders()
 		const goroutines = 8
 		each := testutil.Stress(t, 4_000_000) / goroutines
 		var over atomic.Bool
@@ -63,7 +63,7 @@ func TestReadersStorm(t *testing.T) {
 		for g := range goroutines {
 			wg.Go(func() {
 				for n := range each {
-					i := r.Enter(nil)
+					i := r.Enter()
 					if n%64 == g {
 						runtime.Gosched() // may leave on another CPU
 					}
@@ -82,12 +82,12 @@ func TestReadersStorm(t *testing.T) {
 }
 
 func BenchmarkReaders(b *testing.B) {
-	b.Run("current", func(b *testing.B) { benchReaders(b, NewReaders[int]()) })
-	b.Run("atomics", func(b *testing.B) { benchReaders(b, newReaders[int](newTrylock())) })
+	b.Run("current", func(b *testing.B) { benchReaders(b, NewReaders()) })
+	b.Run("atomics", func(b *testing.B) { benchReaders(b, newReaders(newTrylock())) })
 }
 
-func benchReaders(b *testing.B, r *Readers[int]) {
+func benchReaders(b *testing.B, r *Readers) {
 	for b.Loop() {
-		r.Exit(r.Enter(nil))
+		r.Exit(r.Enter())
 	}
 }

@@ -193,8 +193,7 @@ slow:
 	JMP  start
 	END
 
-// enterReaders is the code of a Readers' Enter: a func(*D) Index, AX in and out, DX the
-// enterOp. The index is loaded inside: an interrupted Enter loads it anew. The committing
+// enterReaders is the code of a Readers' Enter: a func() Index, AX out, DX the enterOp. The index is loaded inside: an interrupted Enter loads it anew. The committing
 // addition needs no lock prefix, since only this CPU's sequences add to this row.
 TEXT ·enterReaders(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ ·rseqOffset(SB), R8

@@ -1,0 +1,61 @@
+package rcu
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/slubd/slubd/internal/percpu"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+func TestPointer(t *testing.T) {
+	type pair struct{ a, b int }
+	addr, err := percpu.Reserve(mem.PageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer percpu.Unreserve(addr, mem.PageSize)
+	one, two := mem.At[pair](addr), mem.At[pair](addr+16)
+	var p Pointer[pair]
+	if p.Load() != nil || p.CompareAndSwap(one, two) || p.Swap(one) != nil || p.Load() != one {
+		t.Error("the zero Pointer is not nil")
+	}
+	if p.CompareAndSwap(two, one) || !p.CompareAndSwap(one, two) || p.Load() != two {
+		t.Error("CompareAndSwap doesn't compare")
+	}
+	if p.Store(one); p.Swap(nil) != one || p.Load() != nil {
+		t.Error("Store has not stored")
+	}
+
+	// What is published is complete: a and b agree, though they are written plainly.
+	var d Domain
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		defer close(done)
+		for i := range 20_000 {
+			fresh := mem.At[pair](addr + uintptr(i%2)*16)
+			fresh.a, fresh.b = i, i
+			p.Store(fresh)
+			if err := d.Synchronize(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			s := d.Enter()
+			if got := p.Load(); got != nil && got.a != got.b {
+				t.Errorf("a reader finds %+v", *got)
+			}
+			s.Exit()
+		}
+	})
+	wg.Wait()
+}
