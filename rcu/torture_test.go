@@ -219,3 +219,31 @@ func (tt *torture) within(wait func(context.Context) error) {
 		tt.failf("a grace period doesn't end: %v", err)
 	}
 }
+
+// The zero Token is over wherever the sequence is, although half of all numbers seem to
+// lie before it.
+func TestZeroTokenIsAlwaysOver(t *testing.T) {
+	for _, from := range []uint64{first, 1<<63 + first, beforeWrap} {
+		var d Domain
+		d.startAt(from)
+		if !d.Poll(0) || !d.Elapsed(0) {
+			t.Errorf("at %#x it is not", from)
+		}
+	}
+}
+
+// The engine that this process didn't choose, in small.
+func TestTortureOtherEngines(t *testing.T) {
+	for _, engine := range []string{"trylock", "rseq"} {
+		t.Run(engine, func(t *testing.T) {
+			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
+			if isChild {
+				scenario{members: 2, visitors: 2}.run(t, testutil.Stress(t, 300_000), testutil.Seed(t))
+				return
+			}
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}

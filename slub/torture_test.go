@@ -151,31 +151,45 @@ func (b *breeder) barrier() {
 	}
 }
 
-// read looks specimens up, keeps them for a while and looks at them again.
-func (tt *torture) read(rng *rand.Rand) {
+// member reads as a registered reader, which goes offline now and then.
+func (tt *torture) member(rng *rand.Rand) {
 	r := tt.domain.Register("torture")
 	defer func() { _ = r.Close() }()
-	var held [8]struct {
-		s     *specimen
-		stamp uint64
-	}
 	for !tt.stop.Load() {
-		for i := range held {
-			s := tt.slots[rng.IntN(len(tt.slots))].Load()
-			if held[i].s = s; s != nil {
-				held[i].stamp = s.words[0]
-			}
-		}
-		dawdle(rng)
-		for _, h := range held {
-			if h.s != nil {
-				tt.inspect(h.s, h.stamp)
-			}
-		}
+		tt.read(rng)
 		if r.Quiescent(); rng.IntN(16) == 0 {
 			r.Offline()
 			dawdle(rng)
 			r.Online()
+		}
+	}
+}
+
+// visitor reads in sections.
+func (tt *torture) visitor(rng *rand.Rand) {
+	for !tt.stop.Load() {
+		section := tt.domain.Enter()
+		tt.read(rng)
+		section.Exit()
+	}
+}
+
+// read looks specimens up, keeps them for a while and looks at them again.
+func (tt *torture) read(rng *rand.Rand) {
+	var held [8]struct {
+		s     *specimen
+		stamp uint64
+	}
+	for i := range held {
+		s := tt.slots[rng.IntN(len(tt.slots))].Load()
+		if held[i].s = s; s != nil {
+			held[i].stamp = s.words[0]
+		}
+	}
+	dawdle(rng)
+	for _, h := range held {
+		if h.s != nil {
+			tt.inspect(h.s, h.stamp)
 		}
 	}
 }
@@ -206,20 +220,23 @@ func dawdle(rng *rand.Rand) {
 }
 
 func (tt *torture) run(t *testing.T, cfg Config, topology arena.Config, ops int, seed uint64) {
-	const breeders, readers = 4, 8
+	const breeders, members, visitors = 4, 4, 4
 	tt.t, tt.domain, tt.died = t, new(rcu.Domain), make([]atomic.Int64, breeders)
 	cfg.Size, cfg.Domain, cfg.RCUDtor = unsafe.Sizeof(specimen{}), tt.domain, tt.destroy
 	tt.cache = open(t, newArena(t, topology), cfg)
 	defer testutil.Shuffle(t, seed)()
 
 	var reading, breeding sync.WaitGroup
-	for i := range breeders + readers {
+	for i := range breeders + members + visitors {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
-		if i < breeders {
+		switch {
+		case i < breeders:
 			b := &breeder{torture: tt, number: uint32(i), rng: rng, stamp: uint64(i+1) << 40}
 			breeding.Go(func() { b.run(ops / breeders) })
-		} else {
-			reading.Go(func() { tt.read(rng) })
+		case i < breeders+members:
+			reading.Go(func() { tt.member(rng) })
+		default:
+			reading.Go(func() { tt.visitor(rng) })
 		}
 	}
 	breeding.Wait()
