@@ -1,21 +1,27 @@
 package rcu
 
 import (
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestBarrierMissesNothing has goroutines queue callbacks, then others call
-// Barrier, after which every one of those callbacks must have run: the
+// TestBarrierMissesNothing has goroutines on several CPUs queue callbacks, then others
+// call Barrier, after which every one of those callbacks must have run: the
 // barrier test of the kernel's rcutorture. Readers and a stranger's callbacks
-// keep the domain busy.
+// keep the domain busy, so that the callbacks lie anywhere between their CPU's queue
+// and their return.
 func TestBarrierMissesNothing(t *testing.T) {
 	const queuers, each, waiters = 3, 20, 2
+	rounds := testutil.Stress(t, 20_000) / (queuers * each)
+	seed := testutil.Seed(t)
+	defer testutil.Shuffle(t, seed)()
 	var d Domain
 	var stop atomic.Bool
 	var busy sync.WaitGroup
@@ -35,14 +41,23 @@ func TestBarrierMissesNothing(t *testing.T) {
 			barrier(t, &d)
 		}
 	})
-	for range testutil.Stress(t, 30_000) / (queuers * each) {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for n := 0; n < rounds && !t.Failed(); n++ {
 		var ran atomic.Int32
 		var wg sync.WaitGroup
 		for range queuers {
+			cpu, slow := rng.IntN(percpu.NumCPU()), rng.IntN(each)
 			wg.Go(func() {
-				for range each {
-					d.Defer(func() { ran.Add(1) })
-				}
+				onCPU(cpu, func() {
+					for i := range each {
+						d.Defer(func() {
+							if i == slow {
+								runtime.Gosched()
+							}
+							ran.Add(1)
+						})
+					}
+				})
 			})
 		}
 		wg.Wait()

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // padding keeps words that different CPUs write 128 bytes apart: two cache
@@ -75,7 +76,11 @@ func (d *Domain) Register(name string) *Reader {
 func (d *Domain) unregister(r *Reader) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(d.list()), func(o *Reader) bool { return o == r })
+	list := d.list()
+	if !mistakes.ListEditedInPlace {
+		list = slices.Clone(list)
+	}
+	list = slices.DeleteFunc(list, func(o *Reader) bool { return o == r })
 	d.readers.Store(&list)
 }
 
@@ -90,7 +95,7 @@ func (d *Domain) list() []*Reader {
 // check verifies the equations in the type's comment. Both sides only grow,
 // so the smaller one is loaded first.
 func (d *Domain) check() {
-	completed, ran := d.completed.load(), d.callbacks.ran.callbacks.Load()
+	completed, expedited, ran := d.completed.load(), d.expedited.load(), d.callbacks.ran.callbacks.Load()
 	if s := d.sections.Load(); s != nil {
 		c := s.completed.load()
 		invariants.Check(reached(c, completed), "rcu: completed %#x, past the sections' %#x", completed, c)
@@ -101,6 +106,6 @@ func (d *Domain) check() {
 		invariants.Check(w == offline || reached(d.seq.load(), w), "rcu: reader %q has seen %#x, past the sequence", r.name, w)
 	}
 	invariants.Check(reached(d.seq.load(), completed), "rcu: completed %#x, past the sequence", completed)
-	invariants.Check(reached(d.seq.load(), d.expedited.load()), "rcu: expedited past the sequence")
+	invariants.Check(reached(d.seq.load(), expedited), "rcu: expedited %#x, past the sequence", expedited)
 	invariants.Check(ran <= d.callbacks.queued().callbacks, "rcu: %d callbacks have run, more than were queued", ran)
 }

@@ -12,13 +12,18 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// The torture test has the form of the kernel's rcutorture: elements are
+// The torture tests have the form of the kernel's rcutorture: elements are
 // published one after the other under one pointer, and after their removal
 // they age by one per grace period until they are used again. A reader notes
 // the age of what it holds: 0 while published, 1 from removal to the end of
 // the first grace period. An age of 2 or more in a reader's hands means that a
-// grace period has ended too early.
+// grace period has ended too early. docs/torture.md has the whole picture.
 const ages = 10
+
+// patience is how long a grace period may take before it counts as stuck. It
+// is no bound on anything else: the longest thing that a reader does in a
+// section is to sleep for some milliseconds.
+const patience = 15 * time.Second
 
 // element is what torture's readers look up.
 type element struct {
@@ -34,12 +39,130 @@ type torture struct {
 	current atomic.Pointer[element] // what readers look up
 	free    chan *element           // elements whose age is ages or that were never used
 	seen    [ages + 1]atomic.Uint64 // the ages that readers noted
-	stop    atomic.Bool
+	stop    atomic.Bool             // the readers are done, or something has failed
+
+	failing sync.Once
+	ctx     context.Context // ends with the first failure
+	cancel  func()
+}
+
+// failf ends the test with its first failure, everybody's waiting included: the
+// others would say the same, or hang.
+func (tt *torture) failf(format string, args ...any) {
+	tt.failing.Do(func() {
+		tt.t.Errorf(format, args...)
+		tt.stop.Store(true)
+		tt.cancel()
+	})
+}
+
+// going reports whether a writer goes on that has so many elements in its hands.
+func (tt *torture) going(aging int) bool {
+	return tt.ctx.Err() == nil && (!tt.stop.Load() || aging > 0)
+}
+
+// A scenario is one run of the test.
+type scenario struct {
+	name     string
+	members  int    // readers that are registered
+	visitors int    // readers that are not
+	from     uint64 // where the sequence starts, if not where it always does
+	percent  int    // of all look-ups
+}
+
+// Sequence numbers are compared by their signed difference, so two places are
+// worth passing: where they wrap, and where their sign does.
+const (
+	beforeWrap = 1<<64 - 1000*step + first
+	beforeSign = 1<<63 - 1000*step + first
+)
+
+var scenarios = []scenario{
+	{"two members", 2, 0, beforeWrap, 15},
+	{"two visitors", 0, 2, 0, 15},
+	{"four of each", 4, 4, beforeSign, 30},
+	{"thirty-two of each", 32, 32, beforeWrap, 40},
+}
+
+func TestTorture(t *testing.T) {
+	seed := testutil.Seed(t)
+	lookups := testutil.Stress(t, 3_000_000)
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) { s.run(t, lookups/100*s.percent, seed) })
+	}
+}
+
+// run has the scenario's readers look up so many elements together, beside
+// everything that asks for grace periods and everything that disturbs.
+func (s scenario) run(t *testing.T, lookups int, seed uint64) {
+	const elements = 200
+	tt := &torture{t: t, free: make(chan *element, elements)}
+	tt.ctx, tt.cancel = context.WithCancel(t.Context())
+	defer tt.cancel()
+	for range elements {
+		tt.free <- &element{}
+	}
+	tt.current.Store(&element{live: true})
+	if s.from != 0 {
+		tt.d.startAt(s.from)
+	}
+	for range 30 { // scans should take their time
+		tt.d.Register("away").Offline()
+	}
+	defer testutil.Shuffle(t, seed)()
+
+	stream := uint64(0)
+	random := func() *rand.Rand { stream++; return rand.New(rand.NewPCG(seed, stream)) }
+	var reading, writing sync.WaitGroup
+	lookups /= s.members + s.visitors
+	for range s.members {
+		rng := random()
+		reading.Go(func() { tt.read(&member{d: &tt.d}, rng, lookups) })
+	}
+	for range s.visitors {
+		rng := random()
+		reading.Go(func() { tt.read(&visitor{d: &tt.d}, rng, lookups) })
+	}
+	for _, f := range []func(*rand.Rand){tt.mixer, tt.mixer, tt.poller, tt.deferrer, tt.asker, tt.asker, tt.nuisance} {
+		rng := random()
+		writing.Go(func() { f(rng) })
+	}
+	reading.Wait()
+	tt.stop.Store(true)
+	writing.Wait()
+	for range ages { // a callback may queue another one
+		tt.within(tt.d.Barrier)
+	}
+
+	var seen [ages + 1]uint64
+	for age := range seen {
+		seen[age] = tt.seen[age].Load()
+	}
+	for age, n := range seen[2:] {
+		if n > 0 {
+			t.Errorf("readers held elements of age %d", age+2)
+		}
+	}
+	if !t.Failed() && len(tt.free) != elements {
+		t.Errorf("%d of %d elements came back", len(tt.free), elements)
+	}
+	t.Logf("ages seen %v; %+v", seen, tt.d.Stats())
+}
+
+// startAt moves a domain that nobody uses yet to another sequence number.
+func (d *Domain) startAt(seq uint64) {
+	d.Enter().Exit() // makes the sections
+	for _, s := range []*sequence{&d.seq, &d.completed, &d.expedited, &d.sections.Load().completed} {
+		s.advanced.Store(seq - origin())
+	}
 }
 
 // replace publishes a fresh element and returns the one that was removed,
-// which has age 1, or nil if all elements are on their way.
+// which has age 1, or nil at the end or if all elements are on their way.
 func (tt *torture) replace() *element {
+	if tt.stop.Load() {
+		return nil
+	}
 	select {
 	case e := <-tt.free:
 		e.live = true
@@ -64,168 +187,63 @@ func (tt *torture) grow(e *element) bool {
 	return false
 }
 
-// synchronizer ages by Synchronize, several elements at a time.
-func (tt *torture) synchronizer() {
-	var aging []*element
-	for !tt.stop.Load() || len(aging) > 0 {
-		if !tt.stop.Load() {
-			if e := tt.replace(); e != nil {
-				aging = append(aging, e)
-			}
-		}
-		if err := tt.d.Synchronize(context.Background()); err != nil {
-			tt.t.Error(err)
-		}
-		rest := aging[:0]
-		for _, e := range aging {
-			if tt.grow(e) {
-				rest = append(rest, e)
-			}
-		}
-		aging = rest
-	}
-}
-
-// deferrer ages by callbacks that queue themselves again.
-func (tt *torture) deferrer() {
-	for !tt.stop.Load() {
-		if e := tt.replace(); e != nil {
-			tt.later(e)
+// inspect notes the ages of elements that the caller is in a section with.
+func (tt *torture) inspect(held []*element) {
+	for _, e := range held {
+		age := e.age.Load()
+		tt.seen[age].Add(1)
+		if age >= 2 || !e.live {
+			tt.failf("a reader holds an element of age %d, live %v: a grace period has ended early", age, e.live)
 		}
 	}
 }
 
-func (tt *torture) later(e *element) {
-	tt.d.Defer(func() {
-		if tt.grow(e) {
-			tt.later(e)
-		}
-	})
-}
-
-// poller ages by tokens, each element at its own pace.
-func (tt *torture) poller() {
-	type waiting struct {
-		e     *element
-		token Token
-	}
-	var aging []waiting
-	for !tt.stop.Load() || len(aging) > 0 {
-		if !tt.stop.Load() {
-			if e := tt.replace(); e != nil {
-				aging = append(aging, waiting{e, tt.d.Start()})
-			}
-		}
-		rest := aging[:0]
-		for _, w := range aging {
-			if !tt.d.Poll(w.token) {
-				rest = append(rest, w)
-			} else if tt.grow(w.e) {
-				rest = append(rest, waiting{w.e, tt.d.Start()})
-			}
-		}
-		aging = rest
-		runtime.Gosched()
-	}
-}
-
-// nuisance does what must disturb nobody: it gives up waiting, waits for
-// other people's callbacks, and looks at the figures.
-func (tt *torture) nuisance() {
-	for !tt.stop.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Microsecond)
-		_ = tt.d.Synchronize(ctx) // either outcome is right
-		cancel()
-		if err := tt.d.Barrier(context.Background()); err != nil {
-			tt.t.Error(err)
-		}
-		tt.d.Stats()
-	}
-}
-
-// reader holds up to eight elements across sections of random length and
-// reports, blocks offline or registers anew in between.
-func (tt *torture) reader(rng *rand.Rand, sections int) {
-	r := tt.d.Register("torture")
-	defer func() { r.Close() }()
-	var held []*element
-	for range sections {
-		r.Lock()
-		held = append(held, tt.current.Load())
-		dawdle(rng)
-		for _, e := range held {
-			age := e.age.Load()
-			tt.seen[age].Add(1)
-			if !e.live {
-				tt.t.Errorf("a reader holds a dead element of age %d", age)
-			}
-		}
-		r.Unlock()
-		switch n := rng.IntN(256); {
-		case n < 64 && len(held) < 8: // go on holding
-			continue
-		case n < 66:
-			r.Close()
-			r = tt.d.Register("torture again")
-		case n < 96:
-			r.Offline()
-			dawdle(rng)
-			r.Online()
-		default:
-			r.Quiescent()
-		}
-		held = held[:0]
-	}
-}
-
-// dawdle takes anything from no time to some tens of microseconds.
+// dawdle takes anything from no time to some milliseconds, mostly none, and
+// often leads to another thread or CPU.
 func dawdle(rng *rand.Rand) {
-	switch n := rng.IntN(1024); {
-	case n < 4:
+	switch n := rng.IntN(1 << 16); {
+	case n < 2:
+		time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
+	case n < 1<<8:
 		time.Sleep(time.Duration(rng.IntN(20)) * time.Microsecond)
-	case n < 128:
+	case n < 1<<14:
 		runtime.Gosched()
 	}
 }
 
-func TestTorture(t *testing.T) {
-	const readers, elements = 4, 200
-	sections := testutil.Stress(t, 1_000_000) / readers
-	seed := testutil.Seed(t)
-	tt := &torture{t: t, free: make(chan *element, elements)}
-	for range elements {
-		tt.free <- &element{}
+// within has wait go through a grace period, or more, which must end.
+func (tt *torture) within(wait func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(tt.ctx, patience)
+	defer cancel()
+	if err := wait(ctx); err != nil && tt.ctx.Err() == nil {
+		tt.failf("a grace period doesn't end: %v", err)
 	}
-	tt.current.Store(&element{live: true})
+}
 
-	for range 30 { // scans should take their time
-		tt.d.Register("away").Offline()
-	}
-
-	var reading, writing sync.WaitGroup
-	for i := range readers {
-		reading.Go(func() { tt.reader(rand.New(rand.NewPCG(seed, uint64(i))), sections) })
-	}
-	writing.Go(tt.synchronizer)
-	writing.Go(tt.poller)
-	writing.Go(tt.deferrer)
-	writing.Go(tt.nuisance)
-	reading.Wait()
-	tt.stop.Store(true)
-	writing.Wait()
-	for range ages { // a callback may queue another one
-		barrier(t, &tt.d)
-	}
-
-	var seen [ages + 1]uint64
-	for age := range seen {
-		seen[age] = tt.seen[age].Load()
-		if age >= 2 && seen[age] > 0 {
-			t.Errorf("readers held elements of age %d", age)
+// The zero Token is over wherever the sequence is, although half of all numbers seem to
+// lie before it.
+func TestZeroTokenIsAlwaysOver(t *testing.T) {
+	for _, from := range []uint64{first, 1<<63 + first, beforeWrap} {
+		var d Domain
+		d.startAt(from)
+		if !d.Poll(0) || !d.Elapsed(0) {
+			t.Errorf("at %#x it is not", from)
 		}
 	}
-	if len(tt.free) != elements {
-		t.Errorf("%d of %d elements came back", len(tt.free), elements)
+}
+
+// The engine that this process didn't choose, in small.
+func TestTortureOtherEngines(t *testing.T) {
+	for _, engine := range []string{"trylock", "rseq"} {
+		t.Run(engine, func(t *testing.T) {
+			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
+			if isChild {
+				scenario{members: 2, visitors: 2}.run(t, testutil.Stress(t, 300_000), testutil.Seed(t))
+				return
+			}
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
 	}
-	t.Logf("ages seen %v; %+v", seen, tt.d.Stats())
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // turn is how many objects the worker handles before it lets others run:
@@ -49,6 +50,9 @@ func (w *worker) more() bool {
 				return false
 			}
 			continue
+		}
+		if mistakes.CallbackEarly {
+			w.batch.token = 0
 		}
 		// Fails only when its context ends.
 		_ = w.domain.await(context.Background(), w.batch.token, false)

@@ -3,6 +3,7 @@ package sheaves
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -162,7 +163,9 @@ func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
 	b, node := s.barnOf(cpu)
 	sh.node, sh.noBarn = uint16(node), noBarn
 	s.discharge(sh, sh.size)
-	sh.token = s.Domain.Start()
+	if !mistakes.SheafUnstamped {
+		sh.token = s.Domain.Start()
+	}
 	b.park(sh)
 	return b
 }

@@ -9,19 +9,20 @@ import (
 // module. Under cmd and examples everything is allowed.
 var graph = map[string][]string{
 	"internal/invariants": {},
+	"internal/mistakes":   {},
 	"internal/mem":        {},
 	"internal/lock":       {"internal/mem"},
 	"internal/sys":        {},
 	"internal/testutil":   {},
 	"internal/lint":       {},
 	"numa":                {"internal/sys", "internal/mem"},
-	"rcu":                 {"internal/invariants", "internal/mem", "internal/percpu"},
+	"rcu":                 {"internal/invariants", "internal/mem", "internal/mistakes", "internal/percpu"},
 	"hooks":               {"internal/mem"},
-	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
+	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/mistakes", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "numa"},
-	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "rcu"},
+	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/mistakes", "internal/percpu", "rcu"},
 	"slub": {
-		"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "internal/sys",
+		"internal/invariants", "internal/lock", "internal/mem", "internal/mistakes", "internal/percpu", "internal/sys",
 		"arena", "hooks", "numa", "rcu", "sheaves",
 	},
 	"metrics": {"arena", "numa", "rcu", "slub"},
@@ -30,10 +31,11 @@ var graph = map[string][]string{
 // foreign lists the module paths that a package of the library may import,
 // besides the standard library. Under cmd and examples everything is allowed.
 var foreign = map[string][]string{
-	"internal/sys":    {"golang.org/x/sys"},
-	"internal/percpu": {"golang.org/x/sys", "github.com/klauspost/cpuid/v2"},
-	"numa":            {"golang.org/x/sys", "github.com/klauspost/cpuid/v2"},
-	"metrics":         {"github.com/prometheus"},
+	"internal/sys":      {"golang.org/x/sys"},
+	"internal/percpu":   {"golang.org/x/sys", "github.com/klauspost/cpuid/v2"},
+	"internal/testutil": {"golang.org/x/sys"},
+	"numa":              {"golang.org/x/sys", "github.com/klauspost/cpuid/v2"},
+	"metrics":           {"github.com/prometheus"},
 }
 
 // isProgram reports whether dir may use everything and be used by nothing.

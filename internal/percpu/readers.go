@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/sys"
 )
 
@@ -65,6 +66,9 @@ const readerRowShift = 7
 // readerCount counts the sections under one index. It takes centuries to wrap.
 type readerCount struct{ enters, exits uint64 }
 
+func (c *readerCount) entered() uint64 { return atomic.LoadUint64(&c.enters) }
+func (c *readerCount) exited() uint64  { return atomic.LoadUint64(&c.exits) }
+
 // NewReaders returns Readers that nobody is in.
 func NewReaders() *Readers { return newReaders(current) }
 
@@ -107,6 +111,9 @@ func (r *Readers) byAtomics() {
 
 func (r *Readers) enterAtomically(cpu int) Index {
 	i := r.Current()
+	if mistakes.FirstDrainSkipped {
+		mistakes.Linger() // be a straggler
+	}
 	atomic.AddUint64(&r.row(cpu).at(i).enters, 1)
 	return i
 }
@@ -129,7 +136,9 @@ func (r *Readers) Flip() {
 // and will see all that was stored before the Fence. It makes a system call, of one or two
 // microseconds, where Enter is a sequence. False means that the kernel had no memory for
 // it; nothing is promised then.
-func (r *Readers) Fence() bool { return !r.fence || sys.Membarrier() == nil }
+func (r *Readers) Fence() bool {
+	return !r.fence || mistakes.FenceDropped || sys.Membarrier() == nil
+}
 
 // Open returns how many sections are open under an index: all that were counted before
 // the call and not left, and perhaps some that began or ended meanwhile. Negative means that
@@ -139,22 +148,26 @@ func (r *Readers) Fence() bool { return !r.fence || sys.Membarrier() == nil }
 // before, so its enter is seen, too, and nobody is left out. In the other order one that
 // begins and ends in between makes up for one that is still open.
 func (r *Readers) Open(i Index) int64 {
-	var exits, enters uint64
-	for cpu := range NumCPU() + 1 {
-		exits += atomic.LoadUint64(&r.row(cpu).at(i).exits)
+	exited := r.sum(i, (*readerCount).exited)
+	entered := r.sum(i, (*readerCount).entered)
+	if mistakes.ExitsReadLast {
+		exited = r.sum(i, (*readerCount).exited)
 	}
-	for cpu := range NumCPU() + 1 {
-		enters += atomic.LoadUint64(&r.row(cpu).at(i).enters)
-	}
-	return int64(enters - exits)
+	return int64(entered - exited)
 }
 
 // Entered returns how many sections have ever begun.
-func (r *Readers) Entered() (n uint64) {
+func (r *Readers) Entered() uint64 {
+	return r.sum(even, (*readerCount).entered) + r.sum(odd, (*readerCount).entered)
+}
+
+// sum adds up one count of all rows.
+func (r *Readers) sum(i Index, count func(*readerCount) uint64) (n uint64) {
 	for cpu := range NumCPU() + 1 {
-		for _, i := range []Index{even, odd} {
-			n += atomic.LoadUint64(&r.row(cpu).at(i).enters)
+		if mistakes.RowMissed && cpu == 0 {
+			continue
 		}
+		n += count(r.row(cpu).at(i))
 	}
 	return n
 }

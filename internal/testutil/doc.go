@@ -1,6 +1,7 @@
 // Package testutil is what the tests of several packages share: programs that
 // may be missing, stress sizes and seeds from the environment, runs of the
-// test binary in another environment, and fake sysfs trees.
+// test binary in another environment, threads that are moved about, and fake
+// sysfs trees.
 //
 // Only _test.go files import it; it imports nothing of the module. The
 // environment variables it reads:

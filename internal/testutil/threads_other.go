@@ -1,0 +1,16 @@
+//go:build !linux
+
+package testutil
+
+import (
+	"errors"
+	"math/rand/v2"
+)
+
+// threads can't be told where to run.
+type threads struct{}
+
+func newThreads() (threads, error) { return threads{}, errors.ErrUnsupported }
+
+func (*threads) scatter(*rand.Rand) {}
+func (*threads) free()              {}
