@@ -80,12 +80,13 @@ func TestBarrierMissesNothing(t *testing.T) {
 func TestBarrierVisitsEveryCPU(t *testing.T) {
 	var d Domain
 	stacks := d.callbacks.perCPU()
-	for i := range 6 * len(stacks) {
-		cpu := i / 6
+	for i := range len(stacks) * len(stacks) {
+		cpu, first := i/len(stacks), i%len(stacks)
 		for _, taken := range []bool{false, true} {
 			running, leave := make(chan struct{}), make(chan struct{})
 			d.Defer(func() { close(running); <-leave })
 			<-running
+			d.callbacks.first = first // the worker is in the callback
 			if taken {
 				// The worker takes this one next, and leaves the stack looking empty.
 				close(leave)

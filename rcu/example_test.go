@@ -54,3 +54,56 @@ func Example() {
 	// nobody holds 10.0.0.1
 	// second via 10.0.0.2
 }
+
+// A request handler reads without being registered. What it found stays valid until Exit.
+func ExampleDomain_Enter() {
+	type limits struct{ perSecond int }
+	var (
+		domain  rcu.Domain
+		current atomic.Pointer[limits]
+	)
+	current.Store(&limits{perSecond: 100})
+	handle := func() int {
+		defer domain.Enter().Exit()
+		return current.Load().perSecond
+	}
+	fmt.Println(handle())
+
+	old := current.Swap(&limits{perSecond: 200})
+	if err := domain.Synchronize(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("nobody holds", old.perSecond)
+	fmt.Println(handle())
+	// Output:
+	// 100
+	// nobody holds 100
+	// 200
+}
+
+// An event loop takes what there is, reports now and then, and blocks offline.
+func ExampleReader_Loop() {
+	var domain rcu.Domain
+	events, sum := make(chan int, 3), 0
+	events <- 1
+	events <- 2
+	events <- 3
+	close(events)
+	domain.Run("summer", func(r *rcu.Reader) {
+		r.Loop(func() bool {
+			select {
+			case n, ok := <-events:
+				sum += n
+				return ok
+			default:
+				return false
+			}
+		}, func() bool {
+			n, ok := <-events // blocks; nobody waits for this reader
+			sum += n
+			return ok
+		})
+	})
+	fmt.Println(sum)
+	// Output: 6
+}

@@ -35,8 +35,8 @@ func (d *Domain) Start() Token {
 // at the readers' words and the sections' counters at most once. Costs a load and a compare
 // if somebody has seen the end already, or the same plus two loads if the reader that was
 // last seen behind still is. In a domain where Enter has been used, one call of each
-// grace period makes a system call of some microseconds; see Elapsed. Any goroutine, under
-// any lock; lock-free.
+// grace period makes a system call of some microseconds; see Elapsed. One Poll in 64 in vain
+// looks for stalls, under Domain.mu, a leaf. Any goroutine, under any lock.
 func (d *Domain) Poll(t Token) bool {
 	if mistakes.PollEarly && t != 0 {
 		t -= step

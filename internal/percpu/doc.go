@@ -10,6 +10,9 @@
 // the array of the CPU's main sheaf, and RCU, the array of its rcu_free sheaf.
 // What the arrays are and where they come from is package sheaves' business.
 //
+// A Readers counts package rcu's sections in the same way: one row per CPU, to which a
+// sequence adds. See readers.go.
+//
 // # Two engines
 //
 // rseq: the operations are restartable sequences (rseq(2), Linux 4.18) in Go
