@@ -3,7 +3,7 @@
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan vet staticcheck lint bench numa ci
+.PHONY: help test race nocgo invariants asan vet staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,9 @@ lint:           ## the module's own rules: import graph, placement of danger, fo
 
 bench:          ## the benchmark suite, about a minute
 	go run ./cmd/slubd-bench
+
+mistakes:       ## seeded mistakes, each of which a torture or barrier test must catch
+	go test -count=1 -tags mistakes -timeout 40m -v ./internal/mistakes
 
 numa:           ## placement on a virtual machine with four NUMA nodes
 	.ci/numa

@@ -52,7 +52,7 @@ var catches = []catch{
 	{"OnlineUnannounced", "rcu", members, early, ""},
 	{"ListEditedInPlace", "rcu", members, early + `|nil pointer dereference`, ""},
 	{"SequenceReadLate", "rcu", members, early, ""},
-	{"ComparedUnsigned", "rcu", members, early + `|` + stuck, ""},
+	{"ComparedUnsigned", "rcu", members, early + `|` + stuck + `|test timed out`, ""},
 
 	{"SectionsForgotten", "rcu", visitors, early, ""},
 	{"FirstDrainSkipped", "rcu", visitors, early, "trylock"},
@@ -79,6 +79,7 @@ var catches = []catch{
 // to do meanwhile is more than they can.
 const (
 	patience = time.Minute
+	hang     = 30 * time.Second // until the test's process says that it hangs
 	plenty   = "SLUBD_STRESS_OPS=4000000000"
 )
 
@@ -130,7 +131,7 @@ var reason = regexp.MustCompile(`(?m)(a grace period|a reader|Barrier|round|\d+ 
 func (c catch) run(t *testing.T, exe string, env ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, exe, "-test.run", c.test, "-test.v")
+	cmd := exec.CommandContext(ctx, exe, "-test.run", c.test, "-test.v", "-test.timeout", hang.String())
 	cmd.Env = append(os.Environ(), env...)
 	if c.engine != "" {
 		cmd.Env = append(cmd.Env, "SLUBD_ENGINE="+c.engine)
