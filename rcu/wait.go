@@ -28,6 +28,9 @@ const (
 	spins = 400
 	// eagerSpins is that of one that readers yield to: some 30 ms.
 	eagerSpins = 100_000
+	// spinsPerCheck is how often it looks between two looks at its context, which may
+	// take a lock.
+	spinsPerCheck = 64
 	// firstPause and longestPause bound the time between two looks after
 	// that. It doubles each time, so a waiter is late by no more than it has
 	// waited, nor by more than longestPause, which costs a waiter behind a
@@ -153,7 +156,7 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 		d.starved.Add(1)
 		defer d.starved.Add(-1)
 	}
-	if d.spin(t, n) {
+	if d.spin(ctx, t, n) {
 		return nil
 	}
 	d.mu.Lock()
@@ -170,7 +173,7 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 			eager = true
 			d.starved.Add(1)
 			defer d.starved.Add(-1)
-			if d.spin(t, eagerSpins) {
+			if d.spin(ctx, t, eagerSpins) {
 				return nil
 			}
 			pause = firstPause
@@ -199,13 +202,16 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	}
 }
 
-// spin looks n times, yielding in between. While somebody is starved, a reader that gets
-// this one's processor must give it back, even if it has reported already and another
-// is late: hence it is asked again, by the next sequence number.
-func (d *Domain) spin(t Token, n int) bool {
-	for range n {
+// spin looks n times, or until ctx ends, yielding in between. While somebody is starved,
+// a reader that gets this one's processor must give it back, even if it has reported
+// already and another is late: hence it is asked again, by the next sequence number.
+func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
+	for i := range n {
 		if d.step(t) {
 			return true
+		}
+		if i%spinsPerCheck == spinsPerCheck-1 && ctx.Err() != nil {
+			return false
 		}
 		if d.starved.Load() > 0 {
 			d.seq.next()

@@ -213,3 +213,22 @@ func TestReadersYieldToWaiters(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 }
+
+// TestExpeditedHonoursContext: who spins for long looks at its context meanwhile. Each
+// spin asks the reader once more, and so counts.
+func TestExpeditedHonoursContext(t *testing.T) {
+	var d Domain
+	r := d.Register("stuck")
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	errs := make(chan error)
+	before := d.seq.load()
+	go func() { errs <- d.SynchronizeExpedited(ctx) }() // not by the reader itself
+	if err := <-errs; !errors.Is(err, context.Canceled) {
+		t.Errorf("returned %v", err)
+	}
+	if asked := uint64(d.seq.load()-before) / step; asked > eagerSpins/10 {
+		t.Errorf("spun %d times although the context had ended", asked)
+	}
+}
