@@ -83,14 +83,17 @@ func TestBarrierVisitsEveryCPU(t *testing.T) {
 	for i := range len(stacks) * len(stacks) {
 		cpu, first := i/len(stacks), i%len(stacks)
 		for _, taken := range []bool{false, true} {
-			running, leave := make(chan struct{}), make(chan struct{})
-			d.Defer(func() { close(running); <-leave })
-			<-running
-			d.callbacks.first = first // the worker is in the callback
-			if taken {
-				// The worker takes this one next, and leaves the stack looking empty.
-				close(leave)
-				running, leave = make(chan struct{}), make(chan struct{})
+			before, running, leave := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			d.Defer(func() {
+				close(before)
+				if !taken {
+					<-leave
+				}
+				// Otherwise the worker takes the next one and leaves the stack looking empty.
+			})
+			<-before
+			if !taken {
+				d.callbacks.first = first // the worker is in the callback
 			}
 			var returned atomic.Bool
 			d.enqueue(&stacks[cpu], &callback{token: d.next(), objects: 1, fn: func() {

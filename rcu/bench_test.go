@@ -48,8 +48,10 @@ func BenchmarkSection(b *testing.B) {
 	b.Run("quiescent-every-1024", func(b *testing.B) {
 		var d Domain
 		r := d.Register("bench")
+		value, sum := new(atomic.Int64), int64(0)
 		for i := 0; i < b.N; i++ {
 			r.Lock()
+			sum += value.Load()
 			r.Unlock()
 			if i%1024 == 0 {
 				r.Quiescent()
@@ -111,9 +113,11 @@ func BenchmarkSynchronize(b *testing.B) {
 				readers.Go(func() {
 					r := d.Register("busy")
 					defer r.Close()
+					value, sum := new(atomic.Int64), int64(0)
 					for !stop.Load() {
 						for range 1024 {
 							r.Lock()
+							sum += value.Load()
 							r.Unlock()
 						}
 						r.Quiescent()

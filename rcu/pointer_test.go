@@ -4,9 +4,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/slubd/slubd/internal/percpu"
-
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 func TestPointer(t *testing.T) {
@@ -34,7 +34,7 @@ func TestPointer(t *testing.T) {
 	done := make(chan struct{})
 	wg.Go(func() {
 		defer close(done)
-		for i := range 20_000 {
+		for i := range testutil.Stress(t, 5000) {
 			fresh := mem.At[pair](addr + uintptr(i%2)*16)
 			fresh.a, fresh.b = i, i
 			p.Store(fresh)

@@ -12,7 +12,6 @@ type (
 
 func (*trace) begin(*sections)        {}
 func (*trace) end(*sections)          {}
-func (*traces) holds(uint64) bool     { return false }
 func (*traces) sites() []string       { return nil }
 func (*owner) record()                {}
 func (*owner) last() uint64           { return 0 }

@@ -4,9 +4,11 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -31,6 +33,16 @@ func TestReadersRowsStandApart(t *testing.T) {
 	}
 	if unsafe.Sizeof(readerRow{}) < 128 {
 		t.Error("CPUs share a pair of cache lines")
+	}
+}
+
+// TestReadersWithoutMembarrier: where the kernel has none, Enter must be its own barrier.
+func TestReadersWithoutMembarrier(t *testing.T) {
+	defer sys.FailNth(sys.CallMembarrierRegister, 0, syscall.EINVAL)()
+	e := withRegisters(newTrylock())
+	r := newReaders(e)
+	if e.readers || r.fence || !selfTestReaders(r) {
+		t.Error("Enter is a sequence that no fence shows")
 	}
 }
 
