@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -84,9 +85,17 @@ var scenarios = []scenario{
 	{"thirty-two of each", 32, 32, beforeWrap, 40},
 }
 
+// stress is testutil.Stress, with less by default where every section leaves a trace.
+func stress(t *testing.T, deflt int) int {
+	if invariants.Enabled {
+		deflt /= 20
+	}
+	return testutil.Stress(t, deflt)
+}
+
 func TestTorture(t *testing.T) {
 	seed := testutil.Seed(t)
-	lookups := testutil.Stress(t, 3_000_000)
+	lookups := stress(t, 3_000_000)
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) { s.run(t, lookups/100*s.percent, seed) })
 	}
@@ -238,7 +247,7 @@ func TestTortureOtherEngines(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
 			if isChild {
-				scenario{members: 2, visitors: 2}.run(t, testutil.Stress(t, 300_000), testutil.Seed(t))
+				scenario{members: 2, visitors: 2}.run(t, stress(t, 300_000), testutil.Seed(t))
 				return
 			}
 			if err != nil {
