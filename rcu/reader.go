@@ -38,12 +38,18 @@ type Reader struct {
 	named time.Time // when a stall was last reported; Domain.mu
 }
 
+// yields bounds how often a report yields the processor to a waiter. One in 61 of Go's
+// scheduling decisions takes the goroutine that has been runnable for longest, which may be
+// a reader that has reported already. After a single yield it would keep the processor from
+// the waiter for the runtime's time slice, 10 ms.
+const yields = 4
+
 // Quiescent says that the caller holds no references now, and goes on online.
 // Call it once per round of the reader's loop. Costs two loads and a compare;
 // a store is added once per Start of the domain. On an offline reader it does nothing.
 //
 // Where readers take up all of GOMAXPROCS, the report that somebody in Synchronize waits
-// for also yields the processor to him, once (runtime.Gosched).
+// for also yields the processor to him (runtime.Gosched).
 func (r *Reader) Quiescent() {
 	r.nesting.reports(r, "Quiescent")
 	now, w := r.domain.seq.load(), r.seen()
@@ -61,7 +67,8 @@ func (r *Reader) Quiescent() {
 	}
 	r.word.Store(uint64(now)) // the load of now and this store pair with Domain.Start
 	r.owner.record()
-	if r.domain.starved.Load() > 0 {
+	// Until the waiter has looked: spin then advances seq.
+	for n := 0; n < yields && r.domain.starved.Load() > 0 && r.domain.seq.load() == now; n++ {
 		runtime.Gosched()
 	}
 }
