@@ -137,3 +137,18 @@ func TestFlushIdle(t *testing.T) {
 	r.FlushIdle()
 	r.expect(state{0, none, 0, 0}, events{Flushed: 12, SheafFree: 3})
 }
+
+// What FlushIdle has in hand is back before Close returns, and it leaves Close alone.
+func TestCloseWaitsForFlushIdle(t *testing.T) {
+	r := newRig(t, 1)
+	r.arrange(state{0, none, 3, 0})
+	r.FlushIdle()
+	closed := make(chan struct{})
+	r.src.onFlush = func() {
+		go func() { defer close(closed); r.Close() }()
+		stays(t, "Close returned while sheaves were being flushed", closed)
+	}
+	r.FlushIdle()
+	<-closed
+	r.FlushIdle()
+}

@@ -97,8 +97,14 @@ func (s *Set) shrinkBarns() {
 }
 
 // FlushIdle gives back the objects of full sheaves that lay in their barn all the time
-// since the last call. (The kernel keeps them; its older SLAB had cache_reap.)
+// since the last call, unless somebody else is flushing. Close waits for it: what it has
+// in hand is neither in a sheaf nor in a slab. (The kernel keeps them; its older SLAB had
+// cache_reap.)
 func (s *Set) FlushIdle() {
+	if !s.flushing.TryLock() {
+		return
+	}
+	defer s.flushing.Unlock()
 	for i := range s.barns {
 		if b := &s.barns[i]; b.fulls() > 0 {
 			s.discardAll(b.takeIdle(), list{})
