@@ -17,8 +17,9 @@ func (d *Domain) Run(name string, work func(*Reader)) {
 // close is Close also for a work that has panicked or exited inside a section, whose
 // own trouble matters more than that.
 func (r *Reader) close() {
-	r.nesting = nesting{}
-	r.Close()
+	if !r.closed {
+		r.leave()
+	}
 }
 
 // Loop is the life of an event loop. It calls round again and again, which returns

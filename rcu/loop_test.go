@@ -64,3 +64,20 @@ func TestBlockingEndsOnline(t *testing.T) {
 		t.Error("offline after Blocking")
 	}
 }
+
+// TestRunKeepsWorksPanic: what stopped the work is what its caller hears of, not that it
+// stopped inside a section.
+func TestRunKeepsWorksPanic(t *testing.T) {
+	var d Domain
+	var s Section
+	wantPanic(t, "its own trouble", func() {
+		d.Run("worker", func(*Reader) {
+			s = d.Enter()
+			panic("its own trouble")
+		})
+	})
+	s.Exit()
+	if n := d.Stats().Readers; n != 0 {
+		t.Errorf("%d readers are left", n)
+	}
+}

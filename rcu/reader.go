@@ -104,10 +104,15 @@ func (r *Reader) Close() error {
 		return nil
 	}
 	r.nesting.reports(r, "Close")
-	r.Offline()
+	r.leave()
+	return nil
+}
+
+// leave is Close for who says nothing about the references that he holds.
+func (r *Reader) leave() {
+	r.word.Store(uint64(offline)) // pairs with Domain.Start
 	r.closed = true
 	r.domain.unregister(r)
-	return nil
 }
 
 // seen returns the sequence number that the reader last saw, or offline.

@@ -65,7 +65,10 @@ func (s *sections) advance(d *Domain, t Token) {
 		return
 	}
 	defer s.driving.Store(false)
-	for !reached(s.completed.load(), t) && s.drain(d) {
+	for range 2 {
+		if reached(s.completed.load(), t) || !s.drain(d) {
+			return
+		}
 	}
 }
 

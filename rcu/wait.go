@@ -150,6 +150,9 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	if mistakes.WaitSkipped {
 		return nil
 	}
+	if ctx.Err() != nil {
+		return d.gaveUp(ctx)
+	}
 	n := spins
 	if ask {
 		n = eagerSpins

@@ -214,21 +214,33 @@ func TestReadersYieldToWaiters(t *testing.T) {
 	wg.Wait()
 }
 
-// TestExpeditedHonoursContext: who spins for long looks at its context meanwhile. Each
-// spin asks the reader once more, and so counts.
+// TestExpeditedHonoursContext: who spins for long looks at its context before and
+// meanwhile. Each spin asks the reader once more, and so counts.
 func TestExpeditedHonoursContext(t *testing.T) {
+	t.Run("over before", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		testSpins(t, ctx, 2)
+	})
+	t.Run("over meanwhile", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		testSpins(t, ctx, eagerSpins/2)
+	})
+}
+
+// testSpins has somebody wait for a stuck reader, who may look so many times.
+func testSpins(t *testing.T, ctx context.Context, most uint64) {
 	var d Domain
 	r := d.Register("stuck")
 	defer r.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	errs := make(chan error)
 	before := d.seq.load()
 	go func() { errs <- d.SynchronizeExpedited(ctx) }() // not by the reader itself
-	if err := <-errs; !errors.Is(err, context.Canceled) {
+	if err := <-errs; err == nil || !errors.Is(err, ctx.Err()) {
 		t.Errorf("returned %v", err)
 	}
-	if asked := uint64(d.seq.load()-before) / step; asked > eagerSpins/10 {
-		t.Errorf("spun %d times although the context had ended", asked)
+	if asked := uint64(d.seq.load()-before) / step; asked > most {
+		t.Errorf("spun %d times, more than %d, although the context had ended", asked, most)
 	}
 }

@@ -130,6 +130,22 @@ func (b *Backlog) Charge(n uintptr, mayWait bool) {
 	}
 }
 
+// correct makes a charge of n bytes one of m, whatever the limits: what it was made for
+// turned out to have another size. As TryCharge it may be called under a stack's lock.
+func (b *Backlog) correct(n, m uintptr) {
+	switch {
+	case b == nil || n == m:
+	case m < n:
+		b.Release(n - m)
+	default:
+		sum := b.bytes.Add(int64(m - n))
+		b.rose(sum)
+		if _, hard := b.cfg.Limits(); hard > 0 && uint64(sum) > hard {
+			b.overruns.Add(1)
+		}
+	}
+}
+
 func (b *Backlog) rose(sum int64) {
 	for old := b.peak.Load(); old < sum && !b.peak.CompareAndSwap(old, sum); {
 		old = b.peak.Load()

@@ -305,3 +305,24 @@ func TestReapKeepsOrder(t *testing.T) {
 		t.Errorf("%d objects expired, want the %d whose reader has reported", n, len(first))
 	}
 }
+
+// A sheaf is charged for what it holds, also where SetCapacity comes between the charge and
+// the sheaf: larger or smaller ones.
+func TestChargeOfAnotherCapacity(t *testing.T) {
+	for _, capacity := range []int{40, 2} {
+		r := limited(t, 0, 0, 0)
+		n := r.Capacity()
+		r.Backlog.Charge(r.bytes(n), true)
+		if err := r.SetCapacity(capacity, 0); err != nil {
+			t.Fatal(err)
+		}
+		st, _, ok := r.installCharged(0, own(0), n)
+		if !ok {
+			t.Fatal("no sheaf was installed")
+		}
+		st.Unlock()
+		r.owes("with a sheaf of another capacity", capacity)
+		r.submitCPU(0, false)
+		r.owes("without", 0)
+	}
+}

@@ -61,13 +61,15 @@ func (s *Set) adoptEmpty(st *percpu.Stack, cpu int) bool {
 		s.Backlog.Release(s.bytes(n))
 		return false
 	}
-	installRCU(st, empty, n)
+	s.useRCU(st, empty, n)
 	return true
 }
 
-// installRCU makes empty, for which n objects are charged, a locked stack's rcu_free.
-func installRCU(st *percpu.Stack, empty *sheaf, n int) {
-	empty.charged = uint32(n)
+// useRCU makes empty, for which n objects are charged, a locked stack's rcu_free. It may
+// be of another capacity, if SetCapacity came in between.
+func (s *Set) useRCU(st *percpu.Stack, empty *sheaf, n int) {
+	s.Backlog.correct(s.bytes(n), s.bytes(int(empty.limit)))
+	empty.charged = empty.limit
 	st.Install(empty.array(), 0, int(empty.limit)-1, st.Own())
 	st.Sheaf = empty.word()
 }
@@ -105,7 +107,7 @@ func (s *Set) installCharged(cpu int, own uint32, n int) (_ *percpu.Stack, at in
 	st, cpu := s.slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own && !s.retired(empty) {
 		if st.Sheaf == 0 {
-			installRCU(st, empty, n)
+			s.useRCU(st, empty, n)
 			return st, cpu, true
 		}
 		if b.tryPut(empty) {

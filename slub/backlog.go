@@ -51,6 +51,7 @@ func (l rcuLimits) validate(bad func(format string, args ...any)) {
 // newBacklog makes what holds to the limits. Automatic ones leave room for two times so
 // many bytes of sheaves per CPU, and for leastPerCPU.
 func (l rcuLimits) newBacklog(a *arena.Arena, d *rcu.Domain, sheaf uintptr) *backlog {
+	memory() // reads files the first time; later it may be asked under a stack's lock
 	least := int64(max(2*sheaf, leastPerCPU)) * int64(percpu.NumCPU())
 	return &backlog{Backlog: sheaves.NewBacklog(sheaves.BacklogConfig{Domain: d, MaxWait: l.maxWait,
 		Limits: func() (soft, hard uint64) { return l.inForce(max(least, share(a))) }, Quiet: l.quiet(least)})}

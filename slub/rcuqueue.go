@@ -2,6 +2,7 @@ package slub
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type rcuQueue struct {
 	draining sync.Mutex                 // one at a time takes sealed ones; Barrier and Close wait, others try
 	batch    [drainBatch]unsafe.Pointer // of a chain's objects, while they are ended; under draining
 	timer    *time.Timer
+	barring  chan struct{} // full while a Barrier is between its seal and its reapAll
 	armed    atomic.Bool
 
 	inChain, atOnce, byCallback atomic.Uint64 // objects that took the last three steps
@@ -52,6 +54,7 @@ func (q *rcuQueue) init(rows int) {
 		q.delay = sheaves.DefaultDelay
 	}
 	q.rows = make([]row, rows)
+	q.barring = make(chan struct{}, 1)
 	q.timer = time.AfterFunc(time.Hour, q.tick)
 	q.timer.Stop()
 	q.backlog.Join(q)
@@ -229,14 +232,28 @@ func (q *rcuQueue) Barrier(ctx context.Context) error {
 	if q.pending.Load() == 0 {
 		return nil
 	}
+	select {
+	case q.barring <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("another Barrier is under way: %w", ctx.Err())
+	}
+	err := q.sealAndReap(ctx)
+	<-q.barring
+	if err != nil {
+		return err
+	}
+	if q.calling.Load() > 0 {
+		return q.domain.Barrier(ctx)
+	}
+	return nil
+}
+
+func (q *rcuQueue) sealAndReap(ctx context.Context) error {
 	q.seal(true)
 	if err := q.domain.Synchronize(ctx); err != nil {
 		return err
 	}
 	q.reapAll()
-	if q.calling.Load() > 0 {
-		return q.domain.Barrier(ctx)
-	}
 	return nil
 }
 
@@ -248,6 +265,7 @@ func (q *rcuQueue) Close() error {
 			return err
 		}
 	}
+	q.reapAll() // who has taken a chain, which waits doesn't see, is through with it
 	q.timer.Stop()
 	q.armed.Store(false)
 	q.backlog.Leave(q)

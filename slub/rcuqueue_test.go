@@ -3,6 +3,7 @@ package slub
 import (
 	"context"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -488,4 +489,72 @@ func TestFreeRCUNoWaitInDestructor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Barrier returns nil only when what was given before it is ended, also where another one
+// comes in between and gives the chain a later grace period.
+func TestBarriersInARow(t *testing.T) {
+	m := openMortal(t, nil, Config{Ctor: func(unsafe.Pointer) {}, RCUDelay: time.Hour})
+	ps := take(t, m.Cache, 2)
+	chain := func(p unsafe.Pointer) {
+		again := noMemory(t, 0)
+		release := holdStacks(m.Cache, percpu.RCU)
+		m.FreeRCU(p)
+		again()
+		release()
+	}
+	barrier := func() <-chan error {
+		done := make(chan error, 1)
+		go func() { done <- m.rcuQueue.Barrier(context.Background()) }()
+		time.Sleep(20 * time.Millisecond) // until it waits for a reader, or for the other one
+		return done
+	}
+	r1 := register(t, m.domain)
+	chain(ps[0])
+	first := barrier()
+	r2 := register(t, m.domain)
+	chain(ps[1])
+	second := barrier()
+	same(t, "Close", r1.Close(), nil)
+	same(t, "first Barrier", <-first, nil)
+	if n := m.died.Load(); n < 1 {
+		t.Error("the first Barrier returned before what was given to it had ended")
+	}
+	same(t, "Close", r2.Close(), nil)
+	same(t, "second Barrier", <-second, nil)
+	if n := m.died.Load(); n != 2 {
+		t.Errorf("%d of 2 objects ended", n)
+	}
+}
+
+// Close waits for who has taken the chain off and is ending it.
+func TestQueueCloseWaitsForTheTimer(t *testing.T) {
+	in, out := make(chan bool, 1), make(chan bool)
+	var once sync.Once
+	c, err := New(newArena(t, arena.Config{}), Config{Size: 64, RCUDelay: time.Hour, Domain: new(rcu.Domain),
+		Ctor: func(unsafe.Pointer) {}, RCUDtor: func(unsafe.Pointer) { once.Do(func() { in <- true; <-out }) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := take(t, c, 3)
+	again := noMemory(t, 0)
+	release := holdStacks(c, percpu.RCU)
+	for _, p := range ps {
+		c.FreeRCU(p)
+	}
+	release()
+	again()
+	c.rcuQueue.Submit()
+	go c.rcuQueue.tick()
+	<-in
+	closed := make(chan error, 1)
+	go func() { closed <- c.rcuQueue.Close() }()
+	select {
+	case err := <-closed:
+		t.Errorf("Close returned %v with %d objects pending", err, c.rcuQueue.pending.Load())
+	case <-time.After(20 * time.Millisecond):
+	}
+	close(out)
+	within(t, "all are ended", func() bool { return c.rcuQueue.pending.Load() == 0 })
+	same(t, "Close", c.Close(), nil)
 }

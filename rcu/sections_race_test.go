@@ -1,0 +1,39 @@
+package rcu
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// TestFirstEnterBesidePolls has sections come to be while others look for the ends of
+// grace periods; the equations of Domain are checked under invariants.
+func TestFirstEnterBesidePolls(t *testing.T) {
+	for range testutil.Stress(t, 200_000) / 100 {
+		var d Domain
+		var wg sync.WaitGroup
+		start := make(chan bool)
+		for range 3 {
+			wg.Go(func() {
+				<-start
+				for range 20 {
+					d.Poll(d.Start())
+				}
+			})
+		}
+		wg.Go(func() {
+			<-start
+			s := d.Enter()
+			for range 3 {
+				d.Poll(d.Start())
+			}
+			s.Exit()
+		})
+		close(start)
+		wg.Wait()
+		if !d.Poll(d.Start()) {
+			t.Fatal("a grace period without readers is not over")
+		}
+	}
+}
