@@ -558,3 +558,27 @@ func TestQueueCloseWaitsForTheTimer(t *testing.T) {
 	within(t, "all are ended", func() bool { return c.rcuQueue.pending.Load() == 0 })
 	same(t, "Close", c.Close(), nil)
 }
+
+// A chain that is sealed once more waits for the grace period of what came last: readers
+// since the first seal may hold that.
+func TestMergedChainWaitsForItsYoungest(t *testing.T) {
+	m := openMortal(t, nil, Config{Ctor: func(unsafe.Pointer) {}, RCUDelay: time.Hour})
+	ps := take(t, m.Cache, 2)
+	first := register(t, m.domain)
+	for i, p := range ps {
+		again := noMemory(t, 0)
+		release := holdStacks(m.Cache, percpu.RCU)
+		m.FreeRCU(p)
+		again()
+		release()
+		m.rcuQueue.seal(true)
+		if i == 0 {
+			defer register(t, m.domain).Close() // may hold the second
+		}
+	}
+	same(t, "Close", first.Close(), nil)
+	m.rcuQueue.Reap()
+	if n := m.died.Load(); n > 1 {
+		t.Error("the second object ended under a reader")
+	}
+}
