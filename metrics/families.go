@@ -110,7 +110,7 @@ func newFamilies() *families {
 		"Bytes above which grace periods are hurried (soft), and FreeRCU waits (hard); absent without a limit.", "backlog", "limit")
 	f.hurries = f.counter("rcu_backlog_hurries_total", "Rounds in which the soft limit had a grace period hurried.", "backlog")
 	f.waits = f.counter("rcu_backlog_waits_total", "Waits of FreeRCU at the hard limit.", "backlog")
-	f.waited = f.counter("rcu_backlog_wait_seconds_total", "Time that these have taken together, those that have ended.", "backlog")
+	f.waited = f.counter("rcu_backlog_wait_seconds_total", "Seconds that waits of FreeRCU at the hard limit have taken, those that have ended.", "backlog")
 	f.overruns = f.counter("rcu_backlog_overruns_total",
 		"Sheaves and objects that went beyond the hard limit, after a wait or where there must be none.", "backlog")
 

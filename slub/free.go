@@ -10,8 +10,8 @@ import (
 // Free gives an object back. The caller must not touch it afterwards. nil is
 // ignored.
 //
-// Every call checks that p is the start of an object of this cache. A pointer that
-// isn't is reported to Hooks.Report, or by a panic with a *hooks.Report, and left
+// Every call checks that p is the start of an object of this cache, or of one that shares
+// its slabs (NoMerge keeps caches apart). A pointer that isn't is reported to Hooks.Report, or by a panic with a *hooks.Report, and left
 // alone. (Kernel: kmem_cache_free.)
 func (c *Cache) Free(p unsafe.Pointer) { c.free.Func()(p) }
 
