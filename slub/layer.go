@@ -187,9 +187,9 @@ func (l *layer) takeNew(at int, dst []unsafe.Pointer) (int, error) {
 // cut hands out objects of a new slab up to len(dst) and chains the others.
 func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	n := uint32(min(uintptr(len(dst)), uintptr(s.objects)))
-	place := l.places(s)
+	order := l.permuted(s)
 	for i := range n {
-		dst[i] = mem.Ptr(place(i))
+		dst[i] = mem.Ptr(l.place(s, order, i))
 	}
 	if n == s.objects {
 		return int(n)
@@ -198,8 +198,9 @@ func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	// have had theirs written for nothing (kernel 7.2, 1f7c8e1d5242).
 	next := uintptr(0)
 	for i := s.objects; i > n; i-- {
-		l.setNext(place(i-1), next)
-		next = place(i - 1)
+		obj := l.place(s, order, i-1)
+		l.setNext(obj, next)
+		next = obj
 	}
 	nd := &l.nodes[s.node]
 	nd.mu.Lock()
@@ -211,13 +212,21 @@ func (l *layer) cut(s slabRef, dst []unsafe.Pointer) int {
 	return int(n)
 }
 
-// places returns what leads from the i-th object that a new slab gives out to its
-// address: the i-th of the slab, or else of the cache's random order from a random
-// start, without those that a slab of lower order doesn't have (kernel:
-// shuffle_freelist).
-func (l *layer) places(s slabRef) func(i uint32) uintptr {
+// place returns the address of the i-th object that a new slab gives out, whose order is
+// nil or permuted's.
+func (l *layer) place(s slabRef, order []uint32, i uint32) uintptr {
+	if order != nil {
+		i = order[i]
+	}
+	return l.object(s, i)
+}
+
+// permuted returns the order in which a new slab gives out its objects: nil for that of
+// their addresses, or else the cache's random one from a random start, without those that
+// a slab of lower order doesn't have (kernel: shuffle_freelist).
+func (l *layer) permuted(s slabRef) []uint32 {
 	if len(l.shuffle) == 0 {
-		return func(i uint32) uintptr { return l.object(s, i) }
+		return nil
 	}
 	order := make([]uint32, 0, s.objects)
 	start := rand.IntN(len(l.shuffle))
@@ -226,5 +235,5 @@ func (l *layer) places(s slabRef) func(i uint32) uintptr {
 			order = append(order, k)
 		}
 	}
-	return func(i uint32) uintptr { return l.object(s, order[i]) }
+	return order
 }

@@ -1,0 +1,16 @@
+//go:build !race && !invariants && !asan
+
+package slub
+
+import "testing"
+
+// Growing takes nothing from the Go heap: where grace periods last, every 64th object
+// comes with a new slab.
+func TestNewSlabsAllocateNothing(t *testing.T) {
+	c := open(t, nil, Config{Size: 64, Flags: NoSheaves})
+	freeAll(c, take(t, c, 1000)) // whatever is made once
+	slabs := func() { freeAll(c, take(t, c, 10_000)) }
+	if n := testing.AllocsPerRun(5, slabs); n > 10 {
+		t.Errorf("%v allocations for some 150 new slabs", n)
+	}
+}
