@@ -145,7 +145,7 @@ func (r *rig) outOfMemory() {
 }
 
 // deadline is for what happens soon, and must happen at all.
-const deadline = 20 * time.Second
+const deadline = time.Minute
 
 // eventually waits for what other goroutines bring about.
 func eventually(t *testing.T, what string, done func() bool) {

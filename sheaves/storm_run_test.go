@@ -97,9 +97,9 @@ func runStorm(t *testing.T, disturb ...func(*storm, <-chan struct{})) {
 	for _, d := range disturb {
 		disturbers.Go(func() { d(s, done) })
 	}
-	finish(t, busy.Wait)
+	busy.Wait()
 	close(done)
-	finish(t, disturbers.Wait)
+	disturbers.Wait()
 	if err := s.Domain.Barrier(context.Background()); err != nil {
 		t.Error(err)
 	}
@@ -133,7 +133,7 @@ func TestCloseStorm(t *testing.T) {
 			s.Close()
 		})
 		busy.Go(func() { s.changeUntilClosed() })
-		finish(t, busy.Wait)
+		busy.Wait()
 		if err := s.Domain.Barrier(context.Background()); err != nil {
 			t.Error(err)
 		}

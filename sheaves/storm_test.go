@@ -1,7 +1,6 @@
 package sheaves
 
 import (
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,19 +148,5 @@ func (s *storm) quiesce() {
 	s.Close()
 	if len(s.pool.of) > 0 {
 		s.t.Errorf("%d pools are still mapped", len(s.pool.of))
-	}
-}
-
-// finish waits for goroutines that are bounded in what they do, and shows where they
-// are if they should hang.
-func finish(t *testing.T, wait func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() { wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(4 * deadline):
-		stacks := make([]byte, 1<<16)
-		t.Fatalf("hangs:\n%s", stacks[:runtime.Stack(stacks, true)])
 	}
 }

@@ -34,7 +34,7 @@ func openMortal(t *testing.T, a *arena.Arena, cfg Config) *mortal {
 // within waits for what happens on its own, sooner or later.
 func within(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s didn't happen", what)
 		}

@@ -181,23 +181,14 @@ func TestRegression13FreeTakesNoLockOfTheCaller(t *testing.T) {
 	if err := domain.Synchronize(context.Background()); err != nil { // what was filled is ready
 		t.Fatal(err)
 	}
-	done := make(chan bool)
-	go func() {
-		defer close(done)
-		callers.Lock()
-		defer callers.Unlock()
-		freeRCU(c, ps[5000:10_000])
-		freeAll(c, ps[10_000:15_000])
-		c.FreeBulk(ps[15_000:19_000])
-		for _, p := range ps[19_000:] {
-			c.FreeDeferred(p)
-		}
-	}()
-	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		panic("deadlock") // with all stacks
+	callers.Lock()
+	freeRCU(c, ps[5000:10_000])
+	freeAll(c, ps[10_000:15_000])
+	c.FreeBulk(ps[15_000:19_000])
+	for _, p := range ps[19_000:] {
+		c.FreeDeferred(p)
 	}
+	callers.Unlock()
 	if err := c.Barrier(context.Background()); err != nil || died.Load() != 10_000 {
 		t.Errorf("%v after %d of 10000 destructors", err, died.Load())
 	}

@@ -142,7 +142,7 @@ func (b *breeder) retire(s *specimen) {
 
 // barrier checks that Barrier waits for all that the breeder gave to FreeRCU.
 func (b *breeder) barrier() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.cache.Barrier(ctx); err != nil {
 		b.failf("Barrier: %v", err)

@@ -40,7 +40,7 @@ func TestMutexIsFair(t *testing.T) {
 	got := make(chan bool)
 	go func() { m.Lock(); close(got) }()
 	for start := time.Now(); atomic.LoadUint32(&m.claim) == 0; time.Sleep(time.Millisecond) {
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > time.Minute {
 			t.Fatal("somebody waits without an end and doesn't mind")
 		}
 	}

@@ -30,7 +30,7 @@ func TestShuffle(t *testing.T) {
 	procs := runtime.GOMAXPROCS(0)
 	stop := Shuffle(t, 1)
 	confined, changed := len(threads.cpus) < 2, false
-	for deadline := time.Now().Add(20 * time.Second); !confined || !changed; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !confined || !changed; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Errorf("threads confined: %v; GOMAXPROCS changed: %v", confined, changed)
 			break
