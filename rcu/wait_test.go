@@ -223,10 +223,26 @@ func TestExpeditedHonoursContext(t *testing.T) {
 		testSpins(t, ctx, 2)
 	})
 	t.Run("over meanwhile", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		testSpins(t, ctx, eagerSpins/2)
+		ctx := &endingContext{Context: t.Context(), looks: 10, done: make(chan struct{})}
+		close(ctx.done)
+		testSpins(t, ctx, 20*spinsPerCheck)
 	})
+}
+
+// An endingContext admits only to who looks often that it has ended.
+type endingContext struct {
+	context.Context
+	looks int
+	done  chan struct{}
+}
+
+func (c *endingContext) Done() <-chan struct{} { return c.done }
+
+func (c *endingContext) Err() error {
+	if c.looks--; c.looks > 0 {
+		return nil
+	}
+	return context.Canceled
 }
 
 // testSpins has somebody wait for a stuck reader, who may look so many times.
