@@ -57,13 +57,16 @@ func New(cfg Config) (*Arena, error) {
 	if err := checkPageSize(cfg.kernelPage); err != nil {
 		return nil, err
 	}
+	cfg.Name = takeName(cfg.Name)
 	a := &Arena{cfg: cfg, topo: cfg.Topology}
 	a.big.live, a.big.idle = make(map[uintptr]*mapping), make(map[uintptr][]*mapping)
 	a.limit.Store(cfg.Limit)
 	if err := a.reserve(); err != nil {
+		dropName(cfg.Name)
 		return nil, fmt.Errorf("arena %s: %w", cfg.Name, err)
 	}
 	if err := a.bind(); err != nil {
+		dropName(cfg.Name)
 		return nil, errors.Join(fmt.Errorf("arena %s: %w", cfg.Name, err), a.unreserve())
 	}
 	a.startDecay()

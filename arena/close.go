@@ -33,6 +33,7 @@ func (a *Arena) Close() error {
 			return a.busy()
 		}
 	}
+	dropName(a.cfg.Name)
 	a.stopDecay()
 	a.purging.Lock() // nothing is leaving from here on
 	defer a.purging.Unlock()

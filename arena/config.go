@@ -37,7 +37,8 @@ const (
 
 // Config says how an arena is made. The zero value is good for a daemon.
 type Config struct {
-	// Name appears in errors and statistics; empty: "arena".
+	// Name appears in errors and statistics; empty: "arena". If an open arena has it, a
+	// number is added.
 	Name string
 	// Limit bounds the bytes that may be resident: allocated runs and freed
 	// ones not yet discarded. 0: none.
@@ -88,20 +89,20 @@ type Config struct {
 // Validate reports all problems at once, each wrapping ErrConfig.
 func (c Config) Validate() error {
 	var problems []error
-	bad := func(ok bool, format string, args ...any) {
+	want := func(ok bool, format string, args ...any) {
 		if !ok {
 			problems = append(problems, fmt.Errorf("%w: %s", ErrConfig, fmt.Sprintf(format, args...)))
 		}
 	}
-	bad(c.HugePages <= HugeNever, "HugePages is %d", c.HugePages)
-	bad(c.Strictness <= numa.Off, "Strictness is %d", c.Strictness)
-	bad(c.Limit == 0 || c.Limit >= mem.PageSize, "Limit of %d bytes holds no page", c.Limit)
+	want(c.HugePages <= HugeNever, "HugePages is %d", c.HugePages)
+	want(c.Strictness <= numa.Off, "Strictness is %d", c.Strictness)
+	want(c.Limit == 0 || c.Limit >= mem.PageSize, "Limit of %d bytes holds no page", c.Limit)
 	nodes := uint64(1)
 	if c.Topology != nil {
 		nodes = uint64(c.Topology.NodeCount())
 	}
-	bad(nodes > 0, "Topology has no nodes")
-	bad(c.Span <= maxRange/max(nodes, 1), "Span of %d bytes on %d nodes is more than %d bytes", c.Span, nodes, uint64(maxRange))
+	want(nodes > 0, "Topology has no nodes")
+	want(c.Span <= maxRange/max(nodes, 1), "Span of %d bytes on %d nodes is more than %d bytes", c.Span, nodes, uint64(maxRange))
 	return errors.Join(problems...)
 }
 

@@ -45,7 +45,9 @@ func (a *Arena) SetOwner(page uint32, order int, word uint32) { a.pages.own(page
 
 // Owners returns the array that Owner reads, one uint32 for each page of the
 // range, so that a caller can find an owner in one load of his own. It is
-// off-heap, must be read atomically, never moves and is never unmapped.
+// off-heap, never moves and is never unmapped. A word is written whole, and before
+// anybody knows an object of its run, so that who has been given one may read it by a
+// plain load; what he finds for any other address may be old.
 func (a *Arena) Owners() unsafe.Pointer { return unsafe.Pointer(&a.pages.owners[0]) }
 
 // Meta returns the 32 bytes, aligned to as many, that are kept for a page

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -66,7 +65,9 @@ func (c *collector) send(ch chan<- prometheus.Metric, w world) {
 	for _, s := range w.backlogs {
 		c.sendBacklog(ch, s)
 	}
-	c.sendRCU(ch, w.rcu)
+	for _, s := range w.domains {
+		c.sendDomain(ch, s)
+	}
 }
 
 func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
@@ -124,6 +125,7 @@ func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 	f.arenaMappings.send(ch, float64(s.Mappings), name)
 	f.arenaMapped.send(ch, float64(s.Mapped), name)
 	f.arenaMetadata.send(ch, float64(s.Metadata), name)
+	f.decayed.send(ch, float64(s.Decayed), name)
 	f.discardFailures.send(ch, float64(s.DiscardFailures), name)
 	if s.Limit != 0 {
 		f.arenaLimit.send(ch, float64(s.Limit), name)
@@ -146,15 +148,19 @@ func (c *collector) sendBacklog(ch chan<- prometheus.Metric, s slub.BacklogStats
 	f.overruns.send(ch, float64(s.Overruns), name)
 }
 
-func (c *collector) sendRCU(ch chan<- prometheus.Metric, s rcu.Stats) {
-	f := c.families
-	f.gracePeriods.send(ch, float64(s.GracePeriods))
-	f.callbacks.send(ch, float64(s.Callbacks))
-	f.pendingCallbacks.send(ch, float64(s.Pending))
-	f.pendingObjects.send(ch, float64(s.PendingObjects))
-	f.readers.send(ch, float64(s.Online), "online")
-	f.readers.send(ch, float64(s.Readers-s.Online), "offline")
-	f.oldestReader.send(ch, float64(s.OldestReader)/float64(time.Second))
+func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {
+	f, name := c.families, s.Name
+	f.gracePeriods.send(ch, float64(s.GracePeriods), name)
+	f.expedited.send(ch, float64(s.Expedited), name)
+	f.stalls.send(ch, float64(s.Stalls), name)
+	f.callbacks.send(ch, float64(s.Callbacks), name)
+	f.pendingCallbacks.send(ch, float64(s.Pending), name)
+	f.pendingObjects.send(ch, float64(s.PendingObjects), name)
+	f.readers.send(ch, float64(s.Online), name, "online")
+	f.readers.send(ch, float64(s.Readers-s.Online), name, "offline")
+	f.sections.send(ch, float64(s.Entered), name)
+	f.openSections.send(ch, float64(s.Open), name)
+	f.oldestReader.send(ch, s.OldestReader.Seconds(), name)
 }
 
 func (c *collector) sendProcess(ch chan<- prometheus.Metric) {

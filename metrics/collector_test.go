@@ -225,6 +225,48 @@ func TestSharedArenaIsShownOnce(t *testing.T) {
 	s.expect(t, 1, "slubd_rcu_readers", "state=offline")
 }
 
+// TestSeriesStayTheirOwners: a counter doesn't fall, nor change hands, when another
+// domain or arena of the same name is gone.
+func TestSeriesStayTheirOwners(t *testing.T) {
+	var arenas [2]*arena.Arena
+	var caches [2]*slub.Cache
+	for i := range caches {
+		a, err := arena.New(arena.Config{Name: "namesakes", Span: 16 << (20 + i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		arenas[i] = a
+		d := &rcu.Domain{}
+		c, err := slub.New(a, slub.Config{Size: 64, Domain: d, Flags: slub.NoMerge})
+		if err != nil {
+			t.Fatal(err)
+		}
+		caches[i] = c
+		for range i + 1 { // one grace period for the first, two for the second
+			if err := d.Synchronize(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := scrape(t, Config{Caches: only(caches[:]...)})
+	before.expect(t, 3, "slubd_rcu_grace_periods_total")
+	if err := errors.Join(caches[0].Close(), arenas[0].Close()); err != nil {
+		t.Fatal(err)
+	}
+	after := scrape(t, Config{Caches: only(caches[1])})
+	for key, value := range after {
+		if strings.HasPrefix(key, "slubd_rcu_grace_periods_total") || strings.HasPrefix(key, "slubd_arena_bytes") {
+			if was, ok := before[key]; !ok || was != value {
+				t.Errorf("%s is %v, and was %v", key, value, was)
+			}
+		}
+	}
+	after.expect(t, 2, "slubd_rcu_grace_periods_total")
+	if err := errors.Join(caches[1].Close(), arenas[1].Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDefaultIsEveryCache(t *testing.T) {
 	before := scrape(t, Config{}).sum("slubd_cache_info")
 	newCache(t, nil, slub.Config{Name: "newcomer"})

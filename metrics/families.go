@@ -37,11 +37,12 @@ type families struct {
 	objectSize, slotSize, cacheInfo            family
 	aliases, barnSheaves                       family
 	arenaBytes, arenaRuns, arenaNode           family
-	arenaMappings, arenaMapped                 family
+	arenaMappings, arenaMapped, decayed        family
 	arenaMetadata, arenaLimit, discardFailures family
-	gracePeriods, callbacks                    family
+	gracePeriods, expedited, stalls, callbacks family
 	pendingCallbacks, pendingObjects           family
 	readers, oldestReader                      family
+	sections, openSections                     family
 	queueFallbacks                             family
 	backlogBytes, backlogPeak, backlogLimit    family
 	hurries, waits, waited, overruns           family
@@ -97,6 +98,7 @@ func newFamilies() *families {
 	f.arenaMappings = f.gauge("arena_mappings", "Allocations larger than a page run.", "arena")
 	f.arenaMapped = f.gauge("arena_mapped_bytes", "Bytes of the allocations larger than a page run.", "arena")
 	f.arenaMetadata = f.gauge("arena_metadata_bytes", "Memory for the arena's own tables.", "arena")
+	f.decayed = f.counter("arena_decayed_bytes_total", "Bytes of idle runs given back to the kernel in the background.", "arena")
 	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs whose pages the kernel would not take back.", "arena")
 	f.arenaLimit = f.gauge("arena_limit_bytes", "Hard limit of an arena; absent without one.", "arena")
 
@@ -114,13 +116,18 @@ func newFamilies() *families {
 	f.overruns = f.counter("rcu_backlog_overruns_total",
 		"Sheaves and objects that went beyond the hard limit, after a wait or where there must be none.", "backlog")
 
-	f.gracePeriods = f.counter("rcu_grace_periods_total", "Grace periods completed.")
-	f.callbacks = f.counter("rcu_callbacks_total", "Deferred callbacks invoked.")
-	f.pendingCallbacks = f.gauge("rcu_pending_callbacks", "Deferred callbacks waiting for a grace period.")
-	f.pendingObjects = f.gauge("rcu_pending_objects", "Objects that the pending callbacks stand for.")
-	f.readers = f.gauge("rcu_readers", "Registered readers, online or offline.", "state")
+	f.gracePeriods = f.counter("rcu_grace_periods_total", "Grace periods completed.", "domain")
+	f.expedited = f.counter("rcu_expedited_total", "Calls that found a grace period to hurry.", "domain")
+	f.stalls = f.counter("rcu_stalls_total",
+		"Times that a reader, or the sections of Enter, held up a grace period for another timeout.", "domain")
+	f.callbacks = f.counter("rcu_callbacks_total", "Deferred callbacks invoked.", "domain")
+	f.pendingCallbacks = f.gauge("rcu_pending_callbacks", "Deferred callbacks waiting for a grace period.", "domain")
+	f.pendingObjects = f.gauge("rcu_pending_objects", "Objects that the pending callbacks stand for.", "domain")
+	f.readers = f.gauge("rcu_readers", "Registered readers, online or offline.", "domain", "state")
+	f.sections = f.counter("rcu_sections_total", "Sections begun by Enter.", "domain")
+	f.openSections = f.gauge("rcu_open_sections", "Sections begun by Enter and not ended yet.", "domain")
 	f.oldestReader = f.gauge("rcu_oldest_reader_age_seconds",
-		"How long the reader most in the way of a grace period has been seen there; 0 if none is.")
+		"How long the reader most in the way of a grace period has been seen there; 0 if none is.", "domain")
 
 	f.modeInfo = f.gauge("mode_info", "Per-CPU engine in use, and why when it is not the first choice; always 1.",
 		"percpu", "reason")

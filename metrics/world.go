@@ -17,7 +17,7 @@ type world struct {
 	arenas []arena.Stats
 	// backlogs of the caches; those of Buckets have one together.
 	backlogs []slub.BacklogStats
-	rcu      rcu.Stats // of all domains together: domains have no names
+	domains  []rcu.Stats
 }
 
 // observe takes the snapshots, one per cache, arena and domain.
@@ -39,11 +39,11 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		}
 		if d := c.Domain(); !seenDomain[d] {
 			seenDomain[d] = true
-			w.rcu = sum(w.rcu, d.Stats())
+			w.domains = append(w.domains, d.Stats())
 		}
 	}
 
-	// Open caches have distinct names, but Config.Caches may yield closed ones.
+	// Open caches and arenas have distinct names, but closed ones may be among these.
 	taken := map[string]bool{}
 	for i := range w.caches {
 		s := &w.caches[i]
@@ -59,20 +59,15 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		s := &w.arenas[i]
 		s.Name = distinct(taken, s.Name, i)
 	}
-	return w
-}
-
-// sum adds what two domains report; the oldest reader is that of either.
-func sum(a, b rcu.Stats) rcu.Stats {
-	return rcu.Stats{
-		GracePeriods:   a.GracePeriods + b.GracePeriods,
-		Callbacks:      a.Callbacks + b.Callbacks,
-		Pending:        a.Pending + b.Pending,
-		PendingObjects: a.PendingObjects + b.PendingObjects,
-		Readers:        a.Readers + b.Readers,
-		Online:         a.Online + b.Online,
-		OldestReader:   max(a.OldestReader, b.OldestReader),
+	clear(taken)
+	for i := range w.domains {
+		s, id := &w.domains[i], int(w.domains[i].ID)
+		if s.Name == "" {
+			s.Name = "domain#" + strconv.Itoa(id) // the same whichever others there are
+		}
+		s.Name = distinct(taken, s.Name, id)
 	}
+	return w
 }
 
 // distinct makes a label value of a name: valid, and followed by #id when

@@ -26,6 +26,14 @@ const padding = 128
 //	word of a reader == offline, or word <= seq
 //	callbacks that have run <= callbacks queued
 type Domain struct {
+	// Name appears in Stats and in metrics, beside those of other domains. It may be set
+	// before the first use, and not be changed later; it need not be unique,
+	// but domains without a name, or with the same, are told apart by numbers.
+	Name string
+
+	id atomic.Uint32 // see number
+	_  [padding]byte
+
 	seq sequence // last grace period started; atomic
 	_   [padding]byte
 
@@ -49,6 +57,19 @@ type Domain struct {
 	sleepers int           // waiters that have given up spinning
 	stalls   stalls
 	hurried  uint64 // how often Expedite was asked for something
+}
+
+// lastDomain is the number of the latest domain that was asked for its number.
+var lastDomain atomic.Uint32
+
+// number tells the domain from all others of the process. It is given out at the first
+// call, since the zero Domain is ready for use, and never again.
+func (d *Domain) number() uint32 {
+	if id := d.id.Load(); id != 0 {
+		return id
+	}
+	d.id.CompareAndSwap(0, lastDomain.Add(1))
+	return d.id.Load()
 }
 
 // Register adds a reader, online from the start: what its goroutine finds

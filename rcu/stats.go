@@ -5,6 +5,9 @@ import "time"
 // Stats describes a domain at one moment. Its figures are read one after the
 // other, not at once.
 type Stats struct {
+	Name string // Domain.Name
+	ID   uint32 // no other domain of the process has it, not even a later one
+
 	GracePeriods   uint64 // grace periods seen to end; several Starts may share one
 	Expedited      uint64 // calls of Expedite and SynchronizeExpedited that found something to hurry
 	Callbacks      uint64 // callbacks that have run
@@ -31,7 +34,7 @@ type Stats struct {
 // CPU's counters. Any goroutine.
 func (d *Domain) Stats() Stats {
 	q := &d.callbacks
-	s := Stats{GracePeriods: d.periods.Load(), Callbacks: q.ran.callbacks.Load()}
+	s := Stats{Name: d.Name, ID: d.number(), GracePeriods: d.periods.Load(), Callbacks: q.ran.callbacks.Load()}
 	ranObjects := q.ran.objects.Load()
 	queued := q.queued() // after ran: what has run was queued earlier
 	s.Pending = queued.callbacks - s.Callbacks

@@ -16,19 +16,32 @@ func TestStats(t *testing.T) {
 		d.DeferN(-1, func() {}) // counts as 1
 		time.Sleep(time.Second)
 		got := d.Stats()
+		id := got.ID
 		// The worker found the reader in the way before its first sleep.
-		want := Stats{Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow"}
+		want := Stats{ID: id, Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow"}
 		if got != want {
 			t.Errorf("with a slow reader: %+v, want %+v", got, want)
 		}
 		r.Offline()
 		barrier(t, &d)
 		got = d.Stats()
-		want = Stats{GracePeriods: 1, Callbacks: 3, Readers: 2}
+		want = Stats{ID: id, GracePeriods: 1, Callbacks: 3, Readers: 2}
 		if got != want {
 			t.Errorf("after its report: %+v, want %+v", got, want)
 		}
 	})
+}
+
+// TestDomainsAreToldApart: by numbers that they keep, and by names if they have them.
+func TestDomainsAreToldApart(t *testing.T) {
+	a, b := Domain{Name: "a"}, new(Domain)
+	first, second := a.Stats(), b.Stats()
+	if first.Name != "a" || first.ID == 0 || second.ID == 0 || first.ID == second.ID {
+		t.Errorf("%q %d and %q %d", first.Name, first.ID, second.Name, second.ID)
+	}
+	if again := a.Stats(); again != first {
+		t.Errorf("%+v, before %+v", again, first)
+	}
 }
 
 // TestOldestReader: the reader that has been in the way longest is named, and

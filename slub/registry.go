@@ -111,7 +111,7 @@ func Caches() iter.Seq[*Cache] {
 	return slices.Values(all)
 }
 
-var defaultDomain rcu.Domain
+var defaultDomain = rcu.Domain{Name: "default"}
 
 // DefaultDomain returns the domain of the caches whose Config names none. Readers
 // of their objects register there.
