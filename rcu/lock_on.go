@@ -24,24 +24,19 @@ func (n *nesting) reports(r *Reader, method string) {
 	}
 }
 
-// Lock marks the beginning of a section in which the caller uses references.
-// Sections nest. It only asserts, in builds with -tags invariants or -race:
-// calling it offline or after Close panics, and so do Quiescent, Offline,
-// Online and Close inside. In other builds it does nothing at all.
-func (r *Reader) Lock() {
+func (n *nesting) lock(r *Reader) {
 	r.mustBeOpen("Lock")
 	if r.seen() == offline {
 		r.misused("Lock", "while offline")
 	}
 	r.owner.record()
-	r.nesting.depth++
+	n.depth++
 }
 
-// Unlock ends the section that the last Lock began. It only asserts, as Lock.
-func (r *Reader) Unlock() {
+func (n *nesting) unlock(r *Reader) {
 	r.mustBeOpen("Unlock")
-	if r.nesting.depth == 0 {
+	if n.depth == 0 {
 		r.misused("Unlock", "without Lock")
 	}
-	r.nesting.depth--
+	n.depth--
 }

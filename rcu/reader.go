@@ -96,6 +96,15 @@ func (r *Reader) Online() {
 // follows.
 func (r *Reader) goOnline() { r.word.Store(uint64(r.domain.seq.load())) }
 
+// Lock marks the beginning of a section in which the caller uses references.
+// Sections nest. It only asserts, in builds with -tags invariants or -race:
+// calling it offline or after Close panics, and so do Quiescent, Offline,
+// Online and Close inside. In other builds it does nothing at all.
+func (r *Reader) Lock() { r.nesting.lock(r) }
+
+// Unlock ends the section that the last Lock began. It only asserts, as Lock.
+func (r *Reader) Unlock() { r.nesting.unlock(r) }
+
 // Close takes the reader out of its domain for good. Like Offline it says
 // that the caller holds no references. It always returns nil; closing again,
 // or closing nil, does nothing. Using a closed reader panics.
