@@ -20,7 +20,8 @@
 //     cpu_id reads -1 (uninitialized) until that thread calls [RegisterRseq].
 //     That is no error. Whoever reads -1 registers the thread and tries again.
 //   - Without cgo there is no thread-local storage that a kernel could write
-//     to, and without either no area: ErrUnsupported.
+//     to, and without either no area: an error that says so, and wraps
+//     errors.ErrUnsupported.
 //
 // Whoever owns it, the area is at the same distance from the thread pointer in
 // every thread, and its first fields never move: cpu_id_start at +0, cpu_id at

@@ -20,7 +20,7 @@ import (
 // says where the thread runs.
 func TestRseqArea(t *testing.T) {
 	area, err := RseqArea()
-	if errors.Is(err, ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
 	if err != nil || area.Size < 20 || area.Owner != OwnerLibc && area.Owner != OwnerSlubd {
@@ -38,7 +38,7 @@ func TestRseqAreaOfOurOwn(t *testing.T) {
 		return
 	}
 	area, err := RseqArea()
-	if errors.Is(err, ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
 	if err != nil || area.Owner != OwnerSlubd {

@@ -2,19 +2,27 @@
 
 package sys
 
-// RseqArea returns ErrUnsupported: without C there is no thread-local storage
-// at a known distance from the thread pointer.
+import (
+	"errors"
+	"fmt"
+)
+
+// errNoArea is what users see as the reason for the engine that they have.
+var errNoArea = fmt.Errorf("needs Linux and cgo: %w", errors.ErrUnsupported)
+
+// RseqArea returns an error that wraps errors.ErrUnsupported: without C there is no
+// thread-local storage at a known distance from the thread pointer.
 func RseqArea() (Rseq, error) {
 	if err := CallRseqArea.injected(); err != nil {
 		return Rseq{}, err
 	}
-	return Rseq{}, CallRseqArea.wrap(ErrUnsupported)
+	return Rseq{}, CallRseqArea.wrap(errNoArea)
 }
 
-// RegisterRseq returns ErrUnsupported.
+// RegisterRseq returns the same.
 func RegisterRseq() error {
 	if err := CallRegisterRseq.injected(); err != nil {
 		return err
 	}
-	return CallRegisterRseq.wrap(ErrUnsupported)
+	return CallRegisterRseq.wrap(errNoArea)
 }
