@@ -19,7 +19,9 @@ const (
 	RCU  Kind = stackSize
 )
 
-const stackSize = 128 // bytes; the assembly's layout below ends well before
+const stackSize = 128 // bytes
+
+const _ = stackSize - unsafe.Sizeof(Stack{}) // fails to compile when it outgrows its place
 
 // The header word. Its low 16 bits are the number of objects, the rest counts
 // operations since the last fold, so that one committing store maintains size
@@ -35,10 +37,16 @@ const (
 	MaxCap = 1<<15 - 1
 )
 
-// heldMark closes both halves of a gate while somebody holds the stack's lock: the
-// low one, which is zero otherwise, for pops, and the owner word above it, in which
-// the page of no object has this bit, for pushes.
-const heldMark = 1<<62 | 1
+// A gate has two halves. Pops compare the low one with zero, pushes the high one with the
+// owner word of their object's page. While somebody holds the stack's lock both have a bit
+// that these never have.
+const (
+	gateOwn    = 4           // where in a gate the owner word starts, in bytes
+	ownShift   = 8 * gateOwn // and in bits
+	popsHeld   = 1
+	pushesHeld = (MaxOwn + 1) << ownShift
+	heldMark   = popsHeld | pushesHeld
+)
 
 var tickets atomic.Uint32
 
@@ -50,14 +58,14 @@ func newTicket() uint64 { return uint64(tickets.Add(1) << 1) }
 // MaxOwn is the largest owner word that a stack can have.
 const MaxOwn = 1<<30 - 1
 
-// A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the first four
-// words are read by the assembly.
+// A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the sequences use
+// the first four words.
 //
 //	0 <= size <= cap      objs[0:size) are the objects, the top one last
 //	pushes - pops = size - base, where both count since the last fold
 type Stack struct {
 	head uint64  // operations<<16 | size
-	gate uint64  // owner word of objects that may be pushed << 32; heldMark and a ticket
+	gate uint64  // owner word of objects that may be pushed << ownShift; heldMark and a ticket
 	objs uintptr // address of the array of objects
 	cap  uint64  // objects that fit; 0: every operation takes the slow path
 
@@ -78,7 +86,7 @@ func (s *Stack) Size() int { return int(s.head & sizeMask) }
 func (s *Stack) Cap() int { return int(s.cap) }
 
 // Own returns the owner word that Install set. The caller holds the lock.
-func (s *Stack) Own() uint32 { return uint32(s.gate &^ heldMark >> 32) }
+func (s *Stack) Own() uint32 { return uint32(s.gate &^ heldMark >> ownShift) }
 
 // fold moves the header's operations into the counters. The caller holds the
 // lock, or the stack has not been published yet.
@@ -106,7 +114,7 @@ func (s *Stack) Install(objs uintptr, size, limit int, own uint32) {
 	}
 	s.fold()
 	s.objs, s.cap = objs, uint64(limit)
-	mem.Store64(&s.gate, s.gate&heldMark|uint64(own)<<32)
+	mem.Store64(&s.gate, s.gate&heldMark|uint64(own)<<ownShift)
 	mem.Store64(&s.base, uint64(size))
 	mem.Store64(&s.head, uint64(size))
 }
@@ -187,7 +195,7 @@ func (s *Stack) Unlock() {
 		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
 	}
 	mem.Store64(&s.seq, s.seq+1)
-	mem.Store64(&s.gate, uint64(s.Own())<<32)
+	mem.Store64(&s.gate, uint64(s.Own())<<ownShift)
 }
 
 // held reports whether somebody holds the lock.
