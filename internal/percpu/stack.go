@@ -51,9 +51,10 @@ const (
 var tickets atomic.Uint32
 
 // newTicket returns what tells those who take a stack's lock from other CPUs apart, in
-// the rest of the gate's low half. There are 2^31, against the few of them that can be
-// waiting for a barrier at a time.
-func newTicket() uint64 { return uint64(tickets.Add(1) << 1) }
+// the rest of the gate's low half. It is never 0: the gate that a sequence has closed has
+// no ticket, and must not pass for one's own. There are 2^30, against the few of them that
+// can be waiting for a barrier at a time.
+func newTicket() uint64 { return uint64(tickets.Add(1)<<2 | 2) }
 
 // MaxOwn is the largest owner word that a stack can have.
 const MaxOwn = 1<<30 - 1
