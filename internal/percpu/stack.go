@@ -182,9 +182,9 @@ func (s *Stack) PushN(src []unsafe.Pointer) int {
 	return n
 }
 
-// CountPush counts n pushes of objects that left the stack in the same step, as
+// CountPush counts the push of an object that left the stack in the same step, as
 // the one that fills an rcu_free sheaf does. The caller holds the lock.
-func (s *Stack) CountPush(n int) { mem.Store64(&s.pushes, s.pushes+uint64(n)) }
+func (s *Stack) CountPush() { mem.Store64(&s.pushes, s.pushes+1) }
 
 // Unlock gives the stack back to its CPU's sequences. The store that opens the gate
 // comes after all of the holder's; a sequence loads the gate before any other word of
@@ -206,7 +206,7 @@ func (s *Stack) held() bool { return atomic.LoadUint64(&s.gate)&heldMark != 0 }
 func (s *Stack) untouched(seq uint64) bool { return !s.held() && atomic.LoadUint64(&s.seq) == seq }
 
 // tryLock closes the gate. That keeps other holders out; keeping the CPU's
-// sequences out takes more, which TryLock and LockCPU add.
+// sequences out takes more, which lockStack and TryLockCPU add.
 //
 // closed is the word that it stored.
 func (s *Stack) tryLock(ticket uint64) (closed uint64, ok bool) {
