@@ -37,7 +37,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
 	sh := detachRCU(st)
 	sh.room()[sh.size] = obj
 	sh.size++
-	st.CountPush(1)
+	st.CountPush()
 	b := s.submit(sh, cpu, false)
 	st.Unlock()
 	s.arm(b)

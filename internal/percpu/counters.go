@@ -10,10 +10,7 @@ import (
 // Counters counts events off the fast path, in a cell of per-CPU memory. Adding is
 // atomic, since the row is chosen by a CPU number that may be stale; the row only keeps
 // CPUs out of each other's way.
-type Counters struct {
-	base uintptr
-	n    int
-}
+type Counters struct{ base uintptr }
 
 // NewCounters makes n counters, at most MaxCounters. The error is sys.Reserve's.
 func NewCounters(n int) (Counters, error) {
@@ -21,7 +18,7 @@ func NewCounters(n int) (Counters, error) {
 		panic(fmt.Sprintf("percpu: %d counters, a cell has room for %d", n, MaxCounters))
 	}
 	base, err := newCell()
-	return Counters{base, n}, err
+	return Counters{base}, err
 }
 
 // MaxCounters is how many counters there can be together.

@@ -12,7 +12,7 @@ import (
 // than a pop.
 type PopBySize struct {
 	code  uintptr
-	table unsafe.Pointer // to the first step's stacks, Slots.Base plus a Kind
+	table unsafe.Pointer // the address of CPU 0's stack for each step, fine ones first
 	max   uintptr        // bytes; what is larger takes the slow path
 	slow  SizeFunc
 }
@@ -39,7 +39,10 @@ type served struct {
 	slots        uintptr
 }
 
-const servedSize = 32 // bytes; the assembly scales by it
+// servedShift is the binary logarithm of served's size: the assembly scales by it.
+const servedShift = 5
+
+var _ = [1]struct{}{}[unsafe.Sizeof(served{})-1<<servedShift]
 
 // NodeBits is how many bits of an owner word are for the node; what is above chooses
 // the stacks.
@@ -48,8 +51,12 @@ const NodeBits = 8
 // Sizes are looked up in steps of FineStep bytes up to MaxFine, beyond in steps of
 // CoarseStep.
 const (
-	FineStep, CoarseStep = 8, 256
-	MaxFine              = 1024
+	FineStep   = 1 << fineShift
+	CoarseStep = 1 << coarseShift
+	MaxFine    = 1024
+
+	fineShift, coarseShift = 3, 8
+	fineStacks             = MaxFine / FineStep // entries of a table, in front of the coarse
 )
 
 // Init makes p an operation that always takes the slow path.
@@ -62,8 +69,8 @@ func (p *PopBySize) Init(slow SizeFunc) {
 // up to MaxFine bytes, and beyond of coarse[(n-1)/CoarseStep], to its end. p may be in use;
 // it is called once.
 func (p *PopBySize) Fill(k Kind, fine, coarse []Slots) {
-	table := make([]uintptr, 0, MaxFine/FineStep+len(coarse))
-	for _, s := range slices.Concat(fine[:MaxFine/FineStep], coarse) {
+	table := make([]uintptr, 0, fineStacks+len(coarse))
+	for _, s := range slices.Concat(fine[:fineStacks], coarse) {
 		table = append(table, s.base+uintptr(k))
 	}
 	p.table = unsafe.Pointer(unsafe.SliceData(table))
@@ -87,12 +94,3 @@ func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 	f.first, f.n, f.served = first, uint32(len(table)), unsafe.Pointer(unsafe.SliceData(table))
 	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: it lets pages through
 }
-
-// The assembly's offsets.
-var _ = [1]struct{}{}[unsafe.Offsetof(PopBySize{}.table)-8|unsafe.Offsetof(PopBySize{}.max)-16|
-	unsafe.Offsetof(PopBySize{}.slow)-24|unsafe.Offsetof(FreeByOwner{}.base)-8|
-	unsafe.Offsetof(FreeByOwner{}.pages)-16|unsafe.Offsetof(FreeByOwner{}.owners)-24|
-	unsafe.Offsetof(FreeByOwner{}.first)-32|unsafe.Offsetof(FreeByOwner{}.n)-36|
-	unsafe.Offsetof(FreeByOwner{}.served)-40|unsafe.Offsetof(FreeByOwner{}.slow)-48|
-	unsafe.Sizeof(served{})-servedSize|unsafe.Offsetof(served{}.magic)-8|
-	unsafe.Offsetof(served{}.limit)-16|unsafe.Offsetof(served{}.slots)-24]

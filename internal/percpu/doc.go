@@ -10,7 +10,19 @@
 // the array of the CPU's main sheaf, and RCU, the array of its rcu_free sheaf.
 // What the arrays are and where they come from is package sheaves' business.
 //
-// A Readers counts package rcu's sections in the same way: one row per CPU, to which a
+// A Pop and a Free are a cache's operations on them: func values whose code is the
+// engine's and whose slow path is slub's. A PopBySize and a FreeByOwner choose among the
+// stacks of many caches first. A Filter is what every Free asks before it touches a stack:
+// it finds the owner word, cache and node, of the page that an address is in, if an object can
+// start there.
+//
+// Counters count what happens off the fast path, by atomic additions.
+//
+// Slots and Counters are cells of per-CPU memory, off-heap (area.go): a row of 64 KiB for
+// each CPU, in which the cells of all caches lie side by side. A cell is never handed out
+// twice, so that who still uses a closed cache meets zeroes.
+//
+// A Readers counts package rcu's sections: one row per CPU, in Go's heap, to which a
 // sequence adds. See readers.go.
 //
 // # Two engines
@@ -40,15 +52,23 @@
 //
 // On its own CPU, TryLock commits the held gate as the last instruction of a
 // sequence, so that whoever was interrupted inside a push or pop of this CPU is
-// restarted and then sees it. From elsewhere, LockCPU swaps the gate and then has
+// restarted and then sees it. From elsewhere, TryLockCPU swaps the gate and then has
 // the kernel restart the sequences running on that CPU (membarrier(2),
 // PRIVATE_EXPEDITED_RSEQ). A sequence that commits between the two, a TryLock, has
-// overwritten the swapped gate, which carries a ticket for that: LockCPU looks again
-// after the barrier, and has not got the lock. Either way no sequence that began before the lock was
-// taken can commit after it: the holder owns the stack, even after migrating.
+// overwritten the swapped gate, which carries a ticket for that: TryLockCPU looks again
+// after the barrier, and has not got the lock. LockCPU is TryLockCPU until it succeeds.
+// Either way no sequence that began before the lock was taken can commit after it: the
+// holder owns the stack, even after migrating.
 // Unlock stores the open gate last; push and pop load it first. On x86 stores become
 // visible in order and loads are done in order, so that a sequence that sees the open
 // gate sees all that the holder wrote.
+//
+// # Lock order
+//
+//	a stack's lock   never two; operations try, flushes wait
+//	areas.mu         which cells are handed out and given up; memory is mapped under it
+//
+// Neither is taken under the other: cells come and go with caches.
 //
 // # Not allowed
 //

@@ -11,7 +11,7 @@ type engine struct {
 	name       string
 	lock       func(slots uintptr) int // TryLock; the CPU, or -1
 	lockNoWait func(slots uintptr) int // the same without a system call
-	fence      func(cpu int)           // LockCPU's second half
+	fence      func(cpu int)           // TryLockCPU's second half
 	cpu        func() int              // a hint at the calling CPU; may be negative
 	initPop    func(p *Pop)            // its slots and slow path are set
 	initFree   func(f *Free)           // its filter and slow path are set
@@ -21,7 +21,7 @@ type engine struct {
 	initFreeByOwner func(f *FreeByOwner)
 }
 
-// current is the engine of this process, why why it isn't the best one.
+// current is the engine of this process; why is what Reason says of it.
 var current, why = choose(os.Getenv("SLUBD_ENGINE"))
 
 // Engine names the engine in use: "rseq" or "trylock".

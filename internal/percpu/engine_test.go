@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -88,7 +90,7 @@ func TestHolderCountsNothingButBulk(t *testing.T) {
 		t.Fatalf("popped %d: %v", n, dst)
 	}
 	st.SetSize(0)
-	st.CountPush(1)
+	st.CountPush()
 	st.SetSpare(0x1000, 5)
 	st.Unlock()
 	c := slots.Snapshot(0, Main)
@@ -225,6 +227,21 @@ func TestSelfTestRejects(t *testing.T) {
 		broken(&e)
 		if selfTest(e) == nil {
 			t.Errorf("not noticed: %s", name)
+		}
+	}
+}
+
+// TestSelfTestUnmaps: the tests give back the page that each of them maps.
+func TestSelfTestUnmaps(t *testing.T) {
+	for name, test := range map[string]func(engine) error{"selfTest": selfTest, "selfTestChoice": selfTestChoice} {
+		page := offHeap(t, mem.PageSize)
+		refused := errors.New("refused")
+		restore := sys.FailNth(sys.CallUnmap, 2, refused)
+		_ = test(newTrylock())
+		err := Unreserve(page, mem.PageSize)
+		restore()
+		if !errors.Is(err, refused) {
+			t.Errorf("%s didn't unmap one page: the second call returned %v", name, err)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 
 // A Filter finds the owner word of an address in a few instructions, and tells the
 // stacks that objects with the right one go to. It is constant once it is used, and
-// part of a Free, whose assembly reads it: hence the order of the fields.
+// part of a Free, whose sequence does the same.
 type Filter struct {
-	slots  uintptr // Slots.Base plus a Kind
+	slots  uintptr // address of CPU 0's stack
 	base   uintptr // of the arena's range
 	pages  uintptr // of the range
 	mask   uintptr // bytes of a slab - 1
@@ -19,6 +19,8 @@ type Filter struct {
 	limit  uint64
 	owners unsafe.Pointer // the owner word of every page
 }
+
+const pageShift = mem.PageShift // the assembly has it by this name
 
 // NewFilter returns a Filter for objects that start every slot bytes, perSlab times
 // in each 1<<order pages of a range that starts at base.
@@ -46,7 +48,7 @@ func (f Filter) Nothing() Filter {
 // cache and node in one.
 func (f *Filter) Owner(p unsafe.Pointer) uint32 {
 	off := uintptr(p) - f.base
-	if page := off >> mem.PageShift; page < f.pages && f.starts(off&f.mask) {
+	if page := off >> pageShift; page < f.pages && f.starts(off&f.mask) {
 		return *(*uint32)(unsafe.Add(f.owners, page*4))
 	}
 	return 0
@@ -58,7 +60,7 @@ func (f *Filter) Prefix(ps []unsafe.Pointer, own uint32) int {
 	base, pages, mask, magic, limit, owners := f.base, f.pages, f.mask, f.magic, f.limit, f.owners
 	for i, p := range ps {
 		off := uintptr(p) - base
-		page := off >> mem.PageShift
+		page := off >> pageShift
 		if page >= pages || uint64(off&mask)*magic >= limit || *(*uint32)(unsafe.Add(owners, page*4)) != own {
 			return i
 		}
@@ -79,8 +81,3 @@ func divider(slot uintptr, perSlab int) (magic, limit uint64) {
 	magic = math.MaxUint64/uint64(slot) + 1
 	return magic, max(1, uint64(perSlab)*(magic*uint64(slot)))
 }
-
-// The assembly's offsets, which are 8 more in a Free.
-var _ = [1]struct{}{}[unsafe.Offsetof(Filter{}.slots)|unsafe.Offsetof(Filter{}.base)-8|
-	unsafe.Offsetof(Filter{}.pages)-16|unsafe.Offsetof(Filter{}.mask)-24|unsafe.Offsetof(Filter{}.magic)-32|
-	unsafe.Offsetof(Filter{}.limit)-40|unsafe.Offsetof(Filter{}.owners)-48]

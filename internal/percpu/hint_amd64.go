@@ -48,15 +48,12 @@ func agrees(read func() uint32) bool {
 	return false
 }
 
-// hint returns the CPU that the caller runs on, or else its P, which keeps
-// goroutines apart as well when GOMAXPROCS is not above the number of CPUs.
+// hint returns the CPU that the caller runs on, or else what its P stands for.
 func hint() int {
 	if auxCPU != nil {
 		if cpu := int(auxCPU() & 0xfff); cpu < NumCPU() {
 			return cpu
 		}
 	}
-	p := procPin()
-	procUnpin()
-	return p % NumCPU()
+	return hintP()
 }

@@ -17,12 +17,11 @@ import (
 // word in between, and no argument for what is constant.
 type Pop struct {
 	code  uintptr // see Func
-	slots uintptr // Slots.Base plus a Kind
+	slots uintptr // address of CPU 0's stack
 	slow  PopFunc
 }
 
-// Free is described with Pop. The assembly reads it up to the Filter's end, one cache
-// line.
+// Free is described with Pop. Its code reads it up to the Filter's end.
 type Free struct {
 	code uintptr
 	Filter
@@ -58,6 +57,5 @@ func (f *Free) Init(filter Filter, slow FreeFunc) {
 	current.initFree(f)
 }
 
-// The assembly's offsets, and that a Free's hot part is a cache line.
-var _ = [1]struct{}{}[unsafe.Offsetof(Pop{}.slots)-8|unsafe.Offsetof(Pop{}.slow)-16|
-	unsafe.Offsetof(Free{}.Filter)-8|unsafe.Offsetof(Free{}.slow)-mem.CacheLine]
+// A Free's hot part is a cache line.
+const _ = mem.CacheLine - unsafe.Offsetof(Free{}.slow)

@@ -8,36 +8,16 @@ func (p *Pop) Func() PopFunc { return *(*PopFunc)(unsafe.Pointer(&p)) }
 // Func returns f as a func value, by reading its address as one.
 func (f *Free) Func() FreeFunc { return *(*FreeFunc)(unsafe.Pointer(&f)) }
 
-// Operations whose code is not a sequence jump to their slow path at once.
+// Func returns p as a func value, as Pop's does.
+func (p *PopBySize) Func() SizeFunc { return *(*SizeFunc)(unsafe.Pointer(&p)) }
 
-func (p *Pop) pass()  { p.code = codes().passPop }
-func (f *Free) pass() { f.code = codes().passFree }
+// Func returns f as a func value, as Free's does.
+func (f *FreeByOwner) Func() FreeFunc { return *(*FreeFunc)(unsafe.Pointer(&f)) }
 
-// entries holds the addresses of the assembly's functions.
-type entries struct {
-	sections [numSections]uintptr
-	// what operations are where those can't be used
-	passPop, passFree, passBySize, passByOwner uintptr
-}
+// Operations whose code is not a sequence jump to their slow path at once. That of one that
+// chooses among stacks chooses for itself.
 
-// The sequences, by their index in entries.sections.
-const (
-	secPopRegister = iota
-	secFreeRegister
-	secPopStack
-	secPushStack
-	secLockStack
-	secPopBySize
-	secFreeByOwner
-	secEnterReaders
-	secExitReaders
-	numSections
-)
-
-//go:noescape
-func readEntries(e *entries)
-
-func codes() (e entries) {
-	readEntries(&e)
-	return e
-}
+func (p *Pop) pass()         { p.code = codes().passPop }
+func (f *Free) pass()        { f.code = codes().passFree }
+func (p *PopBySize) pass()   { p.code = codes().passBySize }
+func (f *FreeByOwner) pass() { f.code = codes().passByOwner }

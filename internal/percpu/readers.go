@@ -59,9 +59,12 @@ type readerRow struct {
 }
 
 // readerRowSize keeps rows two cache lines apart; the assembly scales by it.
-const readerRowSize = 1 << readerRowShift
+const (
+	readerRowSize  = 1 << readerRowShift
+	readerRowShift = 7
+)
 
-const readerRowShift = 7
+var _ = [1]struct{}{}[unsafe.Sizeof(readerRow{})-readerRowSize|unsafe.Sizeof(readerCount{})-uintptr(odd)]
 
 // readerCount counts the sections under one index. It takes centuries to wrap.
 type readerCount struct{ enters, exits uint64 }
@@ -185,8 +188,3 @@ func selfTestReaders(r *Readers) bool {
 	runtime.KeepAlive(r)
 	return a == even && b == odd && c == odd && opened && left && r.Open(odd) == 0 && r.Entered() == 3 && r.Fence()
 }
-
-// The assembly's offsets.
-var _ = [1]struct{}{}[unsafe.Offsetof(enterOp{}.index)-8|unsafe.Offsetof(enterOp{}.rows)-16|
-	unsafe.Offsetof(enterOp{}.slow)-24|unsafe.Offsetof(exitOp{}.rows)-16|unsafe.Offsetof(exitOp{}.slow)-24|
-	unsafe.Offsetof(readerCount{}.exits)-8|unsafe.Sizeof(readerCount{})-uintptr(odd)|unsafe.Sizeof(readerRow{})-readerRowSize]

@@ -29,7 +29,7 @@ func (r *Readers) bySequence() {
 		}
 		atomic.AddUint64(&r.row(NumCPU()).at(i).exits, 1)
 	}
-	enter.code, exit.code = codes().sections[secEnterReaders], codes().sections[secExitReaders]
+	enter.code, exit.code = codes().enterReaders, codes().exitReaders
 	r.Enter, r.Exit = *(*func() Index)(unsafe.Pointer(&enter)), *(*func(Index))(unsafe.Pointer(&exit))
 	r.fence = true
 }

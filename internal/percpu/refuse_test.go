@@ -171,3 +171,24 @@ func TestSequenceBeatsLockCPU(t *testing.T) {
 		t.Errorf("the open gate is %#x", st.gate)
 	}
 }
+
+// TestTicketsAreNeverZero has a sequence beat every TryLockCPU whose ticket comes from a count
+// that is about to carry: with ticket 0 it would take the sequence's gate for its own.
+func TestTicketsAreNeverZero(t *testing.T) {
+	before, count := current, tickets.Load()
+	defer func() { current = before; tickets.Store(count) }()
+	slots := arrays(t, Main, 4)
+	st := slots.Stack(0, Main)
+	current.fence = func(int) { st.gate = testOwn<<ownShift | heldMark }
+	for bits := range 33 {
+		tickets.Store(uint32(1<<bits - 1))
+		if slots.TryLockCPU(0, Main) != nil {
+			t.Errorf("two hold the lock after %d tickets", uint64(1)<<bits-1)
+		}
+		st.Unlock()
+		tickets.Store(uint32(1<<bits - 1))
+		if n := newTicket(); n&heldMark != 0 || n>>ownShift != 0 {
+			t.Errorf("ticket %#x is not in a gate's low half, or holds it", n)
+		}
+	}
+}

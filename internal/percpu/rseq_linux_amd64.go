@@ -33,7 +33,7 @@ func newRseq() (engine, error) {
 		return engine{}, errors.New("sched_getaffinity(2) doesn't tell how many CPUs the kernel can number")
 	}
 	rseqOffset = area.Offset
-	if err := installSections(); err != nil {
+	if err := installDescriptors(); err != nil {
 		return engine{}, err
 	}
 	e := engine{
@@ -59,10 +59,10 @@ func newRseq() (engine, error) {
 // which halves a pair's memory traffic. The ABI is internal to Go, hence the
 // self-test that decides whether it is used, and initPopStack beside it.
 func withRegisters(e engine) engine {
-	e.initPop = func(p *Pop) { p.code = codes().sections[secPopRegister] }
-	e.initFree = func(f *Free) { f.code = codes().sections[secFreeRegister] }
-	e.initPopBySize = func(p *PopBySize) { p.code = codes().sections[secPopBySize] }
-	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().sections[secFreeByOwner] }
+	e.initPop = func(p *Pop) { p.code = codes().popRegister }
+	e.initFree = func(f *Free) { f.code = codes().freeRegister }
+	e.initPopBySize = func(p *PopBySize) { p.code = codes().popBySize }
+	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().freeByOwner }
 	e.readers = sequencesForReaders()
 	return e
 }

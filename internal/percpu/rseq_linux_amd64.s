@@ -1,47 +1,75 @@
+#include "go_asm.h"
 #include "textflag.h"
 
-// Restartable sequences. The rules that every one of them keeps:
+// Restartable sequences: how the code here works on words of the CPU that it runs on without
+// a lock or an atomic instruction. docs/percpu.md is the introduction.
 //
-//   1. It arms itself by storing its descriptor's address in struct rseq, loads
-//      the CPU number after that, and touches only that CPU's slot.
-//   2. It loads the stack's gate before any other word of the stack.
-//   3. Its last instruction is its only store that anyone else may rely on; what
-//      push writes into the array before lies above the size and means nothing yet.
-//   4. What the abort handler needs is in registers that the sequence leaves alone.
+// The kernel begins anew a sequence that was interrupted: by preemption, a migration, a signal
+// (Go's for preemption, too), or since TryLockCPU asked for it with membarrier(2). The last
+// instruction is the commit. Before it nothing has happened that anyone else could notice;
+// behind it the operation is complete. All sequences look alike,
 //
-// The kernel wants start, length and abort address of each sequence, which the
-// assembler can't put into DATA. findSection reads them off the code itself: the
-// arming instruction, the commit mark and the signature must each occur once.
+//	SEQUENCE(·popRegisterCS)    names the descriptor; defines start
+//	ARM                         tells the kernel; the sequence begins behind this
+//	LOAD_CPU
+//	...                         to slow if the CPU's words don't allow the operation
+//	MOVQ SI, Stack_head(R10)    the commit
+//	COMMITTED_RET               or COMMITTED, then results and RET
+//	slow:
+//	SLOW_PATH(Pop_slow)         or a result that says so, and RET
+//	RESTART                     where the kernel resumes who was interrupted: to start
 //
-// A Pop's words: 0 code, 8 slots, 16 slow. A Free's: 0 code, 8 slots, 16 base,
-// 24 pages, 32 mask, 40 magic, 48 limit, 56 owners, 64 slow. Those of the operations
-// that choose stand above them.
+// and keep these rules:
 //
-// A Readers' enterOp and exitOp: 0 code, 8 index, 16 rows, 24 slow.
+//   1. It arms itself, loads the CPU number after that, and touches only that CPU's words.
+//   2. It loads the stack's gate before any other word of the stack; Unlock stores it last.
+//   3. The commit is its only store that anyone else may rely on. What push writes into the
+//      array before lies above the size and means nothing yet.
+//   4. What a restart needs is in registers that the sequence leaves alone.
 //
-// The stack's words: 0 head, 8 gate (low half 0 unless held, high half owner word),
-// 16 objs, 24 cap (see Stack).
+// A descriptor is a start, a length and the address behind RESTART's signature. The assembler
+// can't put those into DATA: findDescriptor reads them off the marks in the code.
 //
-// Registers: R8 offset of struct rseq from the thread pointer, R9 descriptor,
-// R10 the CPU's stack, R11 scratch, R12 size, SI head. R14 (g) and X15 (zero) of Go's
-// register ABI are never touched.
+// Registers: R8 offset of struct rseq from the thread pointer, R9 descriptor, R10 CPU, then its
+// stack or row, R11 scratch, R12 size, SI head. Operations are called in Go's register ABI:
+// arguments and results in AX BX CX, in DX the func value, which is the operation's struct
+// (see Pop). R14 (g) and X15 (zero) are never touched.
 
-// MOVQ R9, FS:8(R8): rseq.rseq_cs = descriptor. The sequence starts behind it.
-#define ARM BYTE $0x64; BYTE $0x4d; BYTE $0x89; BYTE $0x48; BYTE $0x08
+#define PTR 8   // bytes
+#define OWNER 4 // bytes of an owner word
 
-// MOVLQSX FS:4(R8), R10: rseq.cpu_id, negative on a thread that isn't registered.
-#define LOAD_CPU BYTE $0x64; BYTE $0x4d; BYTE $0x63; BYTE $0x50; BYTE $0x04
+#define SEQUENCE(descriptor) \
+	MOVQ ·rseqOffset(SB), R8; \
+	LEAQ descriptor(SB), R9; \
+start:
 
-// Directly behind the commit: MOVL $mark, R11, which leaves the flags alone.
-#define COMMITTED BYTE $0x41; BYTE $0xbb; LONG $0x51ab0c05
+#define ARM MOVQ R9, rseq_cs(R8)(FS*1)
 
-// The same behind a commit that is followed by RET at once: never executed.
-#define COMMITTED_RET RET; BYTE $0x90; LONG $0x51ab0c05
+// LOAD_CPU's number is negative on a thread that isn't registered. That leads to the zeroed
+// rows in front of CPU 0's, which refuse both bodies below; what writes without asking, or
+// has no such rows, needs LOAD_POSSIBLE_CPU.
+#define LOAD_CPU MOVLQSX rseq_cpu(R8)(FS*1), R10
 
-// The signature that the kernel wants before an abort handler, and the end of
-// what findSection may read.
-#define ABORT LONG $0x53053053
-#define END LONG $0x51ab0e0d
+#define LOAD_POSSIBLE_CPU \
+	LOAD_CPU; \
+	CMPL R10, ·ncpu(SB); \
+	JAE  slow
+
+// The commit's mark is an immediate, which changes R11 and no flag. Directly behind a RET it
+// is never executed; the NOP makes up for the rest of MOVL's opcode.
+#define COMMITTED MOVL $const_commitMark, R11
+#define COMMITTED_RET RET; BYTE $0x90; LONG $const_commitMark
+
+// SLOW_PATH goes on in the func value at word, with the arguments as they came.
+#define SLOW_PATH(word) \
+	MOVQ word(DX), DX; \
+	MOVQ (DX), R12; \
+	JMP  R12
+
+#define RESTART \
+	LONG $const_signature; \
+	JMP  start; \
+	LONG $const_endMark
 
 // POP_BODY takes one object: slots in, AX out. BX and CX leave as zero, which in the
 // register ABI is a nil error; CX is also what an open gate's low half reads.
@@ -50,87 +78,81 @@
 	XORL CX, CX; \
 	ARM; \
 	LOAD_CPU; \
-	SHLQ $16, R10; \
+	SHLQ $const_rowShift, R10; \
 	ADDQ slots, R10; \
-	CMPL CX, 8(R10); \
+	CMPL CX, Stack_gate(R10); \
 	JNE  slow; \
-	MOVQ 0(R10), SI; \
+	MOVQ Stack_head(R10), SI; \
 	MOVWLZX SI, R12; \
-	MOVQ 16(R10), R11; \
+	MOVQ Stack_objs(R10), R11; \
 	TESTL R12, R12; \
 	JZ   slow; \
-	MOVQ -8(R11)(R12*8), AX; \
-	ADDQ $0xffff, SI; \
-	MOVQ SI, 0(R10)
+	MOVQ -PTR(R11)(R12*PTR), AX; \
+	ADDQ $const_popOne, SI; \
+	MOVQ SI, Stack_head(R10)
 
 // PUSH_BODY puts AX on the stack of slots if its owner word is CX.
 #define PUSH_BODY(slots) \
 	ARM; \
 	LOAD_CPU; \
-	SHLQ $16, R10; \
+	SHLQ $const_rowShift, R10; \
 	ADDQ slots, R10; \
-	CMPL CX, 12(R10); \
+	CMPL CX, (Stack_gate+const_gateOwn)(R10); \
 	JNE  slow; \
-	MOVQ 0(R10), SI; \
+	MOVQ Stack_head(R10), SI; \
 	MOVWLZX SI, R12; \
-	MOVQ 16(R10), R11; \
-	CMPQ R12, 24(R10); \
+	MOVQ Stack_objs(R10), R11; \
+	CMPQ R12, Stack_cap(R10); \
 	JAE  slow; \
-	MOVQ AX, (R11)(R12*8); \
-	ADDQ $0x10001, SI; \
-	MOVQ SI, 0(R10)
+	MOVQ AX, (R11)(R12*PTR); \
+	ADDQ $const_pushOne, SI; \
+	MOVQ SI, Stack_head(R10)
 
-// popRegister is a Pop's code: a func() (unsafe.Pointer, error) in Go's register ABI,
-// AX BX CX out. DX holds the Pop that it was called through.
+// PAGE finds AX in an arena's range: R11 its offset, R10 the page's number.
+#define PAGE(base, pages) \
+	MOVQ AX, R10; \
+	SUBQ base, R10; \
+	MOVQ R10, R11; \
+	SHRQ $const_pageShift, R10; \
+	CMPQ R10, pages; \
+	JAE  slow
+
+// STARTS is Filter.starts for the offset R11.
+#define STARTS(mask, magic, limit) \
+	ANDQ  mask, R11; \
+	IMULQ magic, R11; \
+	CMPQ  R11, limit; \
+	JAE   slow
+
+#define FILTER(word) (Free_Filter+word)(DX)
+
+// popRegister is a Pop's code, a func() (unsafe.Pointer, error) in Go's register ABI.
 TEXT ·popRegister(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·popRegisterCS(SB), R9
-start:
-	POP_BODY(8(DX))
+	SEQUENCE(·popRegisterCS)
+	POP_BODY(Pop_slots(DX))
 	COMMITTED_RET
 slow:
-	MOVQ 16(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-	ABORT
-	JMP  start
-	END
+	SLOW_PATH(Pop_slow)
+	RESTART
 
-// freeRegister is a Free's code: a func(p unsafe.Pointer), AX in, which stays for the
-// slow path. DX as above. What comes before the sequence is Filter.Owner, for nothing
-// in it depends on the CPU.
+// freeRegister is a Free's code, a func(p unsafe.Pointer). AX stays for the slow path. What
+// comes before the sequence is Filter.Owner, for nothing in it depends on the CPU.
 TEXT ·freeRegister(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ AX, R10
-	SUBQ 16(DX), R10
-	MOVQ R10, R11
-	SHRQ $12, R10
-	CMPQ R10, 24(DX)
-	JAE  slow
-	ANDQ 32(DX), R11
-	IMULQ 40(DX), R11
-	CMPQ R11, 48(DX)
-	JAE  slow
-	MOVQ 56(DX), R11
-	MOVL (R11)(R10*4), CX
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·freeRegisterCS(SB), R9
-start:
-	PUSH_BODY(8(DX))
+	PAGE(FILTER(Filter_base), FILTER(Filter_pages))
+	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit))
+	MOVQ FILTER(Filter_owners), R11
+	MOVL (R11)(R10*OWNER), CX
+	SEQUENCE(·freeRegisterCS)
+	PUSH_BODY(FILTER(Filter_slots))
 	COMMITTED_RET
 slow:
-	MOVQ 64(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-	ABORT
-	JMP  start
-	END
+	SLOW_PATH(Free_slow)
+	RESTART
 
 // func popStack(slots uintptr) unsafe.Pointer
 TEXT ·popStack(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ slots+0(FP), DI
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·popStackCS(SB), R9
-start:
+	SEQUENCE(·popStackCS)
 	POP_BODY(DI)
 	COMMITTED
 	MOVQ AX, ret+8(FP)
@@ -138,18 +160,14 @@ start:
 slow:
 	MOVQ $0, ret+8(FP)
 	RET
-	ABORT
-	JMP  start
-	END
+	RESTART
 
 // func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
 TEXT ·pushStack(SB), NOSPLIT|NOFRAME, $0-25
 	MOVQ slots+0(FP), DI
 	MOVQ p+8(FP), AX
 	MOVL own+16(FP), CX
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·pushStackCS(SB), R9
-start:
+	SEQUENCE(·pushStackCS)
 	PUSH_BODY(DI)
 	COMMITTED
 	MOVB $1, ret+24(FP)
@@ -157,86 +175,110 @@ start:
 slow:
 	MOVB $0, ret+24(FP)
 	RET
-	ABORT
-	JMP  start
-	END
+	RESTART
+
+// popBySize is a PopBySize's code, a func(n int) (unsafe.Pointer, error). R13 keeps n for the
+// slow path. DI is n-1, then the stacks.
+TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ AX, R13
+	LEAQ -1(AX), DI
+	CMPQ DI, PopBySize_max(DX)
+	JAE  slow
+	MOVQ PopBySize_table(DX), R11
+	CMPQ DI, $const_MaxFine
+	JAE  coarse
+	SHRQ $const_fineShift, DI
+	MOVQ (R11)(DI*PTR), DI
+found:
+	SEQUENCE(·popBySizeCS)
+	POP_BODY(DI)
+	COMMITTED_RET
+slow:
+	MOVQ R13, AX
+	SLOW_PATH(PopBySize_slow)
+coarse:
+	SHRQ $const_coarseShift, DI
+	MOVQ (const_fineStacks*PTR)(R11)(DI*PTR), DI
+	JMP  found
+	RESTART
+
+// freeByOwner is a FreeByOwner's code, a func(p unsafe.Pointer). AX stays for the slow path.
+// DI is the number in the owner word, then what is served under it. The stack compares the
+// whole word with its own, and so checks the node.
+TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
+	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX))
+	MOVQ FreeByOwner_owners(DX), DI
+	MOVL (DI)(R10*OWNER), CX
+	MOVL CX, DI
+	SHRL $const_NodeBits, DI
+	SUBL FreeByOwner_first(DX), DI
+	CMPL DI, FreeByOwner_n(DX)
+	JAE  slow
+	SHLQ $const_servedShift, DI
+	ADDQ FreeByOwner_served(DX), DI
+	STARTS(served_mask(DI), served_magic(DI), served_limit(DI))
+	SEQUENCE(·freeByOwnerCS)
+	PUSH_BODY(served_slots(DI))
+	COMMITTED_RET
+slow:
+	SLOW_PATH(FreeByOwner_slow)
+	RESTART
 
 // func lockStack(slots uintptr) int
 //
 // Closes the gate of the calling CPU's stack, or returns -1. The commit may overwrite
-// the mark of a TryLockCPU that swaps the same word from another CPU; that one looks
-// again after its barrier.
+// what a TryLockCPU has swapped in from another CPU; that one looks again after its
+// barrier.
 TEXT ·lockStack(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ slots+0(FP), DI
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·lockStackCS(SB), R9
-start:
+	SEQUENCE(·lockStackCS)
 	ARM
-	LOAD_CPU
-	CMPL R10, ·ncpu(SB)
-	JAE  slow
+	LOAD_POSSIBLE_CPU
 	MOVQ R10, SI
-	SHLQ $16, R10
+	SHLQ $const_rowShift, R10
 	ADDQ DI, R10
-	MOVQ 8(R10), AX
-	TESTB $1, AX
+	MOVQ Stack_gate(R10), AX
+	TESTB $const_popsHeld, AX
 	JNZ  slow
-	MOVQ $0x4000000000000001, R11 // heldMark
+	MOVQ $const_heldMark, R11
 	ORQ  R11, AX
-	MOVQ AX, 8(R10)
+	MOVQ AX, Stack_gate(R10)
 	COMMITTED
 	MOVQ SI, ret+8(FP)
 	RET
 slow:
 	MOVQ $-1, ret+8(FP)
 	RET
-	ABORT
-	JMP  start
-	END
+	RESTART
 
-// enterReaders is the code of a Readers' Enter: a func() Index, AX out, DX the enterOp. The index is loaded inside: an interrupted Enter loads it anew. The committing
-// addition needs no lock prefix, since only this CPU's sequences add to this row.
+// enterReaders is the code of a Readers' Enter, a func() Index. The index is loaded inside: an
+// interrupted Enter loads it anew. The commit is an addition, which needs no lock prefix:
+// only this CPU's sequences add to this row.
 TEXT ·enterReaders(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·enterReadersCS(SB), R9
-start:
+	SEQUENCE(·enterReadersCS)
 	ARM
-	LOAD_CPU
-	CMPL R10, ·ncpu(SB)
-	JAE  slow
-	SHLQ $7, R10
-	ADDQ 16(DX), R10
-	MOVQ 8(DX), AX
-	ADDQ $1, 0(R10)(AX*1)
+	LOAD_POSSIBLE_CPU
+	SHLQ $const_readerRowShift, R10
+	ADDQ enterOp_rows(DX), R10
+	MOVQ enterOp_index(DX), AX
+	ADDQ $1, (readerRow_counts+readerCount_enters)(R10)(AX*1)
 	COMMITTED_RET
 slow:
-	MOVQ 24(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-	ABORT
-	JMP  start
-	END
+	SLOW_PATH(enterOp_slow)
+	RESTART
 
-// exitReaders is the code of a Readers' Exit: a func(Index), AX in, DX the exitOp.
+// exitReaders is the code of a Readers' Exit, a func(Index).
 TEXT ·exitReaders(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·exitReadersCS(SB), R9
-start:
+	SEQUENCE(·exitReadersCS)
 	ARM
-	LOAD_CPU
-	CMPL R10, ·ncpu(SB)
-	JAE  slow
-	SHLQ $7, R10
-	ADDQ 16(DX), R10
-	ADDQ $1, 8(R10)(AX*1)
+	LOAD_POSSIBLE_CPU
+	SHLQ $const_readerRowShift, R10
+	ADDQ exitOp_rows(DX), R10
+	ADDQ $1, (readerRow_counts+readerCount_exits)(R10)(AX*1)
 	COMMITTED_RET
 slow:
-	MOVQ 24(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-	ABORT
-	JMP  start
-	END
+	SLOW_PATH(exitOp_slow)
+	RESTART
 
 // func rseqCPU() int
 TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
@@ -246,122 +288,10 @@ TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	RET
 
 // These are the code of operations that are their slow path.
-TEXT ·passPop(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ 16(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
 
-TEXT ·passFree(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ 64(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
+#define PASS(name, word) TEXT name(SB), NOSPLIT|NOFRAME, $0-0; SLOW_PATH(word)
 
-TEXT ·passBySize(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ 24(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-
-TEXT ·passByOwner(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ 48(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-
-// popBySize is a PopBySize's code, a func(n int) (unsafe.Pointer, error) in Go's register
-// ABI: AX bytes in, which R13 keeps for the slow path, AX BX CX out. Its words: 0 code,
-// 8 table, 16 max, 24 slow.
-TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ AX, R13
-	LEAQ -1(AX), DI
-	CMPQ DI, 16(DX)
-	JAE  slow
-	MOVQ 8(DX), R11
-	CMPQ DI, $1024
-	JAE  coarse
-	SHRQ $3, DI
-	MOVQ (R11)(DI*8), DI
-found:
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·popBySizeCS(SB), R9
-start:
-	POP_BODY(DI)
-	COMMITTED_RET
-slow:
-	MOVQ R13, AX
-	MOVQ 24(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-coarse:
-	SHRQ $8, DI
-	MOVQ 1024(R11)(DI*8), DI
-	JMP  found
-	ABORT
-	JMP  start
-	END
-
-// freeByOwner is a FreeByOwner's code, a func(p unsafe.Pointer): AX in, which stays for
-// the slow path. The stack compares the owner word that has chosen it with its own, and so
-// checks the node. Its words: 0 code, 8 base, 16 pages, 24 owners, 32 first, 36 n, 40 served,
-// 48 slow. Those of each served: 0 mask, 8 magic, 16 limit, 24 slots.
-TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
-	MOVQ AX, R10
-	SUBQ 8(DX), R10
-	MOVQ R10, R11
-	SHRQ $12, R10
-	CMPQ R10, 16(DX)
-	JAE  slow
-	MOVQ 24(DX), DI
-	MOVL (DI)(R10*4), CX
-	MOVL CX, DI
-	SHRL $8, DI
-	SUBL 32(DX), DI
-	CMPL DI, 36(DX)
-	JAE  slow
-	SHLQ $5, DI
-	ADDQ 40(DX), DI
-	ANDQ 0(DI), R11
-	IMULQ 8(DI), R11
-	CMPQ R11, 16(DI)
-	JAE  slow
-	MOVQ ·rseqOffset(SB), R8
-	LEAQ ·freeByOwnerCS(SB), R9
-start:
-	PUSH_BODY(24(DI))
-	COMMITTED_RET
-slow:
-	MOVQ 48(DX), DX
-	MOVQ 0(DX), R12
-	JMP  R12
-	ABORT
-	JMP  start
-	END
-
-// func readEntries(e *entries)
-TEXT ·readEntries(SB), NOSPLIT, $0-8
-	MOVQ e+0(FP), DI
-	LEAQ ·popRegister(SB), AX
-	MOVQ AX, 0(DI)
-	LEAQ ·freeRegister(SB), AX
-	MOVQ AX, 8(DI)
-	LEAQ ·popStack(SB), AX
-	MOVQ AX, 16(DI)
-	LEAQ ·pushStack(SB), AX
-	MOVQ AX, 24(DI)
-	LEAQ ·lockStack(SB), AX
-	MOVQ AX, 32(DI)
-	LEAQ ·popBySize(SB), AX
-	MOVQ AX, 40(DI)
-	LEAQ ·freeByOwner(SB), AX
-	MOVQ AX, 48(DI)
-	LEAQ ·enterReaders(SB), AX
-	MOVQ AX, 56(DI)
-	LEAQ ·exitReaders(SB), AX
-	MOVQ AX, 64(DI)
-	LEAQ ·passPop(SB), AX
-	MOVQ AX, 72(DI)
-	LEAQ ·passFree(SB), AX
-	MOVQ AX, 80(DI)
-	LEAQ ·passBySize(SB), AX
-	MOVQ AX, 88(DI)
-	LEAQ ·passByOwner(SB), AX
-	MOVQ AX, 96(DI)
-	RET
+PASS(·passPop, Pop_slow)
+PASS(·passFree, Free_slow)
+PASS(·passBySize, PopBySize_slow)
+PASS(·passByOwner, FreeByOwner_slow)

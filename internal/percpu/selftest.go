@@ -9,6 +9,9 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
+// selfTestBase is where the objects of the tests are said to lie. They are not touched.
+const selfTestBase = 0x7000_0000_0000
+
 // selfTest runs an engine's operations on a slot of its own and compares every
 // result, argument and count. It guards against a Go whose register ABI changed
 // and against a thread area that is not where libc said.
@@ -29,17 +32,15 @@ func selfTest(e engine) (err error) {
 	if err != nil {
 		return err
 	}
-	page, err := Reserve(mem.PageSize)
-	if err != nil {
-		return err
-	}
+	defer Unreserve(array, mem.PageSize)
+
 	const own, slot = 7, 1344 // three objects to a page, and room that is none
 	owners := [1]uint32{own}
 	for cpu := range NumCPU() {
 		slots.Stack(cpu, RCU).Install(array, 0, 2, own)
 	}
-	f := NewFilter(page, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
-	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(page + i*slot) }
+	f := NewFilter(selfTestBase, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
+	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(selfTestBase + i*slot) }
 	errEmpty := errors.New("empty")
 	var asked int
 	var refused []unsafe.Pointer
@@ -57,7 +58,7 @@ func selfTest(e engine) (err error) {
 		owners[0] = own + 1
 		free(object(0))
 		owners[0] = own
-		free(mem.Ptr(page + 1))
+		free(mem.Ptr(selfTestBase + 1))
 		free(object(3))
 		free(object(0))
 		free(object(1))
@@ -70,7 +71,7 @@ func selfTest(e engine) (err error) {
 			}
 			continue
 		}
-		want := []unsafe.Pointer{object(0), mem.Ptr(page + 1), object(3), object(2)}
+		want := []unsafe.Pointer{object(0), mem.Ptr(selfTestBase + 1), object(3), object(2)}
 		switch {
 		case p0 != nil || err0 != errEmpty || asked != 1:
 			return errors.New("self-test: an empty stack didn't ask the slow path")
@@ -111,17 +112,14 @@ type chosen struct {
 	arrays uintptr
 }
 
-// chosenBase is where the objects of the test are said to lie. They are not touched.
-const chosenBase = 0x7000_0000_0000
-
 // install puts n objects on all stacks: the upper one, at the stack's number behind
-// chosenBase, tells which stack it is from.
+// selfTestBase, tells which stack it is from.
 func (c *chosen) install(n int) {
 	for i, s := range c.stacks {
 		for cpu := range NumCPU() {
 			st := s.Stack(cpu, RCU)
 			st.Install(c.arrays+uintptr(i)*16, n, 2, c.own[i])
-			st.Objects()[0], st.Objects()[1] = nil, mem.Ptr(chosenBase+uintptr(i))
+			st.Objects()[0], st.Objects()[1] = nil, mem.Ptr(selfTestBase+uintptr(i))
 		}
 	}
 }
@@ -161,6 +159,7 @@ func selfTestChoice(e engine) (err error) {
 	if c.arrays, err = Reserve(mem.PageSize); err != nil {
 		return err
 	}
+	defer Unreserve(c.arrays, mem.PageSize)
 	if err := c.testSizes(e); err != nil {
 		return err
 	}
@@ -184,7 +183,7 @@ func (c *chosen) testSizes(e engine) error {
 		size = -2
 		p, err := pop.Func()(n)
 		slow := p == nil && err == errSlow && size == n
-		if want < 0 && !slow || want >= 0 && (err != nil || p != mem.Ptr(chosenBase+uintptr(want))) {
+		if want < 0 && !slow || want >= 0 && (err != nil || p != mem.Ptr(selfTestBase+uintptr(want))) {
 			return errChoice
 		}
 	}
@@ -204,14 +203,14 @@ func (c *chosen) testOwners(e engine) error {
 	e.initFreeByOwner(free)
 	filters := make([]Filter, 2)
 	for i := range filters {
-		filters[i] = NewFilter(chosenBase, uintptr(len(owners)), unsafe.Pointer(&owners[0]), slot, perSlab, 0).Serve(c.stacks[i], RCU)
+		filters[i] = NewFilter(selfTestBase, uintptr(len(owners)), unsafe.Pointer(&owners[0]), slot, perSlab, 0).Serve(c.stacks[i], RCU)
 	}
 	free.Fill(first, filters)
 	for off, want := range map[uintptr]int{0: 0, slot: 0, 1: -1, perSlab * slot: -1, 1<<12 | 2*slot: 1,
 		2 << 12: -1, 3 << 12: -1, 4 << 12: -1, 1 << 42: -1} {
 		c.install(0)
 		refused = nil
-		p := mem.Ptr(chosenBase + off)
+		p := mem.Ptr(selfTestBase + off)
 		free.Func()(p)
 		if c.holder(p) != want || (refused == p) != (want < 0) {
 			return errChoice
@@ -219,7 +218,7 @@ func (c *chosen) testOwners(e engine) error {
 	}
 	c.install(2) // full
 	refused = nil
-	if free.Func()(mem.Ptr(chosenBase)); refused != mem.Ptr(chosenBase) {
+	if free.Func()(mem.Ptr(selfTestBase)); refused != mem.Ptr(selfTestBase) {
 		return errChoice
 	}
 	return nil

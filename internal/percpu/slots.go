@@ -3,7 +3,6 @@ package percpu
 import (
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
@@ -132,10 +131,3 @@ func (s Slots) Snapshot(cpu int, k Kind) Counts {
 		return Counts{int(head & sizeMask), folded.Spare, folded.Pushes + pushes, folded.Pops + pops, seq}
 	}
 }
-
-// assertLayout fails to compile when the struct outgrows its place or the
-// assembly's offsets no longer hold.
-var _ = [1]struct{}{}[unsafe.Offsetof(Stack{}.gate)-8|unsafe.Offsetof(Stack{}.objs)-16|
-	unsafe.Offsetof(Stack{}.cap)-24]
-
-const _ = stackSize - unsafe.Sizeof(Stack{})

@@ -19,7 +19,7 @@ func TestSlowArgumentSurvivesAborts(t *testing.T) {
 	slots := arrays(t, Main, 500)
 	fill := func(st *Stack) {
 		for i := range st.Objects() {
-			st.Objects()[i] = mem.Ptr(chosenBase)
+			st.Objects()[i] = mem.Ptr(selfTestBase)
 		}
 		st.SetSize(st.Cap())
 	}

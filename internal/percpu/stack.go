@@ -19,7 +19,9 @@ const (
 	RCU  Kind = stackSize
 )
 
-const stackSize = 128 // bytes; the assembly's layout below ends well before
+const stackSize = 128 // bytes
+
+const _ = stackSize - unsafe.Sizeof(Stack{}) // fails to compile when it outgrows its place
 
 // The header word. Its low 16 bits are the number of objects, the rest counts
 // operations since the last fold, so that one committing store maintains size
@@ -35,29 +37,36 @@ const (
 	MaxCap = 1<<15 - 1
 )
 
-// heldMark closes both halves of a gate while somebody holds the stack's lock: the
-// low one, which is zero otherwise, for pops, and the owner word above it, in which
-// the page of no object has this bit, for pushes.
-const heldMark = 1<<62 | 1
+// A gate has two halves. Pops compare the low one with zero, pushes the high one with the
+// owner word of their object's page. While somebody holds the stack's lock both have a bit
+// that these never have.
+const (
+	gateOwn    = 4           // where in a gate the owner word starts, in bytes
+	ownShift   = 8 * gateOwn // and in bits
+	popsHeld   = 1
+	pushesHeld = (MaxOwn + 1) << ownShift
+	heldMark   = popsHeld | pushesHeld
+)
 
 var tickets atomic.Uint32
 
 // newTicket returns what tells those who take a stack's lock from other CPUs apart, in
-// the rest of the gate's low half. There are 2^31, against the few of them that can be
-// waiting for a barrier at a time.
-func newTicket() uint64 { return uint64(tickets.Add(1) << 1) }
+// the rest of the gate's low half. It is never 0: the gate that a sequence has closed has
+// no ticket, and must not pass for one's own. There are 2^30, against the few of them that
+// can be waiting for a barrier at a time.
+func newTicket() uint64 { return uint64(tickets.Add(1)<<2 | 2) }
 
 // MaxOwn is the largest owner word that a stack can have.
 const MaxOwn = 1<<30 - 1
 
-// A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the first four
-// words are read by the assembly.
+// A Stack is one CPU's bounded LIFO of objects. It lies off-heap; the sequences use
+// the first four words.
 //
 //	0 <= size <= cap      objs[0:size) are the objects, the top one last
 //	pushes - pops = size - base, where both count since the last fold
 type Stack struct {
 	head uint64  // operations<<16 | size
-	gate uint64  // owner word of objects that may be pushed << 32; heldMark and a ticket
+	gate uint64  // owner word of objects that may be pushed << ownShift; heldMark and a ticket
 	objs uintptr // address of the array of objects
 	cap  uint64  // objects that fit; 0: every operation takes the slow path
 
@@ -78,7 +87,7 @@ func (s *Stack) Size() int { return int(s.head & sizeMask) }
 func (s *Stack) Cap() int { return int(s.cap) }
 
 // Own returns the owner word that Install set. The caller holds the lock.
-func (s *Stack) Own() uint32 { return uint32(s.gate &^ heldMark >> 32) }
+func (s *Stack) Own() uint32 { return uint32(s.gate &^ heldMark >> ownShift) }
 
 // fold moves the header's operations into the counters. The caller holds the
 // lock, or the stack has not been published yet.
@@ -106,7 +115,7 @@ func (s *Stack) Install(objs uintptr, size, limit int, own uint32) {
 	}
 	s.fold()
 	s.objs, s.cap = objs, uint64(limit)
-	mem.Store64(&s.gate, s.gate&heldMark|uint64(own)<<32)
+	mem.Store64(&s.gate, s.gate&heldMark|uint64(own)<<ownShift)
 	mem.Store64(&s.base, uint64(size))
 	mem.Store64(&s.head, uint64(size))
 }
@@ -173,9 +182,9 @@ func (s *Stack) PushN(src []unsafe.Pointer) int {
 	return n
 }
 
-// CountPush counts n pushes of objects that left the stack in the same step, as
+// CountPush counts the push of an object that left the stack in the same step, as
 // the one that fills an rcu_free sheaf does. The caller holds the lock.
-func (s *Stack) CountPush(n int) { mem.Store64(&s.pushes, s.pushes+uint64(n)) }
+func (s *Stack) CountPush() { mem.Store64(&s.pushes, s.pushes+1) }
 
 // Unlock gives the stack back to its CPU's sequences. The store that opens the gate
 // comes after all of the holder's; a sequence loads the gate before any other word of
@@ -187,7 +196,7 @@ func (s *Stack) Unlock() {
 		invariants.Check(s.Size() <= int(s.cap), "stack holds %d of %d", s.Size(), s.cap)
 	}
 	mem.Store64(&s.seq, s.seq+1)
-	mem.Store64(&s.gate, uint64(s.Own())<<32)
+	mem.Store64(&s.gate, uint64(s.Own())<<ownShift)
 }
 
 // held reports whether somebody holds the lock.
@@ -197,7 +206,7 @@ func (s *Stack) held() bool { return atomic.LoadUint64(&s.gate)&heldMark != 0 }
 func (s *Stack) untouched(seq uint64) bool { return !s.held() && atomic.LoadUint64(&s.seq) == seq }
 
 // tryLock closes the gate. That keeps other holders out; keeping the CPU's
-// sequences out takes more, which TryLock and LockCPU add.
+// sequences out takes more, which lockStack and TryLockCPU add.
 //
 // closed is the word that it stored.
 func (s *Stack) tryLock(ticket uint64) (closed uint64, ok bool) {

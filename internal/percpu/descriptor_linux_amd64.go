@@ -1,0 +1,103 @@
+package percpu
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// rseqOffset leads from the thread pointer to the thread's struct rseq, in bytes.
+// Written once, by newRseq, before any sequence runs, like the descriptors, which lie
+// in the program's data: the kernel may read them at any later interruption, and the
+// sequences name them by their addresses, without a load.
+var (
+	//lint:ignore U1000 read by the assembly
+	rseqOffset uintptr
+
+	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS descriptor
+	popBySizeCS, freeByOwnerCS, enterReadersCS, exitReadersCS           descriptor
+)
+
+// rseq is struct rseq of <linux/rseq.h>, as far as the assembly uses it.
+//
+//lint:ignore U1000 for its offsets
+type rseq struct {
+	cpuStart, cpu uint32 // cpu is -1 on a thread that isn't registered, -2 on one that couldn't be
+	cs            uint64 // address of the descriptor
+}
+
+// descriptor is struct rseq_cs of <linux/rseq.h>, version 0.
+type descriptor struct {
+	_      [2]uint32 // version and flags, both 0
+	start  uint64    // first instruction
+	length uint64    // bytes up to the end of the committing instruction
+	abort  uint64    // where the kernel resumes an interrupted sequence
+}
+
+// The marks of a sequence, whose bytes are no part of any instruction beside them.
+const (
+	commitMark = 0x51ab0c05
+	signature  = 0x53053053 // the kernel's
+	endMark    = 0x51ab0e0d
+)
+
+var (
+	markArm    = []byte{0x64, 0x4d, 0x89, 0x48, byte(unsafe.Offsetof(rseq{}.cs))} // ARM
+	markCommit = mark(commitMark)
+	markAbort  = mark(signature)
+	markEnd    = mark(endMark)
+
+	// What stands between a commit and its mark, of one length.
+	opcodes = [][]byte{{0x41, 0xbb}, {0xc3, 0x90}} // MOVL to R11; RET, NOP
+)
+
+func mark(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
+
+// maxCode bounds a sequence's function in bytes; the longest is near 150.
+const maxCode = 512
+
+// findDescriptor derives the descriptor of the sequence whose function starts at pc.
+// It refuses code in which a mark is missing or ambiguous, or out of order.
+func findDescriptor(pc uintptr) (descriptor, error) {
+	code := mem.Bytes(pc, maxCode)
+	end := bytes.Index(code, markEnd)
+	if end < 0 {
+		return descriptor{}, fmt.Errorf("sequence at %#x: no end mark within %d bytes", pc, maxCode)
+	}
+	code = code[:end]
+	var at [3]int
+	for i, mark := range [...][]byte{markArm, markCommit, markAbort} {
+		if n := bytes.Count(code, mark); n != 1 {
+			return descriptor{}, fmt.Errorf("sequence at %#x: mark % x occurs %d times", pc, mark, n)
+		}
+		at[i] = bytes.Index(code, mark)
+	}
+	start, commit, abort := at[0]+len(markArm), at[1]-len(opcodes[0]), at[2]+len(markAbort)
+	if commit <= start || at[2] <= at[1] {
+		return descriptor{}, fmt.Errorf("sequence at %#x: marks out of order", pc)
+	}
+	if opcode := code[commit:at[1]]; !slices.ContainsFunc(opcodes, func(o []byte) bool { return bytes.Equal(o, opcode) }) {
+		return descriptor{}, fmt.Errorf("sequence at %#x: % x is in front of the commit's mark", pc, opcode)
+	}
+	return descriptor{
+		start:  uint64(pc) + uint64(start),
+		length: uint64(commit - start),
+		abort:  uint64(pc) + uint64(abort),
+	}, nil
+}
+
+// installDescriptors writes all of them.
+func installDescriptors() error {
+	for _, s := range codes().sequences() {
+		d, err := findDescriptor(s.code)
+		if err != nil {
+			return err
+		}
+		*s.descriptor = d
+	}
+	return nil
+}
