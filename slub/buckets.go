@@ -77,16 +77,21 @@ type BucketsConfig struct {
 
 const maxPartitions = 64
 
-// Validate reports every problem of the config at once; each wraps ErrConfig.
+// Validate reports every problem of the config at once; each names the buckets and the
+// field, and wraps ErrConfig.
 func (c BucketsConfig) Validate() error {
-	var errs []error
+	p := problems{of: fmt.Sprintf("buckets %q", c.name()), config: "BucketsConfig"}
+	if longest := c.class(0, maxClass).Name; !validName(longest) {
+		p.bad("Name", "%q, where a cache's is not of 1 to %d letters, digits and _-.:/", longest, maxName)
+	}
 	if c.Partitions < 0 || c.Partitions > maxPartitions {
-		errs = append(errs, fmt.Errorf("%w: %d partitions, want 0..%d", ErrConfig, c.Partitions, maxPartitions))
+		p.bad("Partitions", "%d is not within 0..%d", c.Partitions, maxPartitions)
 	}
-	if c.Flags&^(InitOnAlloc|InitOnFree) != 0 {
-		errs = append(errs, fmt.Errorf("%w: flags %#x: buckets know InitOnAlloc and InitOnFree only", ErrConfig, uint32(c.Flags)))
+	if wrong := c.Flags &^ (InitOnAlloc | InitOnFree); wrong != 0 {
+		p.bad("Flags", "%#x is neither InitOnAlloc nor InitOnFree", uint32(wrong))
 	}
-	return errors.Join(append(errs, c.class(0, maxClass).Validate())...)
+	c.rcuLimits().validate(p.bad)
+	return p.joined()
 }
 
 func (c BucketsConfig) name() string {

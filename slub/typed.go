@@ -13,15 +13,19 @@ import (
 type Typed[T any] struct{ cache *Cache }
 
 // NewTyped makes a cache for values of type T; cfg.Size and cfg.Align are T's if
-// zero, and may be larger. Errors: ErrGoPointers with the path of the first field
+// zero, and may be larger; so is cfg.Name, if empty, where T's has no odd characters
+// such as the brackets of a generic type. Errors: ErrGoPointers with the path of the first field
 // that holds one; as New.
 func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 	t := reflect.TypeFor[T]()
+	if cfg.Name == "" && validName(t.String()) {
+		cfg.Name = t.String()
+	}
 	if path := goPointer(t, t.String()); path != "" {
-		return nil, fmt.Errorf("%w: %s", ErrGoPointers, path)
+		return nil, fmt.Errorf("%w: cache %q: %s", ErrGoPointers, cfg.name(), path)
 	}
 	if t.Size() == 0 {
-		return nil, fmt.Errorf("%w: type %s has no size", ErrConfig, t)
+		return nil, cfg.misfit("Size", "type %s has none", t)
 	}
 	if cfg.Size == 0 {
 		cfg.Size = t.Size()
@@ -29,12 +33,11 @@ func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 	if cfg.Align == 0 {
 		cfg.Align = uintptr(t.Align())
 	}
-	if cfg.Size < t.Size() || cfg.Align < uintptr(t.Align()) {
-		return nil, fmt.Errorf("%w: size %d and alignment %d are less than those of %s, %d and %d",
-			ErrConfig, cfg.Size, cfg.Align, t, t.Size(), t.Align())
-	}
-	if cfg.Name == "" {
-		cfg.Name = typeName(t)
+	switch {
+	case cfg.Size < t.Size():
+		return nil, cfg.misfit("Size", "%d is less than the %d of %s", cfg.Size, t.Size(), t)
+	case cfg.Align < uintptr(t.Align()):
+		return nil, cfg.misfit("Align", "%d is less than the %d of %s", cfg.Align, t.Align(), t)
 	}
 	c, err := New(a, cfg)
 	if err != nil {
@@ -43,13 +46,11 @@ func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 	return &Typed[T]{c}, nil
 }
 
-// typeName makes a cache's name of a type's, or "" where that has odd characters.
-func typeName(t reflect.Type) string {
-	name := t.String()
-	if (Config{Name: name, Size: 1}).Validate() != nil {
-		return ""
-	}
-	return name
+// misfit is the error of a config that the type does not go with.
+func (c Config) misfit(field, format string, args ...any) error {
+	p := problems{of: fmt.Sprintf("cache %q", c.name()), config: "Config"}
+	p.bad(field, format, args...)
+	return p.errs[0]
 }
 
 // goPointer returns the path of the first part of t that the collector would have
@@ -68,11 +69,21 @@ func goPointer(t reflect.Type, path string) string {
 				return p
 			}
 		}
-	case reflect.Pointer, reflect.UnsafePointer, reflect.String, reflect.Slice, reflect.Map,
-		reflect.Chan, reflect.Func, reflect.Interface:
-		return fmt.Sprintf("%s is a %s", path, t.Kind())
+	default:
+		if kind := pointerKinds[t.Kind()]; kind != "" {
+			if t.Name() != t.Kind().String() {
+				kind += " (" + t.String() + ")"
+			}
+			return path + " holds " + kind
+		}
 	}
 	return ""
+}
+
+// pointerKinds are those that the collector follows, as one speaks of them.
+var pointerKinds = map[reflect.Kind]string{
+	reflect.Pointer: "a pointer", reflect.UnsafePointer: "a pointer", reflect.String: "a string", reflect.Slice: "a slice",
+	reflect.Map: "a map", reflect.Chan: "a channel", reflect.Func: "a function", reflect.Interface: "an interface",
 }
 
 // Cache returns the cache below.

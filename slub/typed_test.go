@@ -18,34 +18,42 @@ type holding[T any] struct {
 	}
 }
 
-func pointered[T any](t *testing.T, kind string) {
+func pointered[T any](t *testing.T, holds string) {
 	t.Helper()
 	_, err := NewTyped[holding[T]](nil, Config{})
 	same(t, "NewTyped", err, ErrGoPointers)
-	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), "is a "+kind)) {
-		t.Errorf("of a %s: %v", kind, err)
+	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), " holds "+holds)) {
+		t.Errorf("of %s: %v", holds, err)
 	}
 	if _, err := NewTyped[T](nil, Config{}); err == nil {
-		t.Errorf("a plain %s is accepted", kind)
+		t.Errorf("%s is accepted by itself", holds)
 	}
 }
 
 // Every kind of Go pointer is pointered, with the path to it.
 func TestTypedRefusesGoPointers(t *testing.T) {
-	pointered[*int](t, "ptr")
-	pointered[unsafe.Pointer](t, "unsafe.Pointer")
-	pointered[string](t, "string")
-	pointered[[]byte](t, "slice")
-	pointered[map[int]int](t, "map")
-	pointered[chan int](t, "chan")
-	pointered[func()](t, "func")
-	pointered[any](t, "interface")
-	pointered[error](t, "interface")
+	pointered[*int](t, "a pointer (*int)")
+	pointered[unsafe.Pointer](t, "a pointer (unsafe.Pointer)")
+	pointered[string](t, "a string")
+	pointered[[]byte](t, "a slice ([]uint8)")
+	pointered[map[int]int](t, "a map (map[int]int)")
+	pointered[chan int](t, "a channel (chan int)")
+	pointered[func()](t, "a function (func())")
+	pointered[any](t, "an interface (interface {})")
+	pointered[error](t, "an interface (error)")
+	pointered[name](t, "a string (slub.name)")
 	_, err := NewTyped[struct{ v atomic.Pointer[int] }](nil, Config{})
 	same(t, "NewTyped of an atomic pointer", err, ErrGoPointers)
 	_, err = NewTyped[struct{}](nil, Config{})
 	same(t, "NewTyped of nothing", err, ErrConfig)
+	_, err = NewTyped[struct{ user *point }](nil, Config{Name: "session"})
+	const want = `slub: type holds Go pointers: cache "session": struct { user *slub.point }.user holds a pointer (*slub.point)`
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 }
+
+type name string
 
 type point struct {
 	x, y  int64
