@@ -68,9 +68,10 @@ type Set struct {
 	closed     atomic.Bool
 }
 
-// New makes a Set with an empty main sheaf on every CPU.
+// New makes a Set with an empty main sheaf on every CPU. Errors: ErrConfig, joined for all
+// problems of cfg; the refused mapping's.
 func New(cfg Config) (*Set, error) {
-	if err := checkCapacity(cfg.Capacity); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Delay == 0 {
