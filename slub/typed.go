@@ -1,15 +1,18 @@
 package slub
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/numa"
 )
 
-// A Typed is a cache of T values. Its methods are those of Cache, with *T for
-// unsafe.Pointer, and cost the same.
+// A Typed is a cache of T values. It has the methods of Cache that take or return objects,
+// but for Prefill, with *T for unsafe.Pointer and at the same cost, and those that every
+// program calls: Barrier, Shrink, Stats, Close. Cache gives the rest.
 type Typed[T any] struct{ cache *Cache }
 
 // NewTyped makes a cache for values of type T; cfg.Size and cfg.Align are T's if
@@ -101,6 +104,15 @@ func (t *Typed[T]) AllocZero() (*T, error) {
 	return (*T)(p), err
 }
 
+// AllocNode returns a T that lies on the given node; see Cache.AllocNode.
+func (t *Typed[T]) AllocNode(node numa.Node) (*T, error) {
+	p, err := t.cache.AllocNode(node)
+	return (*T)(p), err
+}
+
+// AllocBulk fills dst with Ts, or leaves it nil and returns an error; see Cache.AllocBulk.
+func (t *Typed[T]) AllocBulk(dst []*T) error { return t.cache.AllocBulk(untyped(dst)) }
+
 // AllocNoWait returns a T from what is at hand; see Cache.AllocNoWait.
 func (t *Typed[T]) AllocNoWait() (*T, error) {
 	p, err := t.cache.AllocNoWait()
@@ -113,18 +125,38 @@ func (t *Typed[T]) FreeDeferred(p *T) { t.cache.FreeDeferred(unsafe.Pointer(p)) 
 // Free gives p back; see Cache.Free.
 func (t *Typed[T]) Free(p *T) { t.cache.Free(unsafe.Pointer(p)) }
 
+// FreeBulk gives all of ps back, and leaves ps in another order; see Cache.FreeBulk.
+func (t *Typed[T]) FreeBulk(ps []*T) { t.cache.FreeBulk(untyped(ps)) }
+
+// untyped views pointers as what Cache takes, without a copy.
+func untyped[T any](ps []*T) []unsafe.Pointer {
+	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(ps))), len(ps))
+}
+
 // FreeRCU gives p back after a grace period; see Cache.FreeRCU.
 func (t *Typed[T]) FreeRCU(p *T) { t.cache.FreeRCU(unsafe.Pointer(p)) }
 
 // FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
 func (t *Typed[T]) FreeRCUNoWait(p *T) { t.cache.FreeRCUNoWait(unsafe.Pointer(p)) }
 
+// Barrier returns when all that was given to FreeRCU before is free; see Cache.Barrier.
+func (t *Typed[T]) Barrier(ctx context.Context) error { return t.cache.Barrier(ctx) }
+
+// Shrink gives back what the cache holds without need; see Cache.Shrink.
+func (t *Typed[T]) Shrink() (slabs int) { return t.cache.Shrink() }
+
+// Stats reads the cache's counters and gauges; see Cache.Stats.
+func (t *Typed[T]) Stats() Stats { return t.cache.Stats() }
+
 // Close closes the cache; see Cache.Close.
-func (t *Typed[T]) Close() error {
+func (t *Typed[T]) Close() error { return t.CloseContext(context.Background()) }
+
+// CloseContext is Close as long as ctx lasts; see Cache.CloseContext.
+func (t *Typed[T]) CloseContext(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	return t.cache.Close()
+	return t.cache.CloseContext(ctx)
 }
 
 // A Ref refers to a T off-heap as a number, so that the collector scans neither it

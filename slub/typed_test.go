@@ -123,3 +123,50 @@ func TestTypedConfig(t *testing.T) {
 		t.Errorf("%q, slots of %d bytes", s.Name, s.SlotSize)
 	}
 }
+
+// Pointers of a Typed go in bulk, to a node and back like a Cache's.
+func TestTypedLikeCache(t *testing.T) {
+	typed, err := NewTyped[point](newArena(t, smallArena), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := make([]*point, 200)
+	same(t, "AllocBulk", typed.AllocBulk(ps), nil)
+	seen := map[*point]bool{}
+	for i, p := range ps {
+		p.x, p.word = int64(i), uintptr(i)
+		seen[p] = true
+	}
+	if len(seen) != len(ps) || seen[nil] {
+		t.Errorf("%d different objects of %d", len(seen), len(ps))
+	}
+	node := typed.Cache().Arena().Topology().Nodes()[0]
+	p, err := typed.AllocNode(node)
+	if err != nil || seen[p] || typed.Cache().Arena().NodeOf(uintptr(unsafe.Pointer(p))) != node {
+		t.Errorf("%p of node %d, %v", p, node, err)
+	}
+	typed.Free(p)
+	if n := typed.Stats().InUse; n != 200 {
+		t.Errorf("%d objects in use, want 200", n)
+	}
+	for i, p := range ps {
+		if p.x != int64(i) {
+			t.Errorf("object %d reads %d", i, p.x)
+		}
+	}
+	typed.FreeBulk(append(ps[:150:150], nil))
+	for _, p := range ps[150:] {
+		typed.FreeRCU(p)
+	}
+	same(t, "Barrier", typed.Barrier(t.Context()), nil)
+	if n := typed.Shrink(); n != 0 || typed.Stats().InUse != 0 {
+		t.Errorf("%d slabs left, %d objects in use", n, typed.Stats().InUse)
+	}
+	typed.FreeBulk(nil)
+	same(t, "AllocBulk of none", typed.AllocBulk(nil), nil)
+	same(t, "CloseContext", typed.CloseContext(t.Context()), nil)
+	same(t, "AllocBulk after Close", typed.AllocBulk(ps), ErrClosed)
+	if ps[0] != nil {
+		t.Error("a failed AllocBulk left pointers")
+	}
+}
