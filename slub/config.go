@@ -172,7 +172,7 @@ func (c Config) Validate() error {
 		p.bad("Flags", "readers of TypesafeByRCU would find objects that InitOnAlloc or InitOnFree clears")
 	}
 	if c.MinPartial < 0 {
-		p.bad("MinPartial", "%d slabs are negative", c.MinPartial)
+		p.bad("MinPartial", "%d is negative", c.MinPartial)
 	}
 	c.Slabs.validate(p.bad)
 	c.rcuLimits().validate(p.bad)
