@@ -21,7 +21,7 @@ import (
 // FreeRCUNoWait.
 //
 // Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
-// as a whole. (The seed, RFC v1: kfree_rcu through __kfree_rcu_sheaf.)
+// as a whole. (Kernel: kfree_rcu through __kfree_rcu_sheaf.)
 func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 
 // FreeRCUNoWait is FreeRCU for where nothing may be waited for: it goes beyond RCUHardLimit
