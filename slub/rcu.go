@@ -14,7 +14,8 @@ import (
 // nil is ignored.
 //
 // It waits in two cases. When as much waits for grace periods as RCUHardLimit allows, it
-// waits until there is room again, or for RCUMaxWait, and then goes beyond the limit. When
+// waits until there is room again, or for RCUMaxWait, by default as long as others have had
+// to before, and then goes beyond the limit. When
 // neither the kernel nor the cache's reserve has memory to queue the object in, it waits
 // for the grace period itself, or a tenth of a second. Where neither may be, in hooks and
 // destructors, by an online reader, or holding what a reader or RCUDtor may want, call
