@@ -86,7 +86,7 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	}
 	i := c.slabs.topology.Index(node)
 	if i < 0 {
-		return nil, fmt.Errorf("%w: %d", ErrNode, node)
+		return nil, fmt.Errorf("%w: cache %q: node %d", ErrNode, c.name, node)
 	}
 	var p unsafe.Pointer
 	var err error
