@@ -1,6 +1,6 @@
 // Package rcu tells a writer when no reader can still hold what the writer
 // has taken out of a shared structure. Readers take no lock and share no cache line that
-// is written: a registered one pays a load and a compare per round of its loop, any other
+// is written: a registered one pays two loads and a compare per round of its loop, any other
 // goroutine some nanoseconds per section. The package is usable without the rest of the
 // module; in the module, sheaves hands it one callback per full sheaf of freed objects.
 //
@@ -58,8 +58,9 @@
 //   - An online reader, or one between Enter and Exit, must not call Synchronize, Wait or
 //     Barrier, nor block on a mutex whose holder does: each would wait for the other for ever.
 //   - Start, Poll, Elapsed, Defer and Stats may be called by any goroutine, reader or
-//     not. Start, Poll, Elapsed and Defer take no lock and never block, so they may be
-//     called under any lock. Start and Elapsed make no system call either.
+//     not, and all but Stats under any lock. Start, Elapsed and Defer take no lock; Poll
+//     does once in 64 calls in vain, Domain.mu, whose holders wait for nothing. Start and
+//     Elapsed make no system call either.
 //   - Callbacks run one after the other, those of one CPU in the order of their Defer
 //     calls, on a goroutine that exists only while there are callbacks. They may call
 //     Defer. They should not block, since all others wait meanwhile; Barrier

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/slubd/slubd/internal/text"
 )
 
 const (
@@ -31,25 +33,28 @@ type Stall struct {
 	Reader     string        // the name given to Register; "" for sections
 	Age        time.Duration // since it was first seen to hold up a grace period
 	Registered string        // file:line of the call of Register
-	Goroutine  uint64        // that registered it or, in builds with invariants, last used it
+	Goroutine  uint64        // that registered it or, in builds with -tags invariants or -race, last used it
 	Stack      string        // what that goroutine does now; "" if it has ended
 
 	Sections int64    // open ones, 0 for a reader
-	Entered  []string // where, and by which goroutines; in builds with invariants only
+	Entered  []string // where, and by which goroutines; in builds with -tags invariants or -race only
 }
 
 // String describes the stall in one line, and the stack in more.
 func (s Stall) String() string {
 	if s.Reader == "" && s.Sections > 0 {
-		text := fmt.Sprintf("rcu: a grace period has waited for %v for sections; %d are open", s.Age, s.Sections)
-		return strings.Join(append([]string{text}, s.Entered...), "\n\tentered at ")
+		line := fmt.Sprintf("rcu: a grace period has waited for %v for %s", text.Round(s.Age), openSections(s.Sections))
+		return strings.Join(append([]string{line}, s.Entered...), "\n\tentered at ")
 	}
-	text := fmt.Sprintf("rcu: reader %q, registered at %s, has held up a grace period for %v", s.Reader, s.Registered, s.Age)
+	line := fmt.Sprintf("rcu: reader %q, registered at %s, has held up a grace period for %v", s.Reader, s.Registered, text.Round(s.Age))
 	if s.Stack == "" {
-		return text + fmt.Sprintf("; goroutine %d has ended", s.Goroutine)
+		return line + fmt.Sprintf("; goroutine %d has ended", s.Goroutine)
 	}
-	return text + "\n" + s.Stack
+	return line + "\n" + s.Stack
 }
+
+// openSections is how texts name them.
+func openSections(n int64) string { return text.Count(n, "open section", "open sections") }
 
 // stalls is how a domain reports them. Domain.mu guards it.
 type stalls struct {

@@ -2,6 +2,7 @@ package rcu
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -113,7 +114,7 @@ func TestStalledSectionsAreCounted(t *testing.T) {
 		if s := d.Stats(); s.Open != 2 || s.OldestReader != 2*time.Second || s.OldestName != "" {
 			t.Errorf("%+v", s)
 		}
-		if text := told[0].String(); !strings.Contains(text, "2 are open") ||
+		if text := told[0].String(); !strings.Contains(text, "waited for 2s for 2 open sections") ||
 			strings.Count(text, "rcu/stall_test.go:") != 2 && invariants.Enabled {
 			t.Error(text)
 		}
@@ -172,4 +173,53 @@ func TestStallsAreLogged(t *testing.T) {
 			t.Errorf("logged %q", &text)
 		}
 	})
+}
+
+// TestStallTexts: times have few digits, and one section is no sections.
+func TestStallTexts(t *testing.T) {
+	const age = 10_003_123_456 * time.Nanosecond
+	for _, c := range []struct {
+		stall Stall
+		want  string
+	}{
+		{Stall{Reader: "r", Age: age, Registered: "loop.go:41", Goroutine: 7},
+			`rcu: reader "r", registered at loop.go:41, has held up a grace period for 10s; goroutine 7 has ended`},
+		{Stall{Reader: "r", Age: age, Registered: "loop.go:41", Stack: "goroutine 7 [select]:"},
+			"rcu: reader \"r\", registered at loop.go:41, has held up a grace period for 10s\ngoroutine 7 [select]:"},
+		{Stall{Age: age, Sections: 1}, "rcu: a grace period has waited for 10s for 1 open section"},
+		{Stall{Age: age, Sections: 2, Entered: []string{"a.go:1 by goroutine 2"}},
+			"rcu: a grace period has waited for 10s for 2 open sections\n\tentered at a.go:1 by goroutine 2"},
+	} {
+		if got := c.stall.String(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+// TestGivenUpTexts: what a waiter is told when its context ends.
+func TestGivenUpTexts(t *testing.T) {
+	for want, hold := range map[string]func(*Domain) (release func()){
+		`rcu: reader "late" has held up the grace period for 1.23s: `: func(d *Domain) func() {
+			r := d.Register("late")
+			return func() { r.Close() }
+		},
+		"rcu: the grace period has waited for 1.23s for 1 open section: ": func(d *Domain) func() { return d.Enter().Exit },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var d Domain
+			released := hold(&d)
+			token := d.Start()
+			d.Poll(token)
+			d.Stats() // notes since when
+			time.Sleep(1_234_567_890)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			got := make(chan error)
+			go func() { got <- d.Wait(ctx, token) }() // not whom a checked build takes for the reader
+			if err := <-got; err.Error() != want+"context canceled" {
+				t.Errorf("%q, want %q", err, want)
+			}
+			released()
+		})
+	}
 }

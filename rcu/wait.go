@@ -9,6 +9,7 @@ import (
 
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mistakes"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // ErrInCallback is returned by what would wait for callbacks or readers when
@@ -228,9 +229,9 @@ func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
 func (d *Domain) gaveUp(ctx context.Context) error {
 	switch h := d.survey(); {
 	case h.reader != nil:
-		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", h.reader.name, h.age, ctx.Err())
+		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", h.reader.name, text.Round(h.age), ctx.Err())
 	case h.open > 0:
-		return fmt.Errorf("rcu: %d open sections have held up the grace period for %v: %w", h.open, h.age, ctx.Err())
+		return fmt.Errorf("rcu: the grace period has waited for %v for %s: %w", text.Round(h.age), openSections(h.open), ctx.Err())
 	default:
 		return fmt.Errorf("rcu: gave up waiting: %w", ctx.Err())
 	}

@@ -126,11 +126,14 @@ func (s *Set) discardAll(full, empty list) {
 	}
 }
 
-// Close takes every sheaf away from the CPUs, waits for those that are under a
+// CloseContext takes every sheaf away from the CPUs, waits for those that are under a
 // grace period and gives all objects back. Operations that run meanwhile or later
-// find closed stacks and report failure to their callers. Close must be called
-// once; it blocks for a grace period.
-func (s *Set) Close() {
+// find closed stacks and report failure to their callers. It blocks for a grace period.
+//
+// When ctx ends before that is over, the error wraps ctx.Err(): the stacks are closed, what
+// waits goes on waiting, and CloseContext is to be called again. So it is after
+// rcu.ErrInCallback and rcu.ErrInReader. Once it has returned nil it does nothing any more.
+func (s *Set) CloseContext(ctx context.Context) error {
 	s.closed.Store(true)
 	s.timer.Stop()
 	s.Backlog.Leave(s)
@@ -138,23 +141,36 @@ func (s *Set) Close() {
 	defer s.flushing.Unlock()
 	s.ticking.Lock() // a tick that is under way may have sheaves in hand
 	defer s.ticking.Unlock()
+	if s.ended {
+		return nil
+	}
 	for cpu := range percpu.NumCPU() {
 		s.closeCPU(cpu)
 	}
-	// Without a deadline Barrier only fails when called from a callback.
-	_ = s.Barrier(context.Background())
+	if err := s.Barrier(ctx); err != nil {
+		return err
+	}
 	s.shrinkBarns()
 	s.pool.close()
+	s.ended = true
+	return nil
 }
+
+// Close is CloseContext without a deadline. Not from a callback of the Domain, nor by an
+// online reader.
+func (s *Set) Close() { _ = s.CloseContext(context.Background()) }
 
 // Forget gives the bookkeeping's pages back after Close: Stats reads 0 from then on.
 func (s *Set) Forget() error { return errors.Join(s.slots.Forget(), s.counters.Forget()) }
 
-// closeCPU leaves zeroed stacks. The rcu_free sheaf goes in the same hold of the
+// closeCPU leaves zeroed stacks, as which it may find them. The rcu_free sheaf goes in the same hold of the
 // lock that closes its stack, lest a FreeRCU install another in between.
 func (s *Set) closeCPU(cpu int) {
 	st := s.slots.LockCPU(cpu, percpu.Main)
-	main, spare := settle(st), sheafOf(st.Spare)
+	main, spare := sheafOf(st.Sheaf), sheafOf(st.Spare)
+	if main != nil {
+		settle(st)
+	}
 	st.Install(0, 0, 0, 0)
 	st.Sheaf = 0
 	setSpare(st, nil)

@@ -1,6 +1,8 @@
 package sheaves
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"unsafe"
 
@@ -143,6 +145,35 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	}
 	reader.Offline()
 	<-closed
+}
+
+// TestCloseContext: what a reader kept from its end is closed later, once.
+func TestCloseContext(t *testing.T) {
+	r := newRig(t, 1)
+	r.arrange(state{2, 3, 2, 2})
+	reader := r.reader()
+	r.retire(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		closed := make(chan error)
+		go func() { closed <- r.CloseContext(ctx) }() // not whom a checked build takes for the reader
+		if err := <-closed; !errors.Is(err, context.Canceled) {
+			t.Errorf("CloseContext under a reader: %v", err)
+		}
+		if r.Alloc() != nil || r.src.expiries() != 0 {
+			t.Error("a set that is being closed gave an object, or ended one under a reader")
+		}
+	}
+	reader.Offline()
+	if err := r.CloseContext(t.Context()); err != nil || r.src.expiries() != 1 {
+		t.Errorf("CloseContext: %v, %d objects expired", err, r.src.expiries())
+	}
+	reader.Online()
+	if err := r.CloseContext(ctx); err != nil {
+		t.Errorf("CloseContext of a closed set: %v", err)
+	}
+	reader.Offline()
 }
 
 // TestCloseWithLoans: borrowed sheaves come home late, and only then is the memory

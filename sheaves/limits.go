@@ -2,20 +2,14 @@ package sheaves
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"sync/atomic"
-
-	"github.com/slubd/slubd/internal/percpu"
 )
 
 const defaultWaiting = 512
 
 // defaultSheaves is MAX_FULL_SHEAVES and MAX_EMPTY_SHEAVES.
 const defaultSheaves = 10
-
-// ErrLimit says that a capacity or limit is out of range.
-var ErrLimit = errors.New("sheaves: limit out of range")
 
 // limits are the words that SetCapacity and SetLimits write, under Set.flushing; every
 // operation reads them.
@@ -50,18 +44,11 @@ func (s *Set) MaxWaiting() int { return int(s.maxWaiting.Load()) }
 // the stack that the sheaf is about to enter, the answer holds as long as the lock.
 func (s *Set) retired(sh *sheaf) bool { return int(sh.limit) != s.Capacity() }
 
-func checkCapacity(n int) error {
-	if n < 1 || n > percpu.MaxCap {
-		return fmt.Errorf("%w: capacity %d is not within 1..%d", ErrLimit, n, percpu.MaxCap)
-	}
-	return nil
-}
-
 // SetLimits changes how many full and empty sheaves a barn keeps, 0 for none, and
-// gives back what is beyond. Both limits stay soft. Errors: ErrLimit.
+// gives back what is beyond. Both limits stay soft. Errors: ErrConfig.
 func (s *Set) SetLimits(maxFull, maxEmpty int) error {
-	if min(maxFull, maxEmpty) < 0 || max(maxFull, maxEmpty) > math.MaxInt32 {
-		return fmt.Errorf("%w: %d full and %d empty sheaves", ErrLimit, maxFull, maxEmpty)
+	if err := errors.Join(within("MaxFull", maxFull, 0, math.MaxInt32), within("MaxEmpty", maxEmpty, 0, math.MaxInt32)); err != nil {
+		return err
 	}
 	s.flushing.Lock()
 	defer s.flushing.Unlock()

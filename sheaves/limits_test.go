@@ -183,10 +183,15 @@ func TestCapacityMemory(t *testing.T) {
 func TestSetCapacityRefused(t *testing.T) {
 	r := newRig(t, 1)
 	r.arrange(state{3, 4, 2, 1})
-	for _, err := range []error{r.SetCapacity(0, 0), r.SetCapacity(percpu.MaxCap+1, 0), r.SetCapacity(5, -1),
-		r.SetLimits(-1, 0), r.SetLimits(0, 1<<31)} {
-		if !errors.Is(err, ErrLimit) {
-			t.Errorf("%v, want %v", err, ErrLimit)
+	for want, err := range map[string]error{
+		"Capacity: 0 is not within 1..32767":               r.SetCapacity(0, 0),
+		"Capacity: 32768 is not within 1..32767":           r.SetCapacity(percpu.MaxCap+1, 0),
+		"MaxWaiting: -1 is not within 0..2147483647":       r.SetCapacity(5, -1),
+		"MaxFull: -1 is not within 0..2147483647":          r.SetLimits(-1, 0),
+		"MaxEmpty: 2147483648 is not within 0..2147483647": r.SetLimits(0, 1<<31),
+	} {
+		if !errors.Is(err, ErrConfig) || err.Error() != "sheaves: bad config: "+want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	// Two of the largest sheaves are two mappings.

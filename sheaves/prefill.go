@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // ErrShort says that the Source could not fill a sheaf.
@@ -55,17 +56,20 @@ func (s *Set) Prefill(n int) (Loan, error) {
 	if sh == nil {
 		var err error
 		if sh, err = s.newSheaf(s.Capacity()); err != nil {
+			s.count(unlent, 1)
 			return Loan{}, err
 		}
 	}
 	if int(sh.limit) < n {
 		// SetCapacity is under way, and the sheaf is from before or after it.
 		s.discard(sh)
+		s.count(unlent, 1)
 		return s.prefillOversize(n, node)
 	}
 	if int(sh.size) < n && !s.fill(sh, node) && int(sh.size) < n {
 		s.discard(sh)
-		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
+		s.count(unlent, 1)
+		return Loan{}, short("prefill of", n, ErrShort)
 	}
 	return Loan{sh: sh, node: node}, nil
 }
@@ -84,20 +88,27 @@ func (s *Set) takeSpare() *sheaf {
 func (s *Set) prefillOversize(n, node int) (Loan, error) {
 	s.count(PrefillOversize, 1)
 	if n > maxOversize {
-		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
+		s.count(unlent, 1)
+		return Loan{}, short("prefill of", n, ErrShort)
 	}
 	addr, err := percpu.Reserve(sizeOf(n))
 	if err != nil {
-		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, err)
+		s.count(unlent, 1)
+		return Loan{}, short("prefill of", n, err)
 	}
 	s.count(SheafAlloc, 1)
 	l := Loan{sh: sheafOf(addr), node: node, oversize: true}
 	l.sh.limit = uint32(n)
 	if !s.fill(l.sh, node) {
 		s.Return(l)
-		return Loan{}, fmt.Errorf("prefill of %d objects: %w", n, ErrShort)
+		return Loan{}, short("prefill of", n, ErrShort)
 	}
 	return l, nil
+}
+
+// short is the error of a call that wanted n objects.
+func short(call string, n int, err error) error {
+	return fmt.Errorf("%s %s: %w", call, text.Objects(n), err)
 }
 
 // Refill tops a loan up to n objects at least, in place where they fit; else it
@@ -114,7 +125,7 @@ func (s *Set) Refill(l Loan, n int) (Loan, error) {
 		}
 		s.flush(l.sh.objects()[before:])
 		l.sh.size = before
-		return l, fmt.Errorf("refill to %d objects: %w", n, ErrShort)
+		return l, short("refill to", n, ErrShort)
 	}
 	larger, err := s.Prefill(n)
 	if err != nil {
@@ -130,6 +141,7 @@ func (s *Set) Return(l Loan) {
 	if l.oversize {
 		s.flushSheaf(l.sh)
 		s.count(SheafFree, 1)
+		s.count(unlent, 1)
 		// Refused only for addresses that were never mapped.
 		_ = percpu.Unreserve(l.sh.word(), sizeOf(int(l.sh.limit)))
 		return

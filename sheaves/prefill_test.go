@@ -103,6 +103,9 @@ func TestPrefillShort(t *testing.T) {
 				t.Errorf("got %v, want %v", err, tt.err)
 			}
 			r.expectEvents(tt.counted)
+			if n := r.Stats().Loans; n == 1 != (err == nil) {
+				t.Errorf("%d sheaves count as lent", n)
+			}
 			if err == nil {
 				r.Return(l)
 			}

@@ -1,7 +1,7 @@
 package sheaves
 
 import (
-	"fmt"
+	"errors"
 	"math"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -14,18 +14,15 @@ import (
 // goroutine may call it, but not from the Source or a callback of the Domain; it waits
 // for stacks' locks as Flush does, for no grace period.
 //
-// Errors, with nothing changed: ErrLimit; the refused mapping's; that the set is closed.
+// Errors, with nothing changed: ErrConfig; the refused mapping's; that the set is closed.
 //
 // The word comes before the visits, and barns before stacks. Whoever puts a sheaf on a
 // stack compares it with the word under the stack's lock: before the visit, which then
 // finds it, or after, when the lock has shown it the new word. What a stack takes from a
 // barn after its own visit comes from a barn that was visited.
 func (s *Set) SetCapacity(capacity, maxWaiting int) error {
-	if err := checkCapacity(capacity); err != nil {
+	if err := errors.Join(within("Capacity", capacity, 1, percpu.MaxCap), within("MaxWaiting", maxWaiting, 0, math.MaxInt32)); err != nil {
 		return err
-	}
-	if maxWaiting < 0 || maxWaiting > math.MaxInt32 {
-		return fmt.Errorf("%w: %d waiting sheaves", ErrLimit, maxWaiting)
 	}
 	if maxWaiting == 0 {
 		maxWaiting = defaultWaiting

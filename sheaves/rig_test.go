@@ -97,6 +97,9 @@ func (r *rig) audit() {
 	if away := r.src.away(); away != len(r.mine) {
 		r.t.Errorf("%d objects are out, of which the test holds %d", away, len(r.mine))
 	}
+	if n := r.Stats().Loans; n != 0 {
+		r.t.Errorf("%d sheaves count as lent", n)
+	}
 	if len(r.pool.of) > 0 {
 		r.t.Errorf("%d pools are still mapped", len(r.pool.of))
 	}

@@ -59,6 +59,7 @@ type Set struct {
 	pool     pools
 
 	flushing sync.Mutex // one flush of all CPUs or change of limits at a time (kernel: flush_lock)
+	ended    bool       // CloseContext has come to its end; under flushing
 	expiring inFlight   // sheaves between their barn and the end of Expire
 
 	timer      *time.Timer // runs tick
@@ -68,9 +69,10 @@ type Set struct {
 	closed     atomic.Bool
 }
 
-// New makes a Set with an empty main sheaf on every CPU.
+// New makes a Set with an empty main sheaf on every CPU. Errors: ErrConfig, joined for all
+// problems of cfg; the refused mapping's.
 func New(cfg Config) (*Set, error) {
-	if err := checkCapacity(cfg.Capacity); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Delay == 0 {
@@ -81,7 +83,7 @@ func New(cfg Config) (*Set, error) {
 	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity}
 	var err1, err2 error
 	s.slots, err1 = percpu.NewSlots()
-	s.counters, err2 = percpu.NewCounters(int(NumEvents))
+	s.counters, err2 = percpu.NewCounters(int(numCounters))
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sheaves
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,11 +20,6 @@ func config(t *testing.T, capacity int) Config {
 }
 
 func TestNew(t *testing.T) {
-	for _, capacity := range []int{-1, 0, percpu.MaxCap + 1} {
-		if _, err := New(config(t, capacity)); err == nil {
-			t.Errorf("capacity %d was accepted", capacity)
-		}
-	}
 	for _, capacity := range []int{1, 60, percpu.MaxCap} {
 		s, err := New(config(t, capacity))
 		if err != nil {
@@ -38,6 +34,31 @@ func TestNew(t *testing.T) {
 		s.Close()
 		if len(s.pool.of) > 0 {
 			t.Errorf("%d pools are still mapped", len(s.pool.of))
+		}
+	}
+}
+
+// TestNewRefuses what is missing or out of range, all at once and by name.
+func TestNewRefuses(t *testing.T) {
+	_, err := New(Config{})
+	for _, want := range []string{"Own is nil", "NodeOfCPU is nil", "NodeOf is nil", "Source is nil", "Domain is nil",
+		"Nodes: 0 is not within 1..2147483647", "Capacity: 0 is not within 1..32767"} {
+		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "sheaves: bad config: "+want) {
+			t.Errorf("no word of %q in\n%v", want, err)
+		}
+	}
+	for want, change := range map[string]func(*Config){
+		"Capacity: -1 is not within 1..32767":              func(c *Config) { c.Capacity = -1 },
+		"Capacity: 32768 is not within 1..32767":           func(c *Config) { c.Capacity = percpu.MaxCap + 1 },
+		"MaxFull: -1 is not within 0..2147483647":          func(c *Config) { c.MaxFull = -1 },
+		"MaxEmpty: 2147483648 is not within 0..2147483647": func(c *Config) { c.MaxEmpty = 1 << 31 },
+		"MaxWaiting: -1 is not within 0..2147483647":       func(c *Config) { c.MaxWaiting = -1 },
+		"Delay: -1s is negative":                           func(c *Config) { c.Delay = -time.Second },
+	} {
+		cfg := config(t, 60)
+		change(&cfg)
+		if _, err := New(cfg); !errors.Is(err, ErrConfig) || err.Error() != "sheaves: bad config: "+want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

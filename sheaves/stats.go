@@ -25,6 +25,12 @@ const (
 	NumEvents
 )
 
+// What else a Set counts; not events of the kernel.
+const (
+	unlent = NumEvents + iota // prefills that failed, counted as PrefillX, and returns of oversize sheaves
+	numCounters
+)
+
 func (s *Set) count(e Event, n int) { s.counters.Add(int(e), uint64(n)) }
 
 // Stats is a reading of a Set.
@@ -35,6 +41,7 @@ type Stats struct {
 	Pops, Pushes, RCUPushes uint64
 	MainObjects             uint64 // free objects in main and spare sheaves
 	RCUObjects              uint64 // objects in rcu_free sheaves
+	Loans                   uint64 // sheaves that Prefill has lent and that are not returned
 	Barns                   []BarnStats
 	// Limits in force: objects in a sheaf, sheaves in a barn.
 	Capacity, MaxFull, MaxEmpty, MaxWaiting int
@@ -55,6 +62,9 @@ func (s *Set) Stats() Stats {
 	for e := range NumEvents {
 		st.Events[e] = s.counters.Sum(int(e))
 	}
+	lent := st.Events[PrefillFast] + st.Events[PrefillSlow] + st.Events[PrefillOversize]
+	back := st.Events[ReturnFast] + st.Events[ReturnSlow] + s.counters.Sum(int(unlent))
+	st.Loans = uint64(max(0, int64(lent-back))) // of different moments
 	for cpu := range percpu.NumCPU() {
 		main := s.slots.Snapshot(cpu, percpu.Main)
 		rcu := s.slots.Snapshot(cpu, percpu.RCU)

@@ -140,6 +140,7 @@ func (s *storm) quiesce() {
 	exactly("pops", st.Pops, s.pops.Load())
 	exactly("pushes", st.Pushes, s.pushes.Load())
 	exactly("pushes to rcu_free", st.RCUPushes, s.retirements.Load())
+	exactly("loans", st.Loans, 0)
 	exactly("refusals of FreeRCU", st.Events[RCUFail], s.rcuRefusals.Load())
 	exactly("sheaves", st.Events[SheafAlloc]-st.Events[SheafFree], uint64(percpu.NumCPU()))
 	// The identity of kernel-facts 4.1.

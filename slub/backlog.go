@@ -42,9 +42,9 @@ func (c BucketsConfig) rcuLimits() rcuLimits {
 	return rcuLimits{c.RCUSoftLimit, c.RCUHardLimit, c.RCUMaxWait}
 }
 
-func (l rcuLimits) validate(bad func(format string, args ...any)) {
+func (l rcuLimits) validate(bad badField) {
 	if l.hard > 0 && l.soft > l.hard {
-		bad("soft limit of %d bytes above the hard limit of %d", l.soft, l.hard)
+		bad("RCUSoftLimit", "%d bytes are above RCUHardLimit, which is %d", l.soft, l.hard)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/sheaves"
 )
@@ -77,16 +78,21 @@ type BucketsConfig struct {
 
 const maxPartitions = 64
 
-// Validate reports every problem of the config at once; each wraps ErrConfig.
+// Validate reports every problem of the config at once; each names the buckets and the
+// field, and wraps ErrConfig.
 func (c BucketsConfig) Validate() error {
-	var errs []error
+	p := problems{of: fmt.Sprintf("buckets %q", c.name()), config: "BucketsConfig"}
+	if longest := c.class(0, maxClass).Name; !validName(longest) {
+		p.bad("Name", "%q, where a cache's is not of 1 to %d letters, digits and _-.:/", longest, maxName)
+	}
 	if c.Partitions < 0 || c.Partitions > maxPartitions {
-		errs = append(errs, fmt.Errorf("%w: %d partitions, want 0..%d", ErrConfig, c.Partitions, maxPartitions))
+		p.bad("Partitions", "%d is not within 0..%d", c.Partitions, maxPartitions)
 	}
-	if c.Flags&^(InitOnAlloc|InitOnFree) != 0 {
-		errs = append(errs, fmt.Errorf("%w: flags %#x: buckets know InitOnAlloc and InitOnFree only", ErrConfig, uint32(c.Flags)))
+	if wrong := c.Flags &^ (InitOnAlloc | InitOnFree); wrong != 0 {
+		p.bad("Flags", "%#x is neither InitOnAlloc nor InitOnFree", uint32(wrong))
 	}
-	return errors.Join(append(errs, c.class(0, maxClass).Validate())...)
+	c.rcuLimits().validate(p.bad)
+	return p.joined()
 }
 
 func (c BucketsConfig) name() string {
@@ -141,7 +147,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	for i := range n {
 		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
 		if err != nil {
-			return nil, errors.Join(err, b.closeCaches())
+			return nil, errors.Join(err, b.closeCaches(context.Background()))
 		}
 		b.caches = append(b.caches, c)
 	}
@@ -174,10 +180,10 @@ func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
 	malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 }
 
-func (b *Buckets) closeCaches() error {
+func (b *Buckets) closeCaches(ctx context.Context) error {
 	var errs []error
 	for _, c := range b.caches {
-		errs = append(errs, c.Close())
+		errs = append(errs, c.CloseContext(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -220,20 +226,28 @@ func (b *Buckets) Barrier(ctx context.Context) error {
 // caches. Mallocs return ErrClosed from then on. What is still in use stays, can be
 // freed, and is counted in the error, which wraps ErrBusy; Close may then be called
 // again.
-func (b *Buckets) Close() error {
+func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
+
+// CloseContext is Close as long as ctx lasts; see Cache.CloseContext.
+func (b *Buckets) CloseContext(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
-	b.closing.Lock()
+	if err := lockContext(ctx, &b.closing); err != nil {
+		return fmt.Errorf("slub: buckets %q: another Close is under way: %w", b.config.name(), err)
+	}
 	defer b.closing.Unlock()
-	if err := b.Barrier(context.Background()); err != nil {
+	if err := b.Barrier(ctx); err != nil {
 		return err
 	}
 	b.closed.Store(true)
-	err := errors.Join(b.closeCaches(), b.rcuQueue.Close())
+	err := b.closeCaches(ctx)
+	if e := b.rcuQueue.Close(ctx); e != nil {
+		err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
+	}
 	if n := b.large.inUse.Load(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %d objects larger than %d bytes, %d bytes in all:%s",
-			ErrBusy, b.config.name(), n, maxClass, b.large.bytes.Load(), b.listLarge()))
+		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
+			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))
 	}
 	return err
 }

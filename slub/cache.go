@@ -73,9 +73,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
 	}
-	if cfg.Name == "" {
-		cfg.Name = fmt.Sprintf("size-%d", cfg.Size)
-	}
+	cfg.Name = cfg.name()
 	if id == 0 {
 		if c := caches.alias(a, cfg); c != nil {
 			return c, nil
@@ -88,7 +86,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 	}
 	order := cfg.Slabs.order(c.layout.slot, percpu.NumCPU())
 	if order < 0 {
-		return nil, fmt.Errorf("%w: objects of %d bytes, aligned and linked, don't fit the largest run of %d", ErrConfig, c.layout.slot, mem.PageSize<<arena.MaxOrder)
+		return nil, c.badArgument("Config.Size", "%d, with alignment and link %d, does not fit the largest slab of %d bytes", cfg.Size, c.layout.slot, mem.PageSize<<arena.MaxOrder)
 	}
 	if err := caches.reserve(c); err != nil {
 		return nil, err

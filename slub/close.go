@@ -3,7 +3,7 @@ package slub
 import (
 	"context"
 	"fmt"
-	"strings"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -52,26 +52,35 @@ func (c *Cache) barrierRetired(ctx context.Context) error {
 
 // Close ends the cache: it waits for the grace periods of what FreeRCU was given,
 // gives all free objects and slabs back and takes the cache off the list. Allocations
-// return ErrClosed from then on.
+// return ErrClosed from then on. It blocks as long as a reader of the Domain does, that of
+// another Close too; CloseContext has a deadline.
 //
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. An object whose
-// free is under way on another goroutine counts as in use until it is back. With success
+// free is under way on another goroutine counts as in use until it is back, and a sheaf
+// that Prefill has lent counts with all it holds. With success
 // the counters of Stats end too, and Close does nothing any more. A cache with aliases
-// only leaves them: leaks show when the last one is closed. The rules of Barrier
-// apply, and its errors. (Kernel: kmem_cache_destroy.)
-func (c *Cache) Close() error {
+// only leaves them: leaks show when the last one is closed, whose error names the others.
+// The rules of Barrier apply, and its errors. (Kernel: kmem_cache_destroy.)
+func (c *Cache) Close() error { return c.CloseContext(context.Background()) }
+
+// CloseContext is Close as long as ctx lasts. Its error then wraps ctx.Err(), and names the
+// reader that is in the way. Nothing is lost: the cache is as it was, or closed to
+// allocations if it had come so far, and Close and CloseContext may be called again.
+func (c *Cache) CloseContext(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	c.closing.Lock()
+	if err := lockContext(ctx, &c.closing); err != nil {
+		return fmt.Errorf("slub: cache %q: another Close is under way: %w", c.name, err)
+	}
 	defer c.closing.Unlock()
 	if c.gone {
 		return nil
 	}
 	// First, as in kmem_cache_destroy: where a Barrier is forbidden nothing is closed
 	// by halves.
-	if err := c.Barrier(context.Background()); err != nil {
+	if err := c.Barrier(ctx); err != nil {
 		return err
 	}
 	if !caches.leave(c) {
@@ -79,10 +88,8 @@ func (c *Cache) Close() error {
 		c.pop.Pass(func() (unsafe.Pointer, error) { return nil, ErrClosed })
 		return nil
 	}
-	if first := !c.closed.Swap(true); first && c.sheaves != nil {
-		c.sheaves.Close()
-	}
-	if err := c.rcuQueue.Close(); err != nil {
+	c.closed.Store(true)
+	if err := c.endGracePeriods(ctx); err != nil {
 		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}
 	// Nobody uses the cache any more but its own hooks.
@@ -90,17 +97,42 @@ func (c *Cache) Close() error {
 		c.drainWait()
 	}
 	for tries := 1; c.slabs.shrink() > 0; tries++ {
-		if err := c.leak(tries == patience); err != nil {
+		if err := c.leak(tries == patience || ctx.Err() != nil); err != nil {
 			return err
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if err := c.barrierRetired(context.Background()); err != nil {
+	if err := c.barrierRetired(ctx); err != nil {
 		return err
 	}
 	c.gone = true
 	caches.remove(c)
 	c.forget()
+	return nil
+}
+
+// endGracePeriods closes what waits for them.
+func (c *Cache) endGracePeriods(ctx context.Context) error {
+	if c.sheaves != nil {
+		if err := c.sheaves.CloseContext(ctx); err != nil {
+			return err
+		}
+	}
+	return c.rcuQueue.Close(ctx)
+}
+
+// lockContext locks mu unless ctx ends before. Whoever holds it may wait for grace periods.
+func lockContext(ctx context.Context, mu *sync.Mutex) error {
+	if ctx.Done() == nil {
+		mu.Lock()
+		return nil
+	}
+	for !mu.TryLock() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 	return nil
 }
 
@@ -111,37 +143,4 @@ func (c *Cache) forget() {
 	if c.sheaves != nil {
 		_ = c.sheaves.Forget()
 	}
-}
-
-// maxListed is how many leaked objects an error names: enough for a person to look
-// for, short enough for a log.
-const maxListed = 8
-
-// patience is how many milliseconds Close goes on looking when there are slabs but no
-// objects in use: a free on another goroutine is just giving one back. It has an end for
-// the sake of programs that have freed objects twice, whose slabs count wrong.
-const patience = 1000
-
-// leak describes the objects that are still in use. If there are none, the result is nil
-// but for the last time.
-func (c *Cache) leak(last bool) error {
-	count := 0
-	var where strings.Builder
-	for s := range c.slabs.all() {
-		for obj := range c.slabs.inUse(s) {
-			if count++; count <= maxListed {
-				fmt.Fprintf(&where, " %#x", obj)
-			}
-		}
-	}
-	switch {
-	case count == 0 && !last:
-		return nil
-	case count == 0:
-		return fmt.Errorf("%w: cache %q: no object is, but slabs are not back", ErrBusy, c.name)
-	}
-	if count > maxListed {
-		where.WriteString(" ...")
-	}
-	return fmt.Errorf("%w: cache %q: %d objects of %d bytes:%s", ErrBusy, c.name, count, c.config.Size, where.String())
 }

@@ -107,7 +107,7 @@ func (s *subject) closeUnderFrees(rng *rand.Rand) (reports int) {
 			break
 		}
 		reports++
-		if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), " objects of ") {
+		if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), " of ") {
 			s.faultf("Close: %v", err)
 			break
 		}

@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -61,8 +61,9 @@ func At(n uintptr) Offset { return Offset{n, true} }
 // Config describes a cache. Only Size is required.
 type Config struct {
 	// Name appears in reports and as the metrics' cache label: 1 to 64 letters,
-	// digits and "_-.:/". Empty means "size-N". A name that an open cache has already
-	// gets "#" and a number appended.
+	// digits and "_-.:/". Empty means the name of NewTyped's type, if that has no others,
+	// or else "size-N". A name that an open cache has already gets "#" and a number
+	// appended.
 	Name string
 	// Size of an object in bytes, 1 to 4 MiB.
 	Size uintptr
@@ -115,6 +116,12 @@ type Config struct {
 	// 0 is automatic: a quarter of the arena's limit, or else an eighth of the machine's or
 	// cgroup's memory, for the hard limit, but at least two sheaves and 1 MiB per CPU; a
 	// quarter of that for the soft one. Negative is none.
+	//
+	// A hard limit below a sheaf's bytes is taken at its word: when nothing waits one sheaf
+	// is let through, however large, and everybody else's FreeRCU waits for its grace period.
+	// That is slow but safe. It is no error, since how large sheaves are depends on the number
+	// of CPUs and on SetSheafCapacity: what is right on one machine would be refused on
+	// another.
 	RCUSoftLimit, RCUHardLimit int64
 	// RCUMaxWait bounds how long one FreeRCU waits at the hard limit. What it then adds
 	// beyond is counted (BacklogStats.Overruns).
@@ -132,61 +139,63 @@ type Config struct {
 // maxName bounds a name, which becomes a label value and a column.
 const maxName = 64
 
-// Validate reports every problem of the config at once; each wraps ErrConfig.
+// Validate reports every problem of the config at once; each names the cache and the field,
+// and wraps ErrConfig.
 func (c Config) Validate() error {
-	var problems []error
-	bad := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
-	}
-	if len(c.Name) > maxName || strings.ContainsFunc(c.Name, func(r rune) bool { return !nameRune(r) }) {
-		bad("name %q: want 1..%d letters, digits and _-.:/", c.Name, maxName)
+	p := problems{of: fmt.Sprintf("cache %q", c.name()), config: "Config"}
+	if !validName(c.name()) {
+		p.bad("Name", "%q is not of 1 to %d letters, digits and _-.:/", c.Name, maxName)
 	}
 	if c.Size == 0 || c.Size > mem.PageSize<<arena.MaxOrder {
-		bad("size %d is not within 1..%d bytes", c.Size, mem.PageSize<<arena.MaxOrder)
+		p.bad("Size", "%d is not within 1..%d bytes", c.Size, mem.PageSize<<arena.MaxOrder)
 	}
 	if c.Align != 0 && (!mem.IsPow2(c.Align) || c.Align > mem.PageSize) {
-		bad("alignment %d is no power of two up to %d", c.Align, mem.PageSize)
+		p.bad("Align", "%d is no power of two up to %d", c.Align, mem.PageSize)
 	}
 	if off := c.FreePtrOffset; off.set && (off.n%freePtrSize != 0 || off.n >= mem.AlignUp(c.Size, freePtrSize)) {
-		bad("free pointer offset %d: want a multiple of 8 with 8 bytes of the object's %d behind it", off.n, c.Size)
+		p.bad("FreePtrOffset", "%d is no multiple of %d within the object's %s", off.n, freePtrSize, text.Count(c.Size, "byte", "bytes"))
 	}
 	if c.SheafCapacity < 0 || c.SheafCapacity > percpu.MaxCap {
-		bad("sheaf capacity %d is not within 0..%d objects", c.SheafCapacity, percpu.MaxCap)
+		p.bad("SheafCapacity", "%d is not within 0..%d objects", c.SheafCapacity, percpu.MaxCap)
 	}
-	if err := checkBarn(c.BarnFull, c.BarnEmpty); err != nil {
-		problems = append(problems, err)
-	}
+	checkBarn(p.bad, "BarnFull", "BarnEmpty", c.BarnFull, c.BarnEmpty)
 	if c.Flags&^allFlags != 0 {
-		bad("unknown flags %#x", uint32(c.Flags&^allFlags))
+		p.bad("Flags", "there is no flag %#x", uint32(c.Flags&^allFlags))
 	}
 	if c.RCUDtor != nil && c.Flags&NoSheaves != 0 {
-		bad("RCUDtor needs sheaves, which NoSheaves switches off")
+		p.bad("RCUDtor", "needs sheaves, which the flag NoSheaves switches off")
 	}
 	if c.Ctor != nil && c.Flags&(InitOnAlloc|InitOnFree) != 0 {
-		bad("Ctor's work would be undone by InitOnAlloc or InitOnFree")
+		p.bad("Ctor", "the flags InitOnAlloc and InitOnFree would undo its work")
 	}
 	if c.Flags&TypesafeByRCU != 0 && c.Flags&(InitOnAlloc|InitOnFree) != 0 {
-		bad("TypesafeByRCU's readers would find objects that InitOnAlloc or InitOnFree clears")
+		p.bad("Flags", "readers of TypesafeByRCU would find objects that InitOnAlloc or InitOnFree clears")
 	}
 	if c.MinPartial < 0 {
-		bad("%d empty slabs to keep", c.MinPartial)
+		p.bad("MinPartial", "%d slabs are negative", c.MinPartial)
 	}
-	c.Slabs.validate(bad)
-	c.rcuLimits().validate(bad)
+	c.Slabs.validate(p.bad)
+	c.rcuLimits().validate(p.bad)
 	if c.RCUDelay < 0 {
-		bad("RCUDelay %v is negative", c.RCUDelay)
+		p.bad("RCUDelay", "%v is negative", c.RCUDelay)
 	}
-	return errors.Join(problems...)
+	return p.joined()
+}
+
+// name is what New calls the cache, unless there is one of that name.
+func (c Config) name() string {
+	if c.Name == "" {
+		return fmt.Sprintf("size-%d", c.Size)
+	}
+	return c.Name
+}
+
+func validName(name string) bool {
+	return name != "" && len(name) <= maxName && !strings.ContainsFunc(name, func(r rune) bool { return !nameRune(r) })
 }
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r)
-}
-
-// SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
-// for the automatic number. Any goroutine. (Kernel: writing min_partial in sysfs.)
-func (c *Cache) SetMinPartial(slabs int) {
-	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
 }
 
 // freePtrSize is the size of a free object's link in bytes.

@@ -19,8 +19,8 @@ func TestValidateReportsAllProblemsAtOnce(t *testing.T) {
 	}
 	err := bad.Validate()
 	same(t, "Validate", err, ErrConfig)
-	for _, want := range []string{"name", "size 0", "alignment 24", "offset 4", "capacity -1", "flags 0x80000000", "RCUDtor", "Ctor", "RCUDelay"} {
-		if !strings.Contains(err.Error(), want) {
+	for _, want := range []string{"Name", "Size", "Align", "FreePtrOffset", "SheafCapacity", "Flags", "RCUDtor", "Ctor", "RCUDelay"} {
+		if !strings.Contains(err.Error(), `cache "no spaces": Config.`+want+": ") {
 			t.Errorf("no word of %q in\n%v", want, err)
 		}
 	}

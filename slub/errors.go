@@ -10,7 +10,8 @@ var (
 	// ErrNoMemory is wrapped by the errors of every allocation that fails for want
 	// of memory: the arena's limit, its range, or the kernel's refusal.
 	ErrNoMemory = arena.ErrNoMemory
-	// ErrConfig is wrapped by every problem that Config.Validate reports.
+	// ErrConfig is wrapped by every problem that Config.Validate and BucketsConfig.Validate
+	// report, and by the errors of methods that were asked for what can't be.
 	ErrConfig = errors.New("slub: bad config")
 	// ErrGoPointers is returned by NewTyped for types that hold Go pointers, which
 	// the collector would not see off-heap.

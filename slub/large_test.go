@@ -248,7 +248,7 @@ func TestBucketsCloseReportsWhatIsOut(t *testing.T) {
 	}
 	err := b.Close()
 	same(t, "close", err, ErrBusy)
-	for _, want := range []string{"leaky-128", "1 objects of 128 bytes", "2 objects larger than 32768 bytes"} {
+	for _, want := range []string{"leaky-128", "1 object of 128 bytes", "2 objects larger than 32768 bytes"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q doesn't say %q", err, want)
 		}

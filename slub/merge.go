@@ -3,6 +3,9 @@ package slub
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/slubd/slubd/arena"
@@ -21,7 +24,8 @@ type shared struct {
 	rcuQueue  rcuQueue // objects for FreeRCU that found no sheaf
 	deferFree deferFree
 	closed    atomic.Bool
-	open      int // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
+	open      int      // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
+	left      []string // names of those that were closed, the last maxListed of them. Under caches.mu
 }
 
 // noMerging keeps all caches apart (kernel: slab_nomerge).
@@ -88,11 +92,27 @@ func (r *registry) leave(c *Cache) (last bool) {
 	defer r.mu.Unlock()
 	if c.open > 1 {
 		c.open--
+		c.left = append(slices.DeleteFunc(c.left, func(name string) bool { return name == c.name }), c.name)
+		c.left = c.left[max(0, len(c.left)-maxListed):]
 		r.forgetName(c)
 		return false
 	}
 	c.open = 0
 	return true
+}
+
+// suspects says whose the objects of c may be beside its own.
+func (r *registry) suspects(c *Cache) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(c.left) == 0 {
+		return ""
+	}
+	var names []string
+	for _, name := range c.left {
+		names = append(names, strconv.Quote(name))
+	}
+	return fmt.Sprintf("; some may be of %s, closed already, with which it shared slabs (NoMerge keeps caches apart)", strings.Join(names, ", "))
 }
 
 // Aliases returns how many other caches share slabs and sheaves with c, and so its

@@ -2,6 +2,8 @@ package slub
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -152,7 +154,13 @@ func TestAliasesClose(t *testing.T) {
 		if n := keep.Aliases(); n != 0 {
 			t.Errorf("%d aliases after they were closed", n)
 		}
-		same(t, "closing the last", keep.Close(), ErrBusy)
+		err := keep.Close()
+		same(t, "closing the last", err, ErrBusy)
+		for i, c := range all {
+			if named := strings.Contains(err.Error(), strconv.Quote(c.Name())); !named {
+				t.Errorf("cache %d is no suspect of %v", i, err)
+			}
+		}
 		if again := open(t, a, Config{Size: 48}); again.id == keep.id {
 			t.Error("a cache that is being closed gets an alias")
 		}

@@ -23,12 +23,19 @@ type Slabs struct {
 const maxSlabOrder = 3
 
 // validate appends every problem.
-func (s Slabs) validate(bad func(format string, args ...any)) {
-	if s.MinOrder < 0 || s.MinOrder > arena.MaxOrder || s.MaxOrder < 0 || s.MaxOrder > arena.MaxOrder || s.MinOrder > s.maxOrder() {
-		bad("slab orders %d to %d are not within 0..%d", s.MinOrder, s.maxOrder(), arena.MaxOrder)
+func (s Slabs) validate(bad badField) {
+	outside := func(order int) bool { return order < 0 || order > arena.MaxOrder }
+	if outside(s.MinOrder) {
+		bad("Slabs.MinOrder", "%d is not within 0..%d", s.MinOrder, arena.MaxOrder)
+	}
+	if outside(s.MaxOrder) {
+		bad("Slabs.MaxOrder", "%d is not within 0..%d", s.MaxOrder, arena.MaxOrder)
+	}
+	if !outside(s.MinOrder) && !outside(s.MaxOrder) && s.MinOrder > s.maxOrder() {
+		bad("Slabs.MinOrder", "%d is above MaxOrder, which is %d", s.MinOrder, s.maxOrder())
 	}
 	if s.MinObjects < 0 {
-		bad("%d objects per slab", s.MinObjects)
+		bad("Slabs.MinObjects", "%d is negative", s.MinObjects)
 	}
 }
 

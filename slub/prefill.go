@@ -31,8 +31,11 @@ func (*noCopy) Unlock() {}
 // Prefill borrows a sheaf with at least n objects, n > 0. Errors: ErrConfig when n
 // is not positive or the cache has NoSheaves; ErrNoMemory; ErrClosed.
 func (c *Cache) Prefill(n int) (*Prefilled, error) {
-	if n <= 0 || c.sheaves == nil {
-		return nil, fmt.Errorf("%w: cache %q can't prefill %d objects", ErrConfig, c.name, n)
+	if n <= 0 {
+		return nil, c.badArgument("Prefill", "%d objects are none", n)
+	}
+	if c.sheaves == nil {
+		return nil, c.badArgument("Prefill", "the cache has NoSheaves")
 	}
 	if c.closed.Load() {
 		return nil, ErrClosed
@@ -116,7 +119,7 @@ func (p *Prefilled) Refill(n int) error {
 		return ErrClosed
 	}
 	if p.loan == (sheaves.Loan{}) {
-		return fmt.Errorf("%w: cache %q: the prefilled sheaf was returned", ErrConfig, p.cache.name)
+		return p.cache.badArgument("Refill", "the prefilled sheaf was returned")
 	}
 	p.settle()
 	loan, err := p.cache.sheaves.Refill(p.loan, n)

@@ -258,10 +258,11 @@ func (q *rcuQueue) sealAndReap(ctx context.Context) error {
 }
 
 // Close is Barrier until nothing is left: destructors may have given more. Nobody calls
-// the queue any more from then on, unless something is given to it again.
-func (q *rcuQueue) Close() error {
+// the queue any more from then on, unless something is given to it again. Errors as Barrier;
+// Close may then be called again.
+func (q *rcuQueue) Close(ctx context.Context) error {
 	for q.waits() || q.calling.Load() > 0 {
-		if err := q.Barrier(context.Background()); err != nil {
+		if err := q.Barrier(ctx); err != nil {
 			return err
 		}
 	}

@@ -542,7 +542,7 @@ func TestQueueCloseWaitsForTheTimer(t *testing.T) {
 	go c.rcuQueue.tick()
 	<-in
 	closed := make(chan error, 1)
-	go func() { closed <- c.rcuQueue.Close() }()
+	go func() { closed <- c.rcuQueue.Close(context.Background()) }()
 	select {
 	case err := <-closed:
 		t.Errorf("Close returned %v with %d objects pending", err, c.rcuQueue.pending.Load())

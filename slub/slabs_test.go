@@ -52,9 +52,9 @@ func TestMinPartial(t *testing.T) {
 		}
 	}
 	empty(2)
-	c.SetMinPartial(8)
+	same(t, "SetMinPartial", c.SetMinPartial(8), nil)
 	empty(7)
-	c.SetMinPartial(0)
+	same(t, "SetMinPartial", c.SetMinPartial(0), nil)
 	c.Shrink()
 	empty(4)
 	if err := (Config{Size: 8, MinPartial: -1}).Validate(); !errors.Is(err, ErrConfig) {

@@ -22,6 +22,7 @@ type Stats struct {
 	SheafObjects                         uint64 // free objects in per-CPU sheaves
 	RCUObjects                           uint64 // objects that wait for a grace period
 	DeferredObjects                      uint64 // objects given to FreeDeferred that are not free yet
+	Prefilled                            uint64 // sheaves that Prefill has lent and that are not returned
 	MaxBarnFull, MaxBarnEmpty            int    // sheaves that a barn keeps
 	Backlog                              BacklogStats
 	RCUQueue                             QueueStats
@@ -87,7 +88,7 @@ func (s *Stats) addSheaves(set sheaves.Stats) {
 	s.Events[AllocFastpath], s.Events[FreeFastpath] = set.Pops, set.Pushes
 	s.Events[FreeRCUSheaf] = set.RCUPushes
 	s.SeedAllocSheaf, s.SeedFreeSheaf = set.Pops, set.Pushes
-	s.SheafObjects = set.MainObjects
+	s.SheafObjects, s.Prefilled = set.MainObjects, set.Loans
 	s.RCUObjects += set.RCUObjects
 	for i, b := range set.Barns {
 		n := &s.Nodes[i]

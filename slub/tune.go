@@ -2,7 +2,6 @@ package slub
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/sheaves"
@@ -20,8 +19,11 @@ import (
 // Any goroutine may call it, but not a hook or RCUDtor. Errors, with nothing changed:
 // ErrConfig for a value out of range or a cache with NoSheaves; ErrNoMemory; ErrClosed.
 func (c *Cache) SetSheafCapacity(n int) error {
-	if n < 0 || n > percpu.MaxCap || c.sheaves == nil {
-		return fmt.Errorf("%w: cache %q can't have sheaves of %d objects", ErrConfig, c.name, n)
+	if n < 0 || n > percpu.MaxCap {
+		return c.badArgument("SetSheafCapacity", "%d is not within 0..%d objects", n, percpu.MaxCap)
+	}
+	if c.sheaves == nil {
+		return c.badArgument("SetSheafCapacity", "the cache has NoSheaves")
 	}
 	if n == 0 {
 		n = sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
@@ -45,11 +47,13 @@ func (c *Cache) SetSheafCapacity(n int) error {
 // Any goroutine may call it, but not a hook or RCUDtor. Errors: ErrConfig for negative
 // numbers, those beyond 32 bits or a cache with NoSheaves; ErrClosed.
 func (c *Cache) SetBarnLimits(full, empty int) error {
-	if err := checkBarn(full, empty); err != nil {
-		return err
+	p := problems{of: fmt.Sprintf("cache %q", c.name), config: "SetBarnLimits"}
+	checkBarn(p.bad, "full", "empty", full, empty)
+	if len(p.errs) > 0 {
+		return p.joined()
 	}
 	if c.sheaves == nil {
-		return fmt.Errorf("%w: cache %q has no barns", ErrConfig, c.name)
+		return c.badArgument("SetBarnLimits", "the cache has NoSheaves")
 	}
 	if c.closed.Load() {
 		return ErrClosed
@@ -57,10 +61,17 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 	return c.sheaves.SetLimits(full, empty)
 }
 
-func checkBarn(full, empty int) error {
-	if min(full, empty) < 0 || max(full, empty) > math.MaxInt32 {
-		return fmt.Errorf("%w: barns of %d full and %d empty sheaves", ErrConfig, full, empty)
+// SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
+// for the automatic number. Any goroutine. Errors: ErrConfig for a negative number;
+// ErrClosed. (Kernel: writing min_partial in sysfs.)
+func (c *Cache) SetMinPartial(slabs int) error {
+	if slabs < 0 {
+		return c.badArgument("SetMinPartial", "%d slabs are negative", slabs)
 	}
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
 	return nil
 }
 

@@ -63,4 +63,5 @@ func TestTuneRefused(t *testing.T) {
 	same(t, "Close", c.Close(), nil)
 	same(t, "SetSheafCapacity", c.SetSheafCapacity(5), ErrClosed)
 	same(t, "SetBarnLimits", c.SetBarnLimits(5, 5), ErrClosed)
+	same(t, "SetMinPartial", c.SetMinPartial(5), ErrClosed)
 }

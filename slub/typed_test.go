@@ -18,34 +18,42 @@ type holding[T any] struct {
 	}
 }
 
-func pointered[T any](t *testing.T, kind string) {
+func pointered[T any](t *testing.T, holds string) {
 	t.Helper()
 	_, err := NewTyped[holding[T]](nil, Config{})
 	same(t, "NewTyped", err, ErrGoPointers)
-	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), "is a "+kind)) {
-		t.Errorf("of a %s: %v", kind, err)
+	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), " holds "+holds)) {
+		t.Errorf("of %s: %v", holds, err)
 	}
 	if _, err := NewTyped[T](nil, Config{}); err == nil {
-		t.Errorf("a plain %s is accepted", kind)
+		t.Errorf("%s is accepted by itself", holds)
 	}
 }
 
 // Every kind of Go pointer is pointered, with the path to it.
 func TestTypedRefusesGoPointers(t *testing.T) {
-	pointered[*int](t, "ptr")
-	pointered[unsafe.Pointer](t, "unsafe.Pointer")
-	pointered[string](t, "string")
-	pointered[[]byte](t, "slice")
-	pointered[map[int]int](t, "map")
-	pointered[chan int](t, "chan")
-	pointered[func()](t, "func")
-	pointered[any](t, "interface")
-	pointered[error](t, "interface")
+	pointered[*int](t, "a pointer (*int)")
+	pointered[unsafe.Pointer](t, "a pointer (unsafe.Pointer)")
+	pointered[string](t, "a string")
+	pointered[[]byte](t, "a slice ([]uint8)")
+	pointered[map[int]int](t, "a map (map[int]int)")
+	pointered[chan int](t, "a channel (chan int)")
+	pointered[func()](t, "a function (func())")
+	pointered[any](t, "an interface (interface {})")
+	pointered[error](t, "an interface (error)")
+	pointered[name](t, "a string (slub.name)")
 	_, err := NewTyped[struct{ v atomic.Pointer[int] }](nil, Config{})
 	same(t, "NewTyped of an atomic pointer", err, ErrGoPointers)
 	_, err = NewTyped[struct{}](nil, Config{})
 	same(t, "NewTyped of nothing", err, ErrConfig)
+	_, err = NewTyped[struct{ user *point }](nil, Config{Name: "session"})
+	const want = `slub: type holds Go pointers: cache "session": struct { user *slub.point }.user holds a pointer (*slub.point)`
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
 }
+
+type name string
 
 type point struct {
 	x, y  int64
@@ -113,5 +121,52 @@ func TestTypedConfig(t *testing.T) {
 	defer typed.Close()
 	if s := typed.Cache().Stats(); s.SlotSize != 128 || !strings.HasPrefix(s.Name, "size-100") {
 		t.Errorf("%q, slots of %d bytes", s.Name, s.SlotSize)
+	}
+}
+
+// Pointers of a Typed go in bulk, to a node and back like a Cache's.
+func TestTypedLikeCache(t *testing.T) {
+	typed, err := NewTyped[point](newArena(t, smallArena), Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := make([]*point, 200)
+	same(t, "AllocBulk", typed.AllocBulk(ps), nil)
+	seen := map[*point]bool{}
+	for i, p := range ps {
+		p.x, p.word = int64(i), uintptr(i)
+		seen[p] = true
+	}
+	if len(seen) != len(ps) || seen[nil] {
+		t.Errorf("%d different objects of %d", len(seen), len(ps))
+	}
+	node := typed.Cache().Arena().Topology().Nodes()[0]
+	p, err := typed.AllocNode(node)
+	if err != nil || seen[p] || typed.Cache().Arena().NodeOf(uintptr(unsafe.Pointer(p))) != node {
+		t.Errorf("%p of node %d, %v", p, node, err)
+	}
+	typed.Free(p)
+	if n := typed.Stats().InUse; n != 200 {
+		t.Errorf("%d objects in use, want 200", n)
+	}
+	for i, p := range ps {
+		if p.x != int64(i) {
+			t.Errorf("object %d reads %d", i, p.x)
+		}
+	}
+	typed.FreeBulk(append(ps[:150:150], nil))
+	for _, p := range ps[150:] {
+		typed.FreeRCU(p)
+	}
+	same(t, "Barrier", typed.Barrier(t.Context()), nil)
+	if n := typed.Shrink(); n != 0 || typed.Stats().InUse != 0 {
+		t.Errorf("%d slabs left, %d objects in use", n, typed.Stats().InUse)
+	}
+	typed.FreeBulk(nil)
+	same(t, "AllocBulk of none", typed.AllocBulk(nil), nil)
+	same(t, "CloseContext", typed.CloseContext(t.Context()), nil)
+	same(t, "AllocBulk after Close", typed.AllocBulk(ps), ErrClosed)
+	if ps[0] != nil {
+		t.Error("a failed AllocBulk left pointers")
 	}
 }
