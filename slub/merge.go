@@ -62,7 +62,7 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 		}
 		c.open++
 		other := c.alias(cfg)
-		r.nameAlias(other)
+		r.nameLocked(other)
 		return other
 	}
 	return nil
@@ -75,14 +75,6 @@ func (c *Cache) alias(cfg Config) *Cache {
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	other.operate(c.free.Filter)
 	return other
-}
-
-// nameAlias gives an alias a name that no other cache has.
-func (r *registry) nameAlias(c *Cache) {
-	for base, n := c.name, 2; r.names[c.name] != nil; n++ {
-		c.name = fmt.Sprintf("%s#%d", base, n)
-	}
-	r.names[c.name] = c
 }
 
 // leave ends c's part in what it shares, and reports whether it was the last one, who

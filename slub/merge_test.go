@@ -56,6 +56,44 @@ func TestAliasesShare(t *testing.T) {
 	}
 }
 
+// An alias and a cache by itself, whose number is the alias's place among those of its
+// name, get different names, as do those that come after others were closed.
+func TestNamesOfAliasesAreUnique(t *testing.T) {
+	needMerging(t)
+	freshRegistry(t)
+	a := newArena(t, arena.Config{})
+	var all []*Cache
+	for _, size := range []uintptr{64, 64, 128, 64, 256, 128} {
+		all = append(all, open(t, a, Config{Name: "x", Size: size}))
+	}
+	for i, want := range []string{"x", "x#2", "x#3", "x#4", "x#5", "x#6"} {
+		if got := all[i].Name(); got != want {
+			t.Errorf("cache %d is %q, want %q", i, got, want)
+		}
+	}
+	same(t, "Close", all[1].Close(), nil)
+	same(t, "Close", all[2].Close(), nil)
+	for _, want := range []string{"x#2", "x#3", "x#7"} {
+		if got := open(t, a, Config{Name: "x", Size: 512}).Name(); got != want {
+			t.Errorf("after Close the next is %q, want %q", got, want)
+		}
+	}
+}
+
+// freshRegistry makes the list of caches what it is in a process that has opened none,
+// until the test ends.
+func freshRegistry(t *testing.T) {
+	set := func(byID []*Cache, names map[string]*Cache) ([]*Cache, map[string]*Cache) {
+		caches.mu.Lock()
+		defer caches.mu.Unlock()
+		oldID, oldNames := caches.byID, caches.names
+		caches.byID, caches.names = byID, names
+		return oldID, oldNames
+	}
+	byID, names := set(nil, nil)
+	t.Cleanup(func() { set(byID, names) })
+}
+
 // Each of these keeps a cache apart from a plain one, as first and as second.
 func TestUnmergeable(t *testing.T) {
 	needMerging(t)

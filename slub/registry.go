@@ -45,9 +45,9 @@ func (r *registry) init() {
 	}
 }
 
-// reserve gives c, unless it has one of a span, a number, and a name that no other cache has. Numbers of closed
-// caches are not given out again, so that a stale pointer is never taken for a
-// younger cache's; 0 is none.
+// reserve gives c a number, unless it has one of a span, and a name that no other cache
+// has. Numbers of closed caches are not given out again, so that a stale pointer is never
+// taken for a younger cache's; 0 is none.
 func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,11 +59,19 @@ func (r *registry) reserve(c *Cache) error {
 		c.id = uint32(len(r.byID))
 		r.byID = append(r.byID, nil)
 	}
-	if r.names[c.name] != nil {
-		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
+	r.nameLocked(c)
+	return nil
+}
+
+// nameLocked gives c a name that no other open cache has: its own, or that with the least
+// number from 2 on that makes it so. '#' is in no Config's name. The numbers of closed ones
+// are used again, so that metrics don't get a new label with each cache that a program
+// opens and closes. The caller holds mu.
+func (r *registry) nameLocked(c *Cache) {
+	for base, n := c.name, 2; r.names[c.name] != nil; n++ {
+		c.name = fmt.Sprintf("%s#%d", base, n)
 	}
 	r.names[c.name] = c
-	return nil
 }
 
 // publish lets others see c, which is complete.
