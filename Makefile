@@ -3,7 +3,7 @@
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan vet staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan vet tidy staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,9 @@ vet:            ## go vet for this machine, for linux/arm64 and for darwin
 	go vet ./...
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
+
+tidy:           ## that go.mod and go.sum are what go mod tidy makes of them
+	go mod tidy -diff
 
 staticcheck:    ## staticcheck, at the version CI uses
 	go run $(STATICCHECK) ./...

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // closed is what Close makes of Arena.runs: so far below zero that no number
@@ -84,5 +85,6 @@ func (a *Arena) busy() error {
 		runs += n.Runs
 		bytes += n.Used
 	}
-	return fmt.Errorf("arena %s: %w: %d runs, %d mappings, %d bytes", s.Name, ErrBusy, runs, s.Mappings, bytes)
+	return fmt.Errorf("arena %s: %w: %s, %s, %s", s.Name, ErrBusy, text.Count(runs, "run", "runs"),
+		text.Count(s.Mappings, "mapping", "mappings"), text.Count(bytes, "byte", "bytes"))
 }

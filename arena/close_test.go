@@ -31,7 +31,7 @@ func TestCloseWhileBusy(t *testing.T) {
 	run := alloc(t, a, 3, 0)
 	words(a, run)[0] = 42
 	err := a.Close()
-	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "arena shop: ") || !strings.Contains(err.Error(), "1 runs, 0 mappings, 32768 bytes") {
+	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "arena shop: ") || !strings.Contains(err.Error(), "1 run, 0 mappings, 32768 bytes") {
 		t.Errorf("Close with a run of 8 pages: %v", err)
 	}
 	if words(a, run)[0] != 42 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/numa"
 )
 
@@ -95,7 +96,7 @@ func (c Config) Validate() error {
 	}
 	bad(c.HugePages <= HugeNever, "HugePages is %d", c.HugePages)
 	bad(c.Strictness <= numa.Off, "Strictness is %d", c.Strictness)
-	bad(c.Limit == 0 || c.Limit >= mem.PageSize, "Limit of %d bytes holds no page", c.Limit)
+	bad(c.Limit == 0 || c.Limit >= mem.PageSize, "Limit of %s holds no page", text.Count(c.Limit, "byte", "bytes"))
 	nodes := uint64(1)
 	if c.Topology != nil {
 		nodes = uint64(c.Topology.NodeCount())

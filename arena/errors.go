@@ -18,6 +18,8 @@ var (
 	// ErrReserve says that the kernel refused even the smallest range; the
 	// errno is wrapped beside it.
 	ErrReserve = fmt.Errorf("%w: the kernel refuses the reservation", ErrNoMemory)
+	// ErrTooLarge says that no mapping may have so many bytes, whatever memory there is.
+	ErrTooLarge = fmt.Errorf("%w: more than the largest mapping's %d bytes (8 TiB)", ErrNoMemory, uint64(maxMapping))
 	// ErrCommit says that the kernel would not populate or lock a run; the
 	// errno is wrapped beside it.
 	ErrCommit = fmt.Errorf("%w: the kernel refuses to commit the run", ErrNoMemory)

@@ -48,8 +48,8 @@ const maxMapping = 1 << 43
 // Unmap, aligned to 4 MiB. The kernel is asked to place them on node, as it is for runs.
 // zero says that they read zero.
 //
-// Errors: ErrLimit, ErrReserve and ErrCommit, which match ErrNoMemory; ErrClosed,
-// ErrNode. More than 8 TiB are ErrReserve.
+// Errors: ErrLimit, ErrReserve, ErrCommit and, for more than 8 TiB, ErrTooLarge, which match
+// ErrNoMemory; ErrClosed, ErrNode. No bytes are ErrReserve.
 func (a *Arena) Map(n uintptr, node numa.Node) (addr uintptr, zero bool, err error) {
 	addr, zero, err = a.mapBytes(n, node)
 	if err != nil {
@@ -60,8 +60,10 @@ func (a *Arena) Map(n uintptr, node numa.Node) (addr uintptr, zero bool, err err
 
 func (a *Arena) mapBytes(n uintptr, node numa.Node) (addr uintptr, zero bool, err error) {
 	switch {
-	case n == 0 || n > maxMapping:
+	case n == 0:
 		return 0, false, ErrReserve
+	case n > maxMapping:
+		return 0, false, ErrTooLarge
 	case a.topo.Index(node) < 0:
 		return 0, false, ErrNode
 	case a.runs.Add(1) < 0:

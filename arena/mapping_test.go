@@ -69,7 +69,7 @@ func TestMapErrors(t *testing.T) {
 		node numa.Node
 		want error
 	}{
-		"nothing": {0, 0, ErrReserve}, "too much": {maxMapping + 1, 0, ErrReserve},
+		"nothing": {0, 0, ErrReserve}, "too much": {maxMapping + 1, 0, ErrTooLarge},
 		"node": {maxRun, 7, ErrNode}, "limit": {8*maxRun + 1, 0, ErrLimit},
 	} {
 		if _, _, err := a.Map(c.n, c.node); !errors.Is(err, c.want) {

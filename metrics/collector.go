@@ -17,7 +17,8 @@ import (
 // modulePath is how a program's build information lists this module.
 const modulePath = "github.com/slubd/slubd"
 
-// Config says what a collector shows. The zero value shows everything.
+// Config says what a collector shows. The zero value shows everything but size classes that
+// were never used.
 type Config struct {
 	// Caches yields the caches to show, together with the arenas and domains
 	// that they use. It is called at each scrape, by several goroutines at
@@ -74,8 +75,8 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	for e, n := range s.Events {
 		f.events[e].send(ch, float64(n), name)
 	}
-	f.seedAllocSheaf.send(ch, float64(s.SeedAllocSheaf), name)
-	f.seedFreeSheaf.send(ch, float64(s.SeedFreeSheaf), name)
+	f.allocCPUSheaf.send(ch, float64(s.AllocCPUSheaf), name)
+	f.freeCPUSheaf.send(ch, float64(s.FreeCPUSheaf), name)
 	f.allocFailures.send(ch, float64(s.AllocFailures), name)
 	f.foreignFrees.send(ch, float64(s.ForeignFrees), name)
 

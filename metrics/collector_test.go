@@ -264,3 +264,68 @@ func TestBacklogs(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestUnusedClasses: of Buckets only what was used is shown, ever after; what has failed or
+// was misused is as well, and an ordinary cache from the start.
+func TestUnusedClasses(t *testing.T) {
+	a, err := arena.New(arena.Config{Name: "classes"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reports int
+	b, err := slub.NewBuckets(a, slub.BucketsConfig{Name: "kv", Hooks: hooks.Hooks{Report: func(*hooks.Report) { reports++ }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle := newCache(t, nil, slub.Config{Name: "idle", Flags: slub.NoMerge})
+	cfg := Config{Caches: only(append(b.Caches(), idle.Cache())...)}
+	shown := func(names ...string) {
+		t.Helper()
+		s := scrape(t, cfg)
+		s.expect(t, float64(len(names)), "slubd_cache_info")
+		for _, name := range names {
+			s.expect(t, 1, "slubd_cache_info", "cache="+name)
+		}
+		s.expect(t, 0, "slubd_rcu_backlog_bytes", "backlog=kv")
+		s.expect(t, float64(len(a.Stats().Nodes)), "slubd_arena_node_info", "arena=classes")
+	}
+	shown("idle")
+	p, err := b.Malloc(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown("idle", "kv-128")
+	b.Free(p)
+	b.Caches()[0].Shrink()
+	shown("idle", "kv-128")
+	a.SetLimit(1)
+	if _, err := b.Malloc(1000); !errors.Is(err, slub.ErrNoMemory) {
+		t.Errorf("beyond the limit: %v", err)
+	}
+	for _, c := range b.Caches() {
+		if c.Name() == "kv-8" {
+			c.Free(p)
+		}
+	}
+	if reports != 1 {
+		t.Errorf("%d reports", reports)
+	}
+	shown("idle", "kv-128", "kv-1024", "kv-8")
+	if err := errors.Join(b.Close(), a.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSeriesPerCache has the numbers that doc.go and README.md name.
+func TestSeriesPerCache(t *testing.T) {
+	c := newCache(t, nil, slub.Config{Name: "counted", Flags: slub.NoMerge})
+	n, nodes := 0, len(c.Cache().Arena().Stats().Nodes)
+	for key := range scrape(t, Config{Caches: only(c.Cache())}) {
+		if strings.Contains(key, "cache=counted") {
+			n++
+		}
+	}
+	if n != 43+6*nodes {
+		t.Errorf("%d series on %d nodes", n, nodes)
+	}
+}

@@ -31,7 +31,7 @@ type families struct {
 	descs []*prometheus.Desc // of all families, in order of definition
 
 	events                                     [slub.NumEvents]family
-	seedAllocSheaf, seedFreeSheaf              family
+	allocCPUSheaf, freeCPUSheaf                family
 	allocFailures, foreignFrees                family
 	objects, slabObjects, slabs                family
 	objectSize, slotSize, cacheInfo            family
@@ -68,8 +68,8 @@ func newFamilies() *families {
 		name := e.String()
 		f.events[e] = f.counter("cache_"+name+"_total", eventHelp[name], "cache")
 	}
-	f.seedAllocSheaf = f.counter("cache_alloc_cpu_sheaf_total", "Objects allocated from a per-CPU sheaf.", "cache")
-	f.seedFreeSheaf = f.counter("cache_free_cpu_sheaf_total", "Objects freed to a per-CPU sheaf.", "cache")
+	f.allocCPUSheaf = f.counter("cache_alloc_cpu_sheaf_total", "Objects allocated from a CPU's sheaves: alloc_fastpath by its older name, kept for dashboards.", "cache")
+	f.freeCPUSheaf = f.counter("cache_free_cpu_sheaf_total", "Objects freed to a CPU's sheaves: free_fastpath by its older name, kept for dashboards.", "cache")
 	f.allocFailures = f.counter("cache_alloc_failures_total", "Allocations that returned an error.", "cache")
 	f.foreignFrees = f.counter("cache_foreign_frees_total",
 		"Frees refused because the pointer was not an object of the cache.", "cache")

@@ -28,7 +28,9 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 	seenBacklog := map[uint32]bool{}
 	for c := range caches {
 		s := c.Stats()
-		w.caches = append(w.caches, s)
+		if !unused(s) {
+			w.caches = append(w.caches, s)
+		}
 		if id := s.Backlog.ID; !seenBacklog[id] {
 			seenBacklog[id] = true
 			w.backlogs = append(w.backlogs, s.Backlog)
@@ -60,6 +62,13 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		s.Name = distinct(taken, s.Name, i)
 	}
 	return w
+}
+
+// unused reports whether s is a size class of Buckets that has never had a slab. The first
+// Malloc makes 35 of these, of which most programs use a few. Once shown, a class stays.
+func unused(s slub.Stats) bool {
+	class := s.Backlog.ID != s.ID // those of Buckets have their backlog in common
+	return class && s.Events[slub.AllocSlab] == 0 && s.AllocFailures == 0 && s.ForeignFrees == 0
 }
 
 // sum adds what two domains report; the oldest reader is that of either.

@@ -244,7 +244,7 @@ func TestRegression19OversizeIsFreedAsSuch(t *testing.T) {
 	}
 }
 
-// The last of the seed's bugs is the one that the kernel has still: an object in the
+// The last of the bugs in the first posting of sheaves, RFC v1, is the one that the kernel has still: an object in the
 // rcu_free sheaf of a CPU that frees no more is freed when somebody flushes the cache,
 // which may be never. Here the timer submits it.
 func TestRegression21IdleRCUFree(t *testing.T) {

@@ -81,7 +81,7 @@ type Config struct {
 	// lock that is ever held around these, not block, not wait for a grace period, not call
 	// into the allocator but for AllocNoWait, FreeDeferred and FreeRCUNoWait, and return: what
 	// waits behind an object whose destructor panics or ends its goroutine is lost.
-	// (The seed, RFC v1: sheaf_rcu_dtor.)
+	// (The first posting of the kernel's sheaves, RFC v1: sheaf_rcu_dtor; mainline has none.)
 	RCUDtor func(unsafe.Pointer)
 	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within
 	// the object; none means the middle, where overruns of neighbours rarely reach.
@@ -172,7 +172,7 @@ func (c Config) Validate() error {
 		p.bad("Flags", "readers of TypesafeByRCU would find objects that InitOnAlloc or InitOnFree clears")
 	}
 	if c.MinPartial < 0 {
-		p.bad("MinPartial", "%d slabs are negative", c.MinPartial)
+		p.bad("MinPartial", "%d is negative", c.MinPartial)
 	}
 	c.Slabs.validate(p.bad)
 	c.rcuLimits().validate(p.bad)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // Free gives an object back. The caller must not touch it afterwards. nil is
@@ -55,7 +56,7 @@ func (c *Cache) verify(p unsafe.Pointer) uint32 {
 	word := a.Owner(uint32(page))
 	head, order, ok := a.Head(uint32(page))
 	if word == 0 || !ok {
-		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab"))
+		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab, or no more"))
 	}
 	slab := a.Addr(head)
 	if ownerID(word) != c.id {
@@ -68,7 +69,7 @@ func (c *Cache) verify(p unsafe.Pointer) uint32 {
 	}
 	off, objects := addr-slab, mem.PageSize<<order/c.layout.slot
 	if off%c.layout.slot != 0 || off/c.layout.slot >= objects {
-		r := hooks.NewReport(hooks.MisalignedPointer, c.name, addr, "%d bytes into an object of %d", off%c.layout.slot, c.layout.size)
+		r := hooks.NewReport(hooks.MisalignedPointer, c.name, addr, "%s into an object of %d", text.Count(off%c.layout.slot, "byte", "bytes"), c.layout.size)
 		r.Slab = slab
 		return c.refuse(r)
 	}
@@ -77,8 +78,21 @@ func (c *Cache) verify(p unsafe.Pointer) uint32 {
 
 func (c *Cache) refuse(r *hooks.Report) uint32 {
 	c.slabs.count(refused, 1)
+	sayClosed(r, "the cache is", c.closed.Load())
 	r.Fire(&c.config.Hooks)
 	return 0
+}
+
+// sayClosed adds to a report what most likely explains it: slabs go back at Close, and soon
+// belong to others.
+func sayClosed(r *hooks.Report, who string, closed bool) {
+	if !closed {
+		return
+	}
+	if r.Detail != "" {
+		r.Detail += "; "
+	}
+	r.Detail += who + " closed"
 }
 
 // reportTwice tells about an object that is freed although it is free.

@@ -191,6 +191,8 @@ func (b *Buckets) largeObject(l large) hooks.Object {
 func (b *Buckets) refuse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.ForeignPointer, b.config.name(), uintptr(p), "no object of these buckets starts there")
 	switch word := b.ownerOf(p); {
+	case (uintptr(p)-b.base)>>mem.PageShift >= b.pages:
+		r.Detail = "outside their memory, as a slice of Bytes is when append has outgrown its capacity"
 	case word == 0:
 	case ownerID(word) == ownerID(b.word):
 		r.Kind, r.Detail = hooks.MisalignedPointer, "inside a page run"
@@ -199,6 +201,7 @@ func (b *Buckets) refuse(p unsafe.Pointer) {
 			r.Kind, r.Owner, r.Detail = hooks.WrongCache, owner.name, ""
 		}
 	}
+	sayClosed(r, "the buckets are", b.closed.Load())
 	r.Fire(&b.config.Hooks)
 }
 

@@ -10,9 +10,12 @@ import (
 
 // Malloc returns n bytes with whatever content they had, zero with InitOnAlloc. They
 // are aligned to the largest power of two that divides their class, at least 8, and to
-// the page beyond 4 KiB. No bytes are an address that must not be touched.
+// the page beyond 4 KiB.
 //
-// Errors: ErrNoMemory, ErrClosed; ErrSize for a negative n. (Kernel: kmalloc.)
+// Malloc(0) takes no memory: it returns the same address every time, not nil, which faults
+// when it is read or written. Free, FreeRCU, Realloc and Size take it as they take nil.
+//
+// Errors: ErrNoMemory, for more than 8 TiB whatever the limits; ErrClosed; ErrSize for a negative n. (Kernel: kmalloc.)
 func (b *Buckets) Malloc(n int) (unsafe.Pointer, error) { return b.malloc.Func()(n) }
 
 // mallocSlow is what Malloc comes to when no table leads to the class.
@@ -152,7 +155,8 @@ func (b *Buckets) Bytes(n int) ([]byte, error) {
 }
 
 // FreeBytes gives back what Bytes returned, by any slice that begins where it did. One
-// without capacity is ignored.
+// without capacity is ignored. An append beyond the capacity makes a slice on the Go heap,
+// which is refused with a report: free the old one.
 func (b *Buckets) FreeBytes(s []byte) {
 	if cap(s) > 0 {
 		b.Free(unsafe.Pointer(unsafe.SliceData(s[:cap(s)])))

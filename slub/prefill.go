@@ -32,7 +32,7 @@ func (*noCopy) Unlock() {}
 // is not positive or the cache has NoSheaves; ErrNoMemory; ErrClosed.
 func (c *Cache) Prefill(n int) (*Prefilled, error) {
 	if n <= 0 {
-		return nil, c.badArgument("Prefill", "%d objects are none", n)
+		return nil, c.badArgument("Prefill", "%d objects, want 1 or more", n)
 	}
 	if c.sheaves == nil {
 		return nil, c.badArgument("Prefill", "the cache has NoSheaves")

@@ -27,7 +27,7 @@ var badConfigs = map[string][]struct {
 	"SheafCapacity": {{Config{SheafCapacity: -1}, "-1 is not within 0..32767 objects"}},
 	"BarnFull":      {{Config{BarnFull: -1}, "-1 sheaves are not within 0..2147483647"}},
 	"BarnEmpty":     {{Config{BarnEmpty: math.MaxInt}, "9223372036854775807 sheaves are not within 0..2147483647"}},
-	"MinPartial":    {{Config{MinPartial: -2}, "-2 slabs are negative"}},
+	"MinPartial":    {{Config{MinPartial: -2}, "-2 is negative"}},
 	"Slabs": {
 		{Config{Slabs: Slabs{MinOrder: -1}}, ".MinOrder: -1 is not within 0..10"},
 		{Config{Slabs: Slabs{MaxOrder: 11}}, ".MaxOrder: 11 is not within 0..10"},
@@ -108,8 +108,8 @@ func TestProblemTexts(t *testing.T) {
 		`cache "sheaved": SetBarnLimits.full: -1 sheaves are not within 0..2147483647`:          c.SetBarnLimits(-1, 0),
 		`cache "sheaved": SetBarnLimits.empty: 2147483648 sheaves are not within 0..2147483647`: c.SetBarnLimits(0, 1<<31),
 		`cache "bare": SetBarnLimits: the cache has NoSheaves`:                                  bare.SetBarnLimits(5, 5),
-		`cache "sheaved": SetMinPartial: -1 slabs are negative`:                                 c.SetMinPartial(-1),
-		`cache "sheaved": Prefill: 0 objects are none`:                                          none,
+		`cache "sheaved": SetMinPartial: -1 is negative`:                                        c.SetMinPartial(-1),
+		`cache "sheaved": Prefill: 0 objects, want 1 or more`:                                   none,
 		`cache "bare": Prefill: the cache has NoSheaves`:                                        sheafless,
 		`cache "sheaved": Refill: the prefilled sheaf was returned`:                             pre.Refill(1),
 	} {

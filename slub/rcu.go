@@ -14,14 +14,15 @@ import (
 // nil is ignored.
 //
 // It waits in two cases. When as much waits for grace periods as RCUHardLimit allows, it
-// waits until there is room again, or for RCUMaxWait, and then goes beyond the limit. When
+// waits until there is room again, or for RCUMaxWait, by default as long as others have had
+// to before, and then goes beyond the limit. When
 // neither the kernel nor the cache's reserve has memory to queue the object in, it waits
 // for the grace period itself, or a tenth of a second. Where neither may be, in hooks and
 // destructors, by an online reader, or holding what a reader or RCUDtor may want, call
 // FreeRCUNoWait.
 //
 // Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
-// as a whole. (The seed, RFC v1: kfree_rcu through __kfree_rcu_sheaf.)
+// as a whole. (Kernel: kfree_rcu through __kfree_rcu_sheaf.)
 func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 
 // FreeRCUNoWait is FreeRCU for where nothing may be waited for: it goes beyond RCUHardLimit

@@ -254,7 +254,7 @@ func TestRegression18KeptObjectsInSheaves(t *testing.T) {
 	}
 }
 
-// The seed leaves what a CPU's rcu_free holds there until the CPU fills it or somebody
+// The first posting of sheaves, RFC v1, leaves what a CPU's rcu_free holds there until the CPU fills it or somebody
 // flushes: on a CPU that falls idle, for good. The kernel does to this day.
 func TestRegression21IdleRCUFree(t *testing.T) {
 	m := openMortal(t, nil, Config{RCUDelay: time.Millisecond})

@@ -15,7 +15,7 @@ type Stats struct {
 	ObjectsPerSlab, Order, SheafCapacity int
 	Aliases                              int // other caches with the same slabs and counters
 	Events                               [NumEvents]uint64
-	SeedAllocSheaf, SeedFreeSheaf        uint64 // the seed's alloc_cpu_sheaf and free_cpu_sheaf: its fast paths
+	AllocCPUSheaf, FreeCPUSheaf          uint64 // AllocFastpath and FreeFastpath, by the names of kernels before 7.0, alloc_cpu_sheaf and free_cpu_sheaf
 	AllocFailures                        uint64 // allocations that returned an error, ErrWouldBlock aside
 	ForeignFrees                         uint64 // pointers that Free refused
 	InUse                                uint64 // objects that users hold; FreeRCU and FreeDeferred end it, prefilled ones count when returned
@@ -87,7 +87,7 @@ func (s *Stats) addSheaves(set sheaves.Stats) {
 	}
 	s.Events[AllocFastpath], s.Events[FreeFastpath] = set.Pops, set.Pushes
 	s.Events[FreeRCUSheaf] = set.RCUPushes
-	s.SeedAllocSheaf, s.SeedFreeSheaf = set.Pops, set.Pushes
+	s.AllocCPUSheaf, s.FreeCPUSheaf = set.Pops, set.Pushes
 	s.SheafObjects, s.Prefilled = set.MainObjects, set.Loans
 	s.RCUObjects += set.RCUObjects
 	for i, b := range set.Barns {

@@ -66,7 +66,7 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 // ErrClosed. (Kernel: writing min_partial in sysfs.)
 func (c *Cache) SetMinPartial(slabs int) error {
 	if slabs < 0 {
-		return c.badArgument("SetMinPartial", "%d slabs are negative", slabs)
+		return c.badArgument("SetMinPartial", "%d is negative", slabs)
 	}
 	if c.closed.Load() {
 		return ErrClosed

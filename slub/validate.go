@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // Validate looks at every slab of the cache: that its chain of free objects stays in the
@@ -59,7 +60,7 @@ func (l *layer) validate(s slabRef) (wrong string) {
 	case obj != 0:
 		return fmt.Sprintf("the chain of free objects comes back to +%#x", obj-s.addr)
 	case uint32(len(seen)) != free:
-		return fmt.Sprintf("the chain has %d free objects, the count says %d", len(seen), free)
+		return fmt.Sprintf("the chain has %s, the count says %d", text.Count(len(seen), "free object", "free objects"), free)
 	}
 	return ""
 }

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 )
 
@@ -28,7 +29,7 @@ func main() {
 	limit := flag.Uint64("limit", 1<<30, "`bytes` of memory for sessions; 0 for no limit")
 	ttl := flag.Duration("ttl", time.Hour, "how long a session lives")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := untilSignal()
 	defer stop()
 	if err := run(ctx, *listen, *buckets, *limit, *ttl, func(addr net.Addr) { fmt.Println("listening on", addr) }); err != nil {
 		fmt.Fprintln(os.Stderr, "session-cache:", err)
@@ -36,7 +37,23 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. Its error includes what the store says when it is
+// untilSignal returns a context that ends when the daemon is told to: by Ctrl-C, or by
+// SIGTERM, as service managers and containers do. A second signal ends the process at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// Timeouts of a request and its answer, and so of the end: service managers wait longer
+// before they kill, systemd 90 s, Kubernetes 30.
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// run serves until ctx ends, and then undoes in reverse order what it did: no new
+// connections, the requests under way to their ends, the store's caches. Its error includes what the store says when it is
 // closed, so that a lost session doesn't go unnoticed.
 func run(ctx context.Context, listen string, buckets int, limit uint64, ttl time.Duration, ready func(net.Addr)) error {
 	if buckets < 1 {
@@ -50,7 +67,7 @@ func run(ctx context.Context, listen string, buckets int, limit uint64, ttl time
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	server := &http.Server{Handler: handler(s, ttl), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler(s, ttl), ReadTimeout: readTimeout, WriteTimeout: writeTimeout}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	ready(l.Addr())
@@ -58,7 +75,8 @@ func run(ctx context.Context, listen string, buckets int, limit uint64, ttl time
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	// Without a deadline: the store must not be closed under a request.
+	// Without a deadline: the store must not be closed under a request, none of which
+	// outlasts the timeouts.
 	err = errors.Join(err, server.Shutdown(context.Background()))
 	return errors.Join(err, s.close())
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,6 +126,61 @@ func TestDaemon(t *testing.T) {
 	}
 	for c := range slub.Caches() {
 		t.Errorf("cache %q is still open", c.Name())
+	}
+}
+
+// TestTerminated: at SIGTERM the request under way is answered, then everything is given
+// back, and nobody is killed.
+func TestTerminated(t *testing.T) {
+	out, isChild, err := testutil.Rerun(t)
+	if !isChild {
+		if err != nil || !strings.Contains(out, "PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	addr, result := make(chan net.Addr, 1), make(chan error, 1)
+	go func() { result <- run(ctx, "127.0.0.1:0", 64, 0, time.Hour, func(a net.Addr) { addr <- a }) }()
+	var at net.Addr
+	select {
+	case at = <-addr:
+	case err := <-result:
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "PUT /session/late HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	answers := bufio.NewReader(c)
+	if line, err := answers.ReadString('\n'); !strings.Contains(line, "100") { // the handler reads
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for c, err := net.Dial("tcp", at.String()); err == nil; c, err = net.Dial("tcp", at.String()) {
+		c.Close() // not told yet
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-result:
+		t.Fatalf("ended under a request: %v", err)
+	default:
+	}
+	fmt.Fprint(c, "value")
+	answers.ReadString('\n') // the blank line that ends the interim answer
+	if line, err := answers.ReadString('\n'); !strings.Contains(line, "204") {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := <-result; err != nil {
+		t.Error(err)
 	}
 }
 

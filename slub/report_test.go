@@ -1,0 +1,90 @@
+package slub
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// A free after Close is told so, whether the page is nobody's yet or another's already.
+func TestReportAfterClose(t *testing.T) {
+	a := newArena(t, smallArena)
+	c := openTattler(t, a, Config{Name: "gone", Size: 64})
+	p := take(t, c.Cache, 1)[0]
+	c.Free(p)
+	same(t, "Close", c.Close(), nil)
+	says := func(kind hooks.Kind, want string) {
+		t.Helper()
+		for _, how := range []string{"Free", "FreeBulk"} {
+			c.reports = nil
+			frees[how](c.Cache, p)
+			if len(c.reports) != 1 || c.reports[0].Kind != kind || c.reports[0].Detail != want {
+				t.Errorf("%s: %v, want %q", how, c.reports, want)
+			}
+		}
+	}
+	says(hooks.ForeignPointer, "its page holds no slab, or no more; the cache is closed")
+	next := open(t, a, Config{Name: "next", Size: 64, Flags: NoMerge})
+	q := take(t, next, 1)[0]
+	defer next.Free(q)
+	if next.slabs.slabOf(uintptr(q)).page == next.slabs.slabOf(uintptr(p)).page {
+		says(hooks.WrongCache, "the cache is closed")
+	}
+	alive := openTattler(t, a, Config{Name: "alive", Size: 64})
+	alive.Free(mem.Ptr(a.Base() + a.Span() - 8))
+	if len(alive.reports) != 1 || strings.Contains(alive.reports[0].Detail, "closed") {
+		t.Errorf("of a cache that is open: %v", alive.reports)
+	}
+}
+
+// Buckets say so too, and of a slice that append has moved what has become of it.
+func TestReportOfSlices(t *testing.T) {
+	var reports []*hooks.Report
+	b := openBuckets(t, nil, BucketsConfig{Name: "slices", Hooks: hooks.Hooks{Report: func(r *hooks.Report) { reports = append(reports, r) }}})
+	s, err := b.Bytes(300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := append(s[:cap(s)], 1)
+	b.FreeBytes(moved)
+	b.FreeBytes(s)
+	same(t, "Close", b.Close(), nil)
+	b.FreeBytes(moved)
+	b.Free(mem.Ptr(b.base + b.pages<<mem.PageShift - 8))
+	want := []string{
+		"outside their memory, as a slice of Bytes is when append has outgrown its capacity",
+		"outside their memory, as a slice of Bytes is when append has outgrown its capacity; the buckets are closed",
+		"no object of these buckets starts there; the buckets are closed",
+	}
+	if len(reports) != len(want) {
+		t.Fatalf("%d reports: %v", len(reports), reports)
+	}
+	for i, r := range reports {
+		if r.Kind != hooks.ForeignPointer || r.Detail != want[i] {
+			t.Errorf("%v, want %q", r, want[i])
+		}
+	}
+}
+
+// What Malloc can't give names size and limit.
+func TestMallocTexts(t *testing.T) {
+	b := openBuckets(t, newArena(t, smallArena), BucketsConfig{})
+	for n, want := range map[int]string{
+		1 << 60: `slub: buckets "malloc": arena: out of memory: more than the largest mapping's 8796093022208 bytes (8 TiB) (arena arena, 1152921504606846976 bytes, node `,
+		-1:      "slub: negative size: -1",
+	} {
+		for name, malloc := range map[string]func(int) (unsafe.Pointer, error){"Malloc": b.Malloc, "MallocZero": b.MallocZero} {
+			if _, err := malloc(n); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s(%d): %v, want %s", name, n, err, want)
+			}
+		}
+	}
+	for _, n := range []int{math.MaxInt, 1<<43 + 1} {
+		_, err := b.Malloc(n)
+		same(t, "Malloc", err, ErrNoMemory)
+	}
+}
