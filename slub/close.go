@@ -110,6 +110,8 @@ func (c *Cache) forget() {
 	_ = c.slabs.counters.Forget()
 	if c.sheaves != nil {
 		_ = c.sheaves.Forget()
+	} else {
+		_ = c.stacks.Forget()
 	}
 }
 
