@@ -92,7 +92,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		return nil, err
 	}
 	if err := c.build(a, order); err != nil {
-		caches.remove(c)
+		caches.forgo(c, id == 0)
 		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
@@ -124,6 +124,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		c.config.backlog.name, c.config.backlog.id = c.name, c.id
 	}
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
+		_ = slabs.counters.Forget() // as in forget
 		return err
 	}
 	c.initQueue()

@@ -142,5 +142,7 @@ func (c *Cache) forget() {
 	_ = c.slabs.counters.Forget()
 	if c.sheaves != nil {
 		_ = c.sheaves.Forget()
+	} else {
+		_ = c.stacks.Forget()
 	}
 }

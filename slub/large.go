@@ -155,7 +155,6 @@ func (b *Buckets) endLarge(objs []unsafe.Pointer) {
 		if !ok {
 			continue
 		}
-		b.config.backlog.Release(l.bytes)
 		if b.config.RCUDtor != nil {
 			b.config.RCUDtor(p)
 		}

@@ -74,7 +74,6 @@ func (c *Cache) initQueue() {
 
 // endQueued ends the life of objects whose grace period is over.
 func (c *Cache) endQueued(objs []unsafe.Pointer) {
-	c.config.backlog.Release(uintptr(len(objs)) * c.layout.slot)
 	n := source{c}.expire(objs)
 	c.slabs.count(FreeSlowpath, n)
 	c.slabs.freeBulk(objs[:n])

@@ -393,14 +393,14 @@ func TestRowKeepsOneBlock(t *testing.T) {
 	d := new(rcu.Domain)
 	var r row
 	p := unsafe.Pointer(new(uint64))
-	if result, left := r.push(d, p, nil); result != noBlock || left != nil {
+	if result, left := r.push(d, p, 8, nil); result != noBlock || left != nil {
 		t.Errorf("without a block: %d, %p", result, left)
 	}
 	one, other := new(block), new(block)
-	if result, left := r.push(d, p, one); result != taken || left != nil || r.open != one {
+	if result, left := r.push(d, p, 8, one); result != taken || left != nil || r.open != one {
 		t.Errorf("with one: %d, %p", result, left)
 	}
-	if result, left := r.push(d, p, other); result != taken || left != other || one.n != 2 {
+	if result, left := r.push(d, p, 8, other); result != taken || left != other || one.n != 2 {
 		t.Errorf("with another: %d, %p, %d objects in the first", result, left, one.n)
 	}
 }
@@ -431,6 +431,9 @@ func TestBrokenChain(t *testing.T) {
 	same(t, "Close", c.Close(), ErrBusy)
 	if len(c.reports) != 1 || c.reports[0].Kind != hooks.FreelistCorrupt || c.reports[0].Addr != uintptr(ps[hidden]) {
 		t.Errorf("reports %v", c.reports)
+	}
+	if n, left := c.Stats().Backlog.Bytes, c.rcuQueue.pending.Load(); n != 0 || left != 0 {
+		t.Errorf("%d bytes and %d objects wait, of those that are lost", n, left)
 	}
 	for _, p := range ps[:hidden] {
 		c.slabs.free(uintptr(p))

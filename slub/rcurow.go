@@ -30,6 +30,7 @@ type row struct {
 type chain struct {
 	head, tail uintptr // last and first object that came in; 0 for none
 	n          int
+	bytes      uintptr // charged to the backlog for them, for each the same
 	token      rcu.Token
 }
 
@@ -42,9 +43,9 @@ const (
 	noBlock        // there is no block to put it in
 )
 
-// push puts p in the open block, which is fresh where there is none yet. It returns fresh
-// where that is not needed.
-func (r *row) push(d *rcu.Domain, p unsafe.Pointer, fresh *block) (pushed, *block) {
+// push puts p, for which so many bytes are charged, in the open block, which is fresh where
+// there is none yet. It returns fresh where that is not needed.
+func (r *row) push(d *rcu.Domain, p unsafe.Pointer, bytes uintptr, fresh *block) (pushed, *block) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open == nil {
@@ -57,6 +58,7 @@ func (r *row) push(d *rcu.Domain, p unsafe.Pointer, fresh *block) (pushed, *bloc
 	}
 	b.objs[b.n] = p
 	b.n++
+	b.bytes += bytes
 	if b.n < blockCap {
 		return taken, fresh
 	}
@@ -77,7 +79,7 @@ func (r *row) sealOpen(d *rcu.Domain) {
 }
 
 // link puts p in links.
-func (r *row) link(l *layer, p unsafe.Pointer) {
+func (r *row) link(l *layer, p unsafe.Pointer, bytes uintptr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	obj := uintptr(p)
@@ -86,6 +88,7 @@ func (r *row) link(l *layer, p unsafe.Pointer) {
 		r.links.tail = obj
 	}
 	r.links.n++
+	r.links.bytes += bytes
 }
 
 // seal begins the grace period of everything. A sealed chain that still waits is waited
@@ -102,7 +105,9 @@ func (r *row) seal(d *rcu.Domain, l *layer, all bool) {
 		return
 	case r.waiting.n > 0:
 		l.setNext(r.links.tail, r.waiting.head)
-		r.links.tail, r.links.n = r.waiting.tail, r.links.n+r.waiting.n
+		r.links.tail = r.waiting.tail
+		r.links.n += r.waiting.n
+		r.links.bytes += r.waiting.bytes
 	}
 	r.links.token = d.Start()
 	r.waiting, r.links = r.links, chain{}

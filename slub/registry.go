@@ -90,6 +90,17 @@ func (r *registry) remove(c *Cache) {
 	r.mu.Unlock()
 }
 
+// forgo takes back reserve for a cache that has come to nothing. A number of its own, which
+// stands nowhere yet, is free again unless others have been given out since.
+func (r *registry) forgo(c *Cache, own bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgetName(c)
+	if last := len(r.byID) - 1; own && int(c.id) == last {
+		r.byID = r.byID[:last]
+	}
+}
+
 func (r *registry) forgetName(c *Cache) {
 	if r.names[c.name] == c {
 		delete(r.names, c.name)
