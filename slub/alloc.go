@@ -44,8 +44,7 @@ func (c *Cache) allocSlab(node int, strict bool) (unsafe.Pointer, error) {
 // takeSlabs fills dst from slabs, or takes nothing and says why.
 func (c *Cache) takeSlabs(node int, dst []unsafe.Pointer, strict bool) error {
 	if c.closed.Load() {
-		c.slabs.count(allocFailed, 1)
-		return ErrClosed
+		return c.failClosed()
 	}
 	n, err := c.slabs.take(node, dst, strict)
 	if n == len(dst) {
@@ -87,6 +86,9 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	i := c.slabs.topology.Index(node)
 	if i < 0 {
 		return nil, fmt.Errorf("%w: %d", ErrNode, node)
+	}
+	if c.closed.Load() {
+		return nil, c.failClosed()
 	}
 	var p unsafe.Pointer
 	var err error

@@ -143,7 +143,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		return nil, err
 	}
 	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
-	cfg.backlog.name, cfg.backlog.id = cfg.name(), ownerID(b.word)
+	cfg.backlog.name, cfg.backlog.id = cfg.name, ownerID(b.word)
 	for i := range n {
 		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
 		if err != nil {

@@ -6,6 +6,10 @@ import "unsafe"
 // sheaves can't give comes straight from slabs. Errors as Alloc. (Kernel:
 // kmem_cache_alloc_bulk.)
 func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
+	if c.closed.Load() {
+		clear(dst)
+		return c.failClosed()
+	}
 	c.drainSome()
 	got := 0
 	if c.sheaves != nil {

@@ -3,6 +3,7 @@ package slub
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -39,7 +40,8 @@ type Cache struct {
 	layout layout
 
 	closing sync.Mutex
-	gone    bool // closed without a leak; under closing
+	closed  atomic.Bool // to allocations
+	gone    bool        // closed without a leak; under closing
 
 	noWait percpu.Pop // for AllocNoWait
 
@@ -80,7 +82,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		}
 	}
 	c := &Cache{name: cfg.Name, id: id, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
-	c.shared = &shared{root: c, open: 1}
+	c.shared = &shared{members: []*Cache{c}}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
@@ -121,7 +123,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	if c.config.backlog == nil {
 		sheaf := c.layout.slot * uintptr(sheaves.Capacity(c.layout.slot, c.config.SheafCapacity))
 		c.config.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
-		c.config.backlog.name, c.config.backlog.id = c.name, c.id
+		c.config.backlog.name, c.config.backlog.id = func() string { return c.eldest().name }, c.id
 	}
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
 		_ = slabs.counters.Forget() // as in forget

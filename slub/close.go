@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // Shrink gives back what the cache holds without need: the CPUs' sheaves, the
@@ -83,12 +82,13 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 	if err := c.Barrier(ctx); err != nil {
 		return err
 	}
-	if !caches.leave(c) {
+	last := caches.leave(c)
+	c.closed.Store(true)
+	if !last {
 		c.gone = true
-		c.pop.Pass(func() (unsafe.Pointer, error) { return nil, ErrClosed })
+		c.shut()
 		return nil
 	}
-	c.closed.Store(true)
 	if err := c.endGracePeriods(ctx); err != nil {
 		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}

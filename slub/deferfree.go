@@ -155,7 +155,7 @@ func sweep() {
 	for c := range Caches() {
 		armSweep()
 		c.drain()
-		if c.sheaves != nil && c.root == c {
+		if c.sheaves != nil {
 			c.sheaves.FlushIdle()
 		}
 	}

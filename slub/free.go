@@ -97,7 +97,7 @@ func sayClosed(r *hooks.Report, who string, closed bool) {
 
 // reportTwice tells about an object that is freed although it is free.
 func (c *Cache) reportTwice(obj uintptr, s slabRef) {
-	r := hooks.NewReport(hooks.DoubleFree, c.name, obj, "its slab was given it just before")
+	r := hooks.NewReport(hooks.DoubleFree, c.eldest().name, obj, "its slab was given it just before")
 	r.Slab = s.addr
 	r.Fire(&c.config.Hooks)
 }
@@ -105,7 +105,7 @@ func (c *Cache) reportTwice(obj uintptr, s slabRef) {
 // reportCorrupt tells about a free pointer that leads out of its slab. The objects
 // behind it can't be found any more and count as in use.
 func (c *Cache) reportCorrupt(obj uintptr, s slabRef) {
-	r := hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "free pointer at +%d reads %#x", c.layout.fp, *mem.At[uint64](obj + c.layout.fp))
+	r := hooks.NewReport(hooks.FreelistCorrupt, c.eldest().name, obj, "free pointer at +%d reads %#x", c.layout.fp, *mem.At[uint64](obj + c.layout.fp))
 	r.Slab = s.addr
 	r.Fire(&c.config.Hooks)
 }

@@ -38,7 +38,7 @@ func (c *Cache) Prefill(n int) (*Prefilled, error) {
 		return nil, c.badArgument("Prefill", "the cache has NoSheaves")
 	}
 	if c.closed.Load() {
-		return nil, ErrClosed
+		return nil, c.failClosed()
 	}
 	loan, err := c.sheaves.Prefill(n)
 	if err != nil {
@@ -116,7 +116,7 @@ func (p *Prefilled) Free(obj unsafe.Pointer) bool {
 // kmem_cache_refill_sheaf.)
 func (p *Prefilled) Refill(n int) error {
 	if p.cache.closed.Load() {
-		return ErrClosed
+		return p.cache.failClosed()
 	}
 	if p.loan == (sheaves.Loan{}) {
 		return p.cache.badArgument("Refill", "the prefilled sheaf was returned")

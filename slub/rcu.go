@@ -82,5 +82,5 @@ func (c *Cache) endQueued(objs []unsafe.Pointer) {
 // reportUnlinked tells about an object whose link to the next one that waits leads
 // astray. Those behind it can't be found any more, and are never free.
 func (c *Cache) reportUnlinked(obj uintptr) {
-	hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
+	hooks.NewReport(hooks.FreelistCorrupt, c.eldest().name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
 }

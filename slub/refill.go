@@ -8,7 +8,7 @@ type source struct{ c *Cache }
 
 // Refill takes objects from slabs, of other nodes too when the own has none.
 func (s source) Refill(node int, dst []unsafe.Pointer) int {
-	if s.c.closed.Load() {
+	if s.c.ended.Load() {
 		return 0
 	}
 	n, _ := s.c.slabs.take(node, dst, false)

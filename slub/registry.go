@@ -16,7 +16,7 @@ var caches registry
 
 type registry struct {
 	mu    sync.Mutex
-	byID  []*Cache          // index = number; nil before publish, after remove, and for 0
+	byID  []*Cache          // index = number; nil before publish, after remove, and for 0. Of aliases the oldest
 	names map[string]*Cache // caches that have a number and are not removed
 }
 
@@ -120,8 +120,8 @@ func (r *registry) find(word uint32) *Cache {
 // ownerID takes the cache's number out of an owner word.
 func ownerID(word uint32) uint32 { return word &^ careful >> nodeBits }
 
-// Caches yields the caches that are open at the time of the call, oldest first, without
-// aliases.
+// Caches yields the caches that are open at the time of the call, oldest first; of those
+// that share slabs, and so all counters, only the oldest.
 // Any goroutine; a cache may be closed while it is looked at.
 func Caches() iter.Seq[*Cache] {
 	caches.mu.Lock()
