@@ -85,7 +85,7 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	}
 	i := c.slabs.topology.Index(node)
 	if i < 0 {
-		return nil, fmt.Errorf("%w: %d", ErrNode, node)
+		return nil, fmt.Errorf("%w: cache %q: node %d", ErrNode, c.name, node)
 	}
 	if c.closed.Load() {
 		return nil, c.failClosed()

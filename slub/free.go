@@ -56,7 +56,7 @@ func (c *Cache) verify(p unsafe.Pointer) uint32 {
 	word := a.Owner(uint32(page))
 	head, order, ok := a.Head(uint32(page))
 	if word == 0 || !ok {
-		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab, or no more"))
+		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab; if it ever was an object, its slab has been given back"))
 	}
 	slab := a.Addr(head)
 	if ownerID(word) != c.id {

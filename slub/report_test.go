@@ -27,7 +27,7 @@ func TestReportAfterClose(t *testing.T) {
 			}
 		}
 	}
-	says(hooks.ForeignPointer, "its page holds no slab, or no more; the cache is closed")
+	says(hooks.ForeignPointer, "its page holds no slab; if it ever was an object, its slab has been given back; the cache is closed")
 	next := open(t, a, Config{Name: "next", Size: 64, Flags: NoMerge})
 	q := take(t, next, 1)[0]
 	defer next.Free(q)
