@@ -56,7 +56,9 @@ func (c *Cache) barrierRetired(ctx context.Context) error {
 //
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. An object whose
-// free is under way on another goroutine counts as in use until it is back. With success
+// free is under way on another goroutine counts as in use until it is back. An Alloc that
+// Close overtakes, which is not allowed, returns ErrClosed or an object that Close reports:
+// nothing is lost by it. With success
 // the counters of Stats end too, and Close does nothing any more. A cache with aliases
 // only leaves them: leaks show when the last one is closed. The rules of Barrier
 // apply, and its errors. (Kernel: kmem_cache_destroy.)
@@ -79,7 +81,12 @@ func (c *Cache) Close() error {
 		c.pop.Pass(func() (unsafe.Pointer, error) { return nil, ErrClosed })
 		return nil
 	}
-	if first := !c.closed.Swap(true); first && c.sheaves != nil {
+	// Who allocates all the same takes a slab first and then looks at closed, as this stores
+	// closed first and then counts slabs: either he gives the objects back, or they are
+	// found in use. Slabs that get empty stay no more, for nobody comes for them later.
+	first := !c.closed.Swap(true)
+	c.slabs.keep.Store(0)
+	if first && c.sheaves != nil {
 		c.sheaves.Close()
 	}
 	if err := c.rcuQueue.Close(); err != nil {

@@ -184,9 +184,13 @@ func nameRune(r rune) bool {
 }
 
 // SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
-// for the automatic number. Any goroutine. (Kernel: writing min_partial in sysfs.)
+// for the automatic number. Any goroutine. A closed cache keeps none. (Kernel: writing
+// min_partial in sysfs.)
 func (c *Cache) SetMinPartial(slabs int) {
 	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
+	if c.closed.Load() { // looked at after keep is stored, as Close stores them the other way
+		c.slabs.keep.Store(0)
+	}
 }
 
 // freePtrSize is the size of a free object's link in bytes.
