@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
@@ -86,6 +87,9 @@ func (s *sections) drain(d *Domain) bool {
 		}
 		if !done {
 			return false
+		}
+		if invariants.Enabled {
+			invariants.Reach(invariants.Fenced)
 		}
 		s.goal.Store(uint64(goal))
 	}

@@ -47,12 +47,16 @@ func (c *Cache) takeSlabs(node int, dst []unsafe.Pointer, strict bool) error {
 		return c.failClosed()
 	}
 	n, err := c.slabs.take(node, dst, strict)
-	if n == len(dst) {
+	overtaken := c.closed.Load()
+	if n == len(dst) && !overtaken {
 		return nil
 	}
 	c.slabs.count(allocFailed, 1)
 	c.slabs.freeBulk(dst[:n])
 	clear(dst[:n])
+	if overtaken {
+		return ErrClosed
+	}
 	return fmt.Errorf("slub: cache %q: %w", c.name, err)
 }
 

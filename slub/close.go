@@ -57,10 +57,11 @@ func (c *Cache) barrierRetired(ctx context.Context) error {
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. An object whose
 // free is under way on another goroutine counts as in use until it is back, and a sheaf
-// that Prefill has lent counts with all it holds. With success
-// the counters of Stats end too, and Close does nothing any more. A cache with aliases
-// only leaves them: leaks show when the last one is closed, whose error names the others.
-// The rules of Barrier apply, and its errors. (Kernel: kmem_cache_destroy.)
+// that Prefill has lent counts with all it holds. An Alloc that Close overtakes, which is
+// not allowed, returns ErrClosed or an object that Close reports: nothing is lost by it.
+// With success the counters of Stats end too, and Close does nothing any more. A cache with
+// aliases only leaves them: leaks show when the last one is closed, whose error names the
+// others. The rules of Barrier apply, and its errors. (Kernel: kmem_cache_destroy.)
 func (c *Cache) Close() error { return c.CloseContext(context.Background()) }
 
 // CloseContext is Close as long as ctx lasts. Its error then wraps ctx.Err(), and names the
@@ -89,6 +90,10 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 		c.shut()
 		return nil
 	}
+	// Who allocates all the same takes a slab first and then looks at closed, or ended, as
+	// these are stored first and slabs counted then: either he gives the objects back, or they
+	// are found in use. Slabs that get empty stay no more, for nobody comes for them later.
+	c.slabs.keep.Store(0)
 	if err := c.endGracePeriods(ctx); err != nil {
 		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}

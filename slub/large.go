@@ -75,6 +75,12 @@ func (b *Buckets) allocLarge(n uintptr, zero bool) (unsafe.Pointer, error) {
 	}
 	b.large.inUse.Add(1)
 	b.large.bytes.Add(int64(l.bytes))
+	// Again: Close looks at inUse after it has set closed, and so sees this object, or is
+	// seen here.
+	if b.closed.Load() {
+		b.discardLarge(l)
+		return nil, ErrClosed
+	}
 	if (zero || b.config.Flags&InitOnAlloc != 0) && !zeroed {
 		mem.Zero(l.addr, l.bytes)
 	}
@@ -169,7 +175,12 @@ func (b *Buckets) releaseLarge(l large) {
 	if b.config.Flags&InitOnFree != 0 {
 		hooks.Wipe(l.addr, l.bytes)
 	}
-	// The record goes first: once the arena has the pages they may be anybody's.
+	b.discardLarge(l)
+}
+
+// discardLarge gives the pages back. The record goes first: once the arena has them they
+// may be anybody's.
+func (b *Buckets) discardLarge(l large) {
 	b.large.inUse.Add(-1)
 	b.large.bytes.Add(-int64(l.bytes))
 	if !l.mapped {

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/sheaves"
@@ -77,6 +78,9 @@ func (q *rcuQueue) enqueue(p unsafe.Pointer, bytes uintptr, r *row) bool {
 	result, _ := r.push(q.domain, p, bytes, nil)
 	if result == noBlock {
 		fresh := blocks.get()
+		if invariants.Enabled {
+			invariants.Reach(invariants.RowLeft)
+		}
 		if result, fresh = r.push(q.domain, p, bytes, fresh); fresh != nil {
 			blocks.put(fresh) // another was faster
 		}

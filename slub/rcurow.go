@@ -3,6 +3,7 @@ package slub
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/rcu"
 )
@@ -158,6 +159,9 @@ func (r *row) readyChain(d *rcu.Domain) (c chain) {
 	r.mu.Unlock()
 	if n == 0 || !d.Elapsed(token) {
 		return chain{}
+	}
+	if invariants.Enabled {
+		invariants.Reach(invariants.RowLeft)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,6 +12,10 @@ func (s source) Refill(node int, dst []unsafe.Pointer) int {
 		return 0
 	}
 	n, _ := s.c.slabs.take(node, dst, false)
+	if s.c.ended.Load() { // as in takeSlabs
+		s.c.slabs.freeBulk(dst[:n])
+		return 0
+	}
 	return n
 }
 

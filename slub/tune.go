@@ -62,7 +62,7 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 }
 
 // SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
-// for the automatic number. Any goroutine. Errors: ErrConfig for a negative number;
+// for the automatic number. Any goroutine. A closed cache keeps none. Errors: ErrConfig for a negative number;
 // ErrClosed. (Kernel: writing min_partial in sysfs.)
 func (c *Cache) SetMinPartial(slabs int) error {
 	if slabs < 0 {
@@ -72,6 +72,10 @@ func (c *Cache) SetMinPartial(slabs int) error {
 		return ErrClosed
 	}
 	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
+	if c.ended.Load() { // looked at after keep is stored, as Close stores them the other way
+		c.slabs.keep.Store(0)
+		return ErrClosed
+	}
 	return nil
 }
 
