@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
@@ -413,30 +412,6 @@ func TestQueueIsHurried(t *testing.T) {
 	freeRCU(c, ps) // hangs if nobody makes room
 	if s := c.Stats().Backlog; s.Waits == 0 || s.Overruns != 0 || s.Peak != 640 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// A link that somebody wrote over is reported; what it hid stays on record, and Close
-// tells where it is.
-func TestBrokenChain(t *testing.T) {
-	c := openTattler(t, nil, Config{Size: 64, Ctor: func(unsafe.Pointer) {}, Domain: new(rcu.Domain)})
-	again := noMemory(t, 0)
-	release := holdStacks(c.Cache, percpu.RCU)
-	ps := take(t, c.Cache, 6)
-	freeRCU(c.Cache, ps)
-	release()
-	again()
-	const hidden = 2
-	*mem.At[uint64](uintptr(ps[hidden]) + c.layout.fp) = 0xdead << 40
-	same(t, "Close", c.Close(), ErrBusy)
-	if len(c.reports) != 1 || c.reports[0].Kind != hooks.FreelistCorrupt || c.reports[0].Addr != uintptr(ps[hidden]) {
-		t.Errorf("reports %v", c.reports)
-	}
-	if n, left := c.Stats().Backlog.Bytes, c.rcuQueue.pending.Load(); n != 0 || left != 0 {
-		t.Errorf("%d bytes and %d objects wait, of those that are lost", n, left)
-	}
-	for _, p := range ps[:hidden] {
-		c.slabs.free(uintptr(p))
 	}
 }
 

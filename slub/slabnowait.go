@@ -81,6 +81,7 @@ func (l *layer) isObject(addr uintptr) bool {
 	if page >= uintptr(l.arena.Pages()) || ownerID(l.arena.Owner(uint32(page))) != ownerID(l.owner) {
 		return false
 	}
-	off := addr - l.slabOf(addr).addr
-	return off%l.size == 0
+	s := l.slabOf(addr)
+	off := addr - s.addr
+	return off%l.size == 0 && off/l.size < uintptr(s.objects) // behind them is waste
 }
