@@ -38,13 +38,13 @@ type Buckets struct {
 	pages      uintptr
 	owners     unsafe.Pointer
 
-	arena  *arena.Arena
-	config BucketsConfig
-	word   uint32 // owner word of page runs, without the node
-	secret uint64 // for the choice of a partition
-	large  largeStats
-	// rcuQueue holds the large objects given to FreeRCU.
-	rcuQueue rcuQueue
+	arena    *arena.Arena
+	config   BucketsConfig
+	word     uint32 // owner word of page runs, without the node
+	secret   uint64 // for the choice of a partition
+	large    largeStats
+	rcuQueue rcuQueue // large objects for FreeRCU
+	backlog  *backlog // of all sizes
 
 	closing sync.Mutex
 	closed  atomic.Bool
@@ -72,8 +72,6 @@ type BucketsConfig struct {
 	// RCUSoftLimit, RCUHardLimit and RCUMaxWait are as in Config, for all sizes together.
 	RCUSoftLimit, RCUHardLimit int64
 	RCUMaxWait                 time.Duration
-
-	backlog *backlog // what holds to these limits
 }
 
 const maxPartitions = 64
@@ -112,7 +110,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.Growth()), Slabs: slabs, MinPartial: minPartial,
 		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain,
-		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait, backlog: c.backlog}
+		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
 // NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is
@@ -132,20 +130,20 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	}
 	partitions := max(1, cfg.Partitions)
 	n := partitions * numClasses
-	cfg.backlog = cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
-	b := &Buckets{arena: a, config: cfg, partitions: uint(partitions),
+	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
+	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions),
 		base: a.Base(), pages: uintptr(a.Pages()), owners: a.Owners(), secret: rand.Uint64()}
 	b.large.mine = make(map[uintptr]bool)
-	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, cfg.backlog.Backlog, b.endLarge
+	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, backlog.Backlog, b.endLarge
 	b.rcuQueue.init(1)
 	first, err := caches.span(n + 1)
 	if err != nil {
 		return nil, err
 	}
 	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
-	cfg.backlog.name, cfg.backlog.id = cfg.name, ownerID(b.word)
+	backlog.name, backlog.id = cfg.name, ownerID(b.word)
 	for i := range n {
-		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i), backlog)
 		if err != nil {
 			return nil, errors.Join(err, b.closeCaches(context.Background()))
 		}

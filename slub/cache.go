@@ -55,10 +55,11 @@ var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-384|unsafe.Offsetof(Cache{}.free)-m
 //
 // Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
 // refuses the bookkeeping's memory; arena.Default's.
-func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0) }
+func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0, nil) }
 
-// newCache is New with a number of the registry's that the caller has set aside, or 0.
-func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
+// newCache is New for Buckets, which have set a number of the registry's aside and have a
+// backlog for all their caches, or for others with neither.
+func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		}
 	}
 	c := &Cache{name: cfg.Name, id: id, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
-	c.shared = &shared{members: []*Cache{c}}
+	c.shared = &shared{members: []*Cache{c}, backlog: backlog}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
@@ -120,10 +121,10 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		slabs.shuffle = shuffled(c.perSlab)
 	}
 
-	if c.config.backlog == nil {
+	if c.backlog == nil {
 		sheaf := c.layout.slot * uintptr(sheaves.Capacity(c.layout.slot, c.config.SheafCapacity))
-		c.config.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
-		c.config.backlog.name, c.config.backlog.id = func() string { return c.eldest().name }, c.id
+		c.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
+		c.backlog.name, c.backlog.id = func() string { return c.eldest().name }, c.id
 	}
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
 		_ = slabs.counters.Forget() // as in forget
@@ -172,7 +173,7 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Capacity:  capacity,
 		MaxFull:   c.config.BarnFull, MaxEmpty: c.config.BarnEmpty,
 		MaxWaiting: c.maxWaiting(capacity),
-		Backlog:    c.config.backlog.Backlog, ObjectSize: c.layout.slot,
+		Backlog:    c.backlog.Backlog, ObjectSize: c.layout.slot,
 		Delay: c.config.RCUDelay,
 	})
 	if err != nil {

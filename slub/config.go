@@ -132,8 +132,6 @@ type Config struct {
 	// Negative is no bound: the limit then holds whatever happens, and a FreeRCU by an
 	// online reader of the Domain may wait for itself for ever.
 	RCUMaxWait time.Duration
-
-	backlog *backlog // of Buckets; or else New makes one
 }
 
 // maxName bounds a name, which becomes a label value and a column.

@@ -300,7 +300,7 @@ func TestLargeGivenTwice(t *testing.T) {
 					}
 					b.FreeRCUNoWait(other)
 					b.FreeRCUNoWait(p)
-					if n := b.config.backlog.Stats().Bytes; n < uint64(3*size) {
+					if n := b.backlog.Stats().Bytes; n < uint64(3*size) {
 						t.Errorf("%d bytes are charged", n)
 					}
 					again(b, p)
@@ -310,7 +310,7 @@ func TestLargeGivenTwice(t *testing.T) {
 					if len(reports) != 1 || reports[0].Addr != uintptr(p) {
 						t.Errorf("reports %v", reports)
 					}
-					if n, left := b.config.backlog.Stats().Bytes, b.rcuQueue.pending.Load(); n != 0 || left != 0 {
+					if n, left := b.backlog.Stats().Bytes, b.rcuQueue.pending.Load(); n != 0 || left != 0 {
 						t.Errorf("%d bytes and %d objects wait", n, left)
 					}
 				})

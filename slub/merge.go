@@ -27,6 +27,7 @@ type shared struct {
 	ended     atomic.Bool // the last one is being closed, or is. Set under caches.mu
 	rcuQueue  rcuQueue    // objects for FreeRCU that found no sheaf
 	deferFree deferFree
+	backlog   *backlog // of these alone, or of the Buckets that they are part of
 }
 
 // noMerging keeps all caches apart (kernel: slab_nomerge).
@@ -71,7 +72,6 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 
 // alias makes a Cache that works on c's slabs and sheaves.
 func (c *Cache) alias(cfg Config) *Cache {
-	cfg.backlog = c.config.backlog
 	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	other.operate(c.free.Filter)

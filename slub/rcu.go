@@ -64,7 +64,7 @@ func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 // initQueue makes the queue for what no sheaf takes.
 func (c *Cache) initQueue() {
 	q := &c.rcuQueue
-	q.domain, q.backlog, q.delay = c.domain, c.config.backlog.Backlog, c.config.RCUDelay
+	q.domain, q.backlog, q.delay = c.domain, c.backlog.Backlog, c.config.RCUDelay
 	q.end, q.lost = c.endQueued, c.reportUnlinked
 	if !c.layout.fpInside() {
 		q.linked = c.slabs

@@ -255,8 +255,8 @@ func TestLargeFallbacks(t *testing.T) {
 						t.Errorf("destroyed %d times", died[p])
 					}
 				}
-				if n := b.large.inUse.Load(); n != 0 || b.config.backlog.Stats().Bytes != 0 {
-					t.Errorf("%d in use, %d bytes charged", n, b.config.backlog.Stats().Bytes)
+				if n := b.large.inUse.Load(); n != 0 || b.backlog.Stats().Bytes != 0 {
+					t.Errorf("%d in use, %d bytes charged", n, b.backlog.Stats().Bytes)
 				}
 			})
 		}
