@@ -40,7 +40,7 @@ type Buckets struct {
 
 	arena    *arena.Arena
 	config   BucketsConfig
-	word     uint32 // owner word of page runs, without the node
+	id       uint32 // of the owner of page runs
 	secret   uint64 // for the choice of a partition
 	large    largeStats
 	rcuQueue rcuQueue // large objects for FreeRCU
@@ -140,8 +140,8 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
-	backlog.name, backlog.id = cfg.name, ownerID(b.word)
+	b.firstID, b.id = first, first+uint32(n)
+	backlog.name, backlog.id = cfg.name, b.id
 	for i := range n {
 		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i), backlog)
 		if err != nil {
@@ -188,16 +188,16 @@ func (b *Buckets) closeCaches(ctx context.Context) error {
 
 // cacheOf returns the cache of these buckets that an address belongs to, or nil.
 func (b *Buckets) cacheOf(p unsafe.Pointer) *Cache {
-	if i := ownerID(b.ownerOf(p)) - b.firstID; i < uint32(len(b.caches)) {
+	if i := b.ownerAt(p).id() - b.firstID; i < uint32(len(b.caches)) {
 		return b.caches[i]
 	}
 	return nil
 }
 
-// ownerOf returns the owner word of an address's page, 0 outside the arena's range.
-func (b *Buckets) ownerOf(p unsafe.Pointer) uint32 {
+// ownerAt returns the owner of an address's page, 0 outside the arena's range.
+func (b *Buckets) ownerAt(p unsafe.Pointer) owner {
 	if page := (uintptr(p) - b.base) >> mem.PageShift; page < b.pages {
-		return atomic.LoadUint32((*uint32)(unsafe.Add(b.owners, page*4)))
+		return owner(atomic.LoadUint32((*uint32)(unsafe.Add(b.owners, page*4))))
 	}
 	return 0
 }

@@ -70,8 +70,8 @@ func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, 
 		}
 	}
 	topology := a.Topology()
-	if topology.NodeCount() > 1<<nodeBits {
-		return nil, fmt.Errorf("slub: %d nodes, more than the %d that owner words have room for", topology.NodeCount(), 1<<nodeBits)
+	if topology.NodeCount() > maxNodes {
+		return nil, fmt.Errorf("slub: %d nodes, more than the %d that an owner has room for", topology.NodeCount(), maxNodes)
 	}
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
@@ -105,7 +105,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, 
 
 // build makes the floors and joins them.
 func (c *Cache) build(a *arena.Arena, order int) error {
-	slabs, err := newLayer(a, c.layout.slot, c.layout.fp, order, c.id<<nodeBits)
+	slabs, err := newLayer(a, c.layout.slot, c.layout.fp, order, c.id)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 	}
 	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
 	set, err := sheaves.New(sheaves.Config{
-		Own:       func(node int) uint32 { return c.id<<nodeBits | uint32(node) },
+		Own:       func(node int) uint32 { return uint32(ownerOf(c.id, node)) },
 		NodeOfCPU: func(cpu int) int { return c.nodeOf[cpu] },
 		Nodes:     topology.NodeCount(),
 		NodeOf:    func(obj unsafe.Pointer) int { return c.slabs.arena.NodeIndex(uintptr(obj)) },

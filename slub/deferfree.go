@@ -36,7 +36,7 @@ func (d *deferFree) empty() bool { return d.head.Load() == 0 && d.rest.Load() ==
 // Free, at once, while the culprit is on the stack: a pointer that isn't the
 // cache's can't be linked. (Kernel: kfree_nolock, defer_free.)
 func (c *Cache) FreeDeferred(p unsafe.Pointer) {
-	if c.ownerOf(p) == 0 {
+	if c.checked(p) == 0 {
 		return
 	}
 	d := &c.deferFree

@@ -13,7 +13,7 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// What no class holds is a page run whose pages have the owner word of the Buckets, or,
+// What no class holds is a page run whose pages have the Buckets as owner, or,
 // beyond the largest run, a mapping, which the arena finds by its address. Neither has
 // sheaves or a descriptor: the arena's records are enough.
 
@@ -106,7 +106,7 @@ func (b *Buckets) takePages(n uintptr, at int) (l large, zeroed bool, err error)
 	if err != nil {
 		return large{}, false, err
 	}
-	b.arena.SetOwner(run.Page, int(run.Order), b.word|uint32(at))
+	b.arena.SetOwner(run.Page, int(run.Order), uint32(ownerOf(b.id, at)))
 	return large{addr: b.arena.Addr(run.Page), bytes: mem.PageSize << run.Order, page: run.Page}, run.Zero, nil
 }
 
@@ -116,7 +116,7 @@ func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	if page := (addr - b.base) >> mem.PageShift; page < b.pages {
 		head, order, used := b.arena.Head(uint32(page))
 		l = large{addr: b.arena.Addr(head), bytes: mem.PageSize << order, page: head}
-		return l, used && ownerID(b.ownerOf(p)) == ownerID(b.word) && l.addr == addr
+		return l, used && b.ownerAt(p).id() == b.id && l.addr == addr
 	}
 	b.large.mu.Lock()
 	ok = b.large.mine[addr]
@@ -200,15 +200,15 @@ func (b *Buckets) largeObject(l large) hooks.Object {
 // refuse reports a pointer that these buckets did not hand out.
 func (b *Buckets) refuse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.ForeignPointer, b.config.name(), uintptr(p), "no object of these buckets starts there")
-	switch word := b.ownerOf(p); {
+	switch o := b.ownerAt(p); {
 	case (uintptr(p)-b.base)>>mem.PageShift >= b.pages:
 		r.Detail = "outside their memory, as a slice of Bytes is when append has outgrown its capacity"
-	case word == 0:
-	case ownerID(word) == ownerID(b.word):
+	case o == 0:
+	case o.id() == b.id:
 		r.Kind, r.Detail = hooks.MisalignedPointer, "inside a page run"
 	default:
-		if owner := caches.find(word); owner != nil {
-			r.Kind, r.Owner, r.Detail = hooks.WrongCache, owner.name, ""
+		if other := caches.find(o); other != nil {
+			r.Kind, r.Owner, r.Detail = hooks.WrongCache, other.name, ""
 		}
 	}
 	sayClosed(r, "the buckets are", b.closed.Load())
@@ -226,7 +226,7 @@ func (b *Buckets) listLarge() string {
 	}
 	for page := uint32(0); page < b.arena.Pages(); page++ {
 		if head, order, ok := b.arena.Head(page); ok {
-			if ownerID(b.arena.Owner(head)) == ownerID(b.word) {
+			if owner(b.arena.Owner(head)).id() == b.id {
 				list(b.arena.Addr(head))
 			}
 			page = head + 1<<order - 1

@@ -109,7 +109,7 @@ func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
 // (Kernel: ksize.)
 func (b *Buckets) Size(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
-		if c.ownerOf(p) == 0 {
+		if c.checked(p) == 0 {
 			return 0 // reported
 		}
 		return int(c.config.Size)

@@ -37,8 +37,8 @@ func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.retire(p, false) }
 func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.retire(p, true) }
 
 func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
-	own := c.ownerOf(p)
-	if own == 0 {
+	o := c.checked(p)
+	if o == 0 {
 		return
 	}
 	if mistakes.FreedAtOnce {
@@ -50,9 +50,9 @@ func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 	}
 	// Remote objects are not counted as refused, as the sheaf never saw them
 	// (kernel-facts: F4; the kernel counts F5 to F9).
-	at := int(own & (1<<nodeBits - 1))
+	at := o.node()
 	local := at == c.localNode()
-	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, own, mayWait) {
+	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, uint32(o), mayWait) {
 		return
 	}
 	if local && c.sheaves == nil {

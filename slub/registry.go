@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -19,12 +18,6 @@ type registry struct {
 	byID  []*Cache          // index = number; nil before publish, after remove, and for 0. Of aliases the oldest
 	names map[string]*Cache // caches that have a number and are not removed
 }
-
-// maxCaches is what an owner word has room for beside the node: 4 million.
-const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
-
-// nodeBits of an owner word are the index of a node.
-const nodeBits = percpu.NodeBits
 
 // span sets n consecutive numbers aside, which no cache has, and returns the first.
 func (r *registry) span(n int) (first uint32, err error) {
@@ -107,18 +100,15 @@ func (r *registry) forgetName(c *Cache) {
 	}
 }
 
-// find returns the open cache that an owner word names, or nil.
-func (r *registry) find(word uint32) *Cache {
+// find returns the open cache that something belongs to, or nil.
+func (r *registry) find(o owner) *Cache {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if id := ownerID(word); id < uint32(len(r.byID)) {
+	if id := o.id(); id < uint32(len(r.byID)) {
 		return r.byID[id]
 	}
 	return nil
 }
-
-// ownerID takes the cache's number out of an owner word.
-func ownerID(word uint32) uint32 { return word &^ careful >> nodeBits }
 
 // Caches yields the caches that are open at the time of the call, oldest first; of those
 // that share slabs, and so all counters, only the oldest.

@@ -78,7 +78,7 @@ func (l *layer) nextDeferred(obj uintptr) (next uintptr, ok bool) {
 // isObject reports whether addr is where an object of one of the cache's slabs starts.
 func (l *layer) isObject(addr uintptr) bool {
 	page := (addr - l.base) >> mem.PageShift
-	if page >= uintptr(l.arena.Pages()) || ownerID(l.arena.Owner(uint32(page))) != ownerID(l.owner) {
+	if page >= uintptr(l.arena.Pages()) || !l.owns(uint32(page)) {
 		return false
 	}
 	s := l.slabOf(addr)

@@ -39,7 +39,7 @@ func (l *layer) validate(s slabRef) (wrong string) {
 	n := &l.nodes[s.node]
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if ownerID(l.arena.Owner(s.page)) != ownerID(l.owner) || !s.listed {
+	if !l.owns(s.page) || !s.listed {
 		return ""
 	}
 	st := s.load()

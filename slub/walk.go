@@ -12,7 +12,7 @@ func (l *layer) all() iter.Seq[slabRef] {
 			if !ok {
 				continue
 			}
-			if ownerID(l.arena.Owner(head)) == ownerID(l.owner) && !yield(l.slabAt(head)) {
+			if l.owns(head) && !yield(l.slabAt(head)) {
 				return
 			}
 			page = head + 1<<order - 1
