@@ -12,7 +12,6 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
@@ -34,9 +33,6 @@ type Buckets struct {
 	caches     []*Cache // of all classes, for each partition
 	firstID    uint32   // number of caches[0]; the others' follow
 	partitions uint
-	base       uintptr // the arena's
-	pages      uintptr
-	owners     unsafe.Pointer
 
 	arena    *arena.Arena
 	config   BucketsConfig
@@ -131,8 +127,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	partitions := max(1, cfg.Partitions)
 	n := partitions * numClasses
 	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
-	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions),
-		base: a.Base(), pages: uintptr(a.Pages()), owners: a.Owners(), secret: rand.Uint64()}
+	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64()}
 	b.large.mine = make(map[uintptr]bool)
 	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, backlog.Backlog, b.endLarge
 	b.rcuQueue.init(1)
@@ -196,10 +191,19 @@ func (b *Buckets) cacheOf(p unsafe.Pointer) *Cache {
 
 // ownerAt returns the owner of an address's page, 0 outside the arena's range.
 func (b *Buckets) ownerAt(p unsafe.Pointer) owner {
-	if page := (uintptr(p) - b.base) >> mem.PageShift; page < b.pages {
-		return owner(atomic.LoadUint32((*uint32)(unsafe.Add(b.owners, page*4))))
+	if page, ok := b.pageOf(p); ok {
+		return owner(b.arena.Owner(page))
 	}
 	return 0
+}
+
+// pageOf returns the page of the arena that p lies in. Buckets that nobody has made have no
+// arena; see mallocated.
+func (b *Buckets) pageOf(p unsafe.Pointer) (page uint32, ok bool) {
+	if b.arena == nil {
+		return 0, false
+	}
+	return b.arena.PageOf(uintptr(p))
 }
 
 // Caches returns the caches, the classes of each partition in order of size, for

@@ -48,12 +48,12 @@ func (c *Cache) verify(p unsafe.Pointer) owner {
 		return 0
 	}
 	a, addr := c.slabs.arena, uintptr(p)
-	page := (addr - a.Base()) >> mem.PageShift
-	if addr < a.Base() || page >= uintptr(a.Pages()) {
+	page, ok := a.PageOf(addr)
+	if !ok {
 		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "outside arena %#x-%#x", a.Base(), a.Addr(a.Pages())))
 	}
-	o := owner(a.Owner(uint32(page)))
-	head, order, ok := a.Head(uint32(page))
+	o := owner(a.Owner(page))
+	head, order, ok := a.Head(page)
 	if o == 0 || !ok {
 		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab; if it ever was an object, its slab has been given back"))
 	}

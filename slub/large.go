@@ -113,10 +113,10 @@ func (b *Buckets) takePages(n uintptr, at int) (l large, zeroed bool, err error)
 // largeAt finds the large object that starts at p.
 func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	addr := uintptr(p)
-	if page := (addr - b.base) >> mem.PageShift; page < b.pages {
-		head, order, used := b.arena.Head(uint32(page))
+	if page, ok := b.pageOf(p); ok {
+		head, order, used := b.arena.Head(page)
 		l = large{addr: b.arena.Addr(head), bytes: mem.PageSize << order, page: head}
-		return l, used && b.ownerAt(p).id() == b.id && l.addr == addr
+		return l, used && owner(b.arena.Owner(page)).id() == b.id && l.addr == addr
 	}
 	b.large.mu.Lock()
 	ok = b.large.mine[addr]
@@ -200,8 +200,9 @@ func (b *Buckets) largeObject(l large) hooks.Object {
 // refuse reports a pointer that these buckets did not hand out.
 func (b *Buckets) refuse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.ForeignPointer, b.config.name(), uintptr(p), "no object of these buckets starts there")
+	_, inside := b.pageOf(p)
 	switch o := b.ownerAt(p); {
-	case (uintptr(p)-b.base)>>mem.PageShift >= b.pages:
+	case !inside:
 		r.Detail = "outside their memory, as a slice of Bytes is when append has outgrown its capacity"
 	case o == 0:
 	case o.id() == b.id:

@@ -77,8 +77,7 @@ func (l *layer) nextDeferred(obj uintptr) (next uintptr, ok bool) {
 
 // isObject reports whether addr is where an object of one of the cache's slabs starts.
 func (l *layer) isObject(addr uintptr) bool {
-	page := (addr - l.base) >> mem.PageShift
-	if page >= uintptr(l.arena.Pages()) || !l.owns(uint32(page)) {
+	if page, ok := l.arena.PageOf(addr); !ok || !l.owns(page) {
 		return false
 	}
 	s := l.slabOf(addr)
