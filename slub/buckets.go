@@ -77,7 +77,7 @@ const maxPartitions = 64
 func (c BucketsConfig) Validate() error {
 	p := problems{of: fmt.Sprintf("buckets %q", c.name()), config: "BucketsConfig"}
 	if longest := c.class(0, maxClass).Name; !validName(longest) {
-		p.bad("Name", "%q, where a cache's is not of 1 to %d letters, digits and _-.:/", longest, maxName)
+		p.bad("Name", "%q makes caches such as %q: want 1 to %d letters, digits and _-.:/", c.Name, longest, maxName)
 	}
 	if c.Partitions < 0 || c.Partitions > maxPartitions {
 		p.bad("Partitions", "%d is not within 0..%d", c.Partitions, maxPartitions)

@@ -102,8 +102,11 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 		c.drainWait()
 	}
 	for tries := 1; c.slabs.shrink() > 0; tries++ {
-		if err := c.leak(tries == patience || ctx.Err() != nil); err != nil {
+		if err := c.leak(tries == patience); err != nil {
 			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("slub: cache %q: slabs are not back: %w", c.name, err)
 		}
 		time.Sleep(time.Millisecond)
 	}

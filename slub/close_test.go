@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,6 +79,11 @@ func TestCloseWaitsForSlab(t *testing.T) {
 			freed := make(chan bool)
 			go func() { defer close(freed); c.Free(p) }()
 			<-inside
+			err := c.CloseContext(canceled(t))
+			same(t, "CloseContext", err, context.Canceled)
+			if !strings.Contains(err.Error(), "slabs are not back") {
+				t.Error(err)
+			}
 			if !comes {
 				err := c.Close()
 				same(t, "Close", err, ErrBusy)

@@ -142,7 +142,7 @@ const maxName = 64
 func (c Config) Validate() error {
 	p := problems{of: fmt.Sprintf("cache %q", c.name()), config: "Config"}
 	if !validName(c.name()) {
-		p.bad("Name", "%q is not of 1 to %d letters, digits and _-.:/", c.Name, maxName)
+		p.bad("Name", "%q: want 1 to %d letters, digits and _-.:/", c.Name, maxName)
 	}
 	if c.Size == 0 || c.Size > mem.PageSize<<arena.MaxOrder {
 		p.bad("Size", "%d is not within 1..%d bytes", c.Size, mem.PageSize<<arena.MaxOrder)

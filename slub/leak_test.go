@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -74,54 +75,88 @@ func TestLeakOfPrefilled(t *testing.T) {
 	same(t, "Close", c.Close(), nil)
 }
 
-// CloseContext gives up behind a reader, before anything is closed or in the middle, and
-// loses nothing.
-func TestCloseContext(t *testing.T) {
-	canceled, cancel := context.WithCancel(t.Context())
+// elsewhere calls CloseContext on another goroutine, not on the one that a checked build
+// takes for the reader.
+func elsewhere(ctx context.Context, close func(context.Context) error) error {
+	got := make(chan error)
+	go func() { got <- close(ctx) }()
+	return <-got
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	elsewhere := func(close func(context.Context) error, ctx context.Context) error {
-		got := make(chan error)
-		go func() { got <- close(ctx) }() // not whom a checked build takes for the reader
-		return <-got
-	}
+	return ctx
+}
+
+// CloseContext gives up behind a reader before anything is closed.
+func TestCloseContext(t *testing.T) {
 	d := new(rcu.Domain)
-	var died atomic.Int64
-	c := open(t, nil, Config{Name: "held", Size: 64, Domain: d, RCUDtor: func(unsafe.Pointer) { died.Add(1) }})
+	c := open(t, nil, Config{Name: "held", Size: 64, Domain: d})
 	ps := take(t, c, 20)
 	reader := d.Register("holder")
 	freeRCU(c, ps[:10])
-	err := elsewhere(c.CloseContext, canceled)
+	err := elsewhere(canceled(t), c.CloseContext)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), `slub: cache "held": rcu: reader "holder"`) {
 		t.Errorf("behind a reader: %v", err)
 	}
 	freeAll(c, take(t, c, 100)) // as if nothing had been
-
-	// In the middle: the reader comes back after the first barrier.
 	reader.Offline()
-	ctx, giveUp := context.WithCancel(t.Context())
-	caches.mu.Lock() // which CloseContext needs after its first barrier
-	closed := make(chan error)
-	go func() { closed <- c.CloseContext(ctx) }()
-	within(t, "the first barrier ends", func() bool { return died.Load() == 10 })
-	reader.Online()
-	caches.mu.Unlock()
-	within(t, "it is closed to allocations", c.closed.Load)
-	err = elsewhere(c.CloseContext, canceled)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another Close is under way") {
-		t.Errorf("during another: %v", err)
-	}
-	giveUp()
-	if err := <-closed; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), `reader "holder"`) {
-		t.Errorf("in the middle: %v", err)
-	}
-	_, err = c.Alloc()
-	same(t, "Alloc", err, ErrClosed)
-	reader.Offline()
-	err = elsewhere(c.CloseContext, t.Context())
-	same(t, "CloseContext with objects in use", err, ErrBusy)
+	same(t, "CloseContext with objects in use", c.CloseContext(t.Context()), ErrBusy)
 	freeAll(c, ps[10:])
-	same(t, "CloseContext", c.CloseContext(t.Context()), nil)
-	same(t, "CloseContext once more", c.CloseContext(canceled), nil)
+	same(t, "CloseContext that needs no waiting", c.CloseContext(canceled(t)), nil)
+	same(t, "CloseContext once more", c.CloseContext(canceled(t)), nil)
+	same(t, "CloseContext of nil", (*Cache)(nil).CloseContext(canceled(t)), nil)
+}
+
+// In the middle, wherever it waits for a reader that came after its first barrier, it
+// gives up as well, and goes on when it is called again.
+func TestCloseContextInTheMiddle(t *testing.T) {
+	for name, at := range map[string]struct {
+		flags Flags
+		late  func(*Cache, unsafe.Pointer)
+	}{
+		"sheaves": {0, (*Cache).Free},
+		"queue":   {NoSheaves, func(c *Cache, p unsafe.Pointer) { c.rcuQueue.add(p, 0, c.layout.slot, true) }},
+		"slabs":   {NoSheaves | TypesafeByRCU, (*Cache).Free},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := new(rcu.Domain)
+			var died atomic.Int64
+			c := open(t, nil, Config{Size: 64, Domain: d, Flags: at.flags, Hooks: hooks.Hooks{
+				Free: func(hooks.Object) bool { died.Add(1); return false }}})
+			ps := take(t, c, 2)
+			reader := d.Register("holder")
+			defer reader.Close()
+			reader.Offline()
+			c.FreeRCU(ps[0])
+			ctx, giveUp := context.WithCancel(t.Context())
+			defer giveUp()
+			caches.mu.Lock() // which CloseContext needs after its first barrier
+			closed := make(chan error)
+			go func() { closed <- c.CloseContext(ctx) }()
+			within(t, "the first barrier ends", func() bool { return died.Load() == 1 })
+			reader.Online()
+			at.late(c, ps[1])
+			caches.mu.Unlock()
+			within(t, "it is closed to allocations", c.closed.Load)
+			err := elsewhere(canceled(t), c.CloseContext)
+			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another Close is under way") {
+				t.Errorf("during another: %v", err)
+			}
+			giveUp()
+			if err := <-closed; !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "rcu: ") {
+				t.Errorf("in the middle: %v", err)
+			}
+			_, err = c.Alloc()
+			same(t, "Alloc", err, ErrClosed)
+			if c.gone {
+				t.Error("it counts as closed")
+			}
+			reader.Offline()
+			same(t, "CloseContext", c.CloseContext(t.Context()), nil)
+		})
+	}
 }
 
 // So do Buckets, whose large objects have a queue of their own.
@@ -136,11 +171,7 @@ func TestBucketsCloseContext(t *testing.T) {
 		}
 		b.FreeRCU(p)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	got := make(chan error)
-	go func() { got <- b.CloseContext(ctx) }()
-	if err := <-got; !errors.Is(err, context.Canceled) {
+	if err := elsewhere(canceled(t), b.CloseContext); !errors.Is(err, context.Canceled) {
 		t.Errorf("behind a reader: %v", err)
 	}
 	p, err := b.Malloc(100)
@@ -148,6 +179,5 @@ func TestBucketsCloseContext(t *testing.T) {
 	b.Free(p)
 	reader.Offline()
 	same(t, "CloseContext", b.CloseContext(t.Context()), nil)
-	same(t, "CloseContext", (*Buckets)(nil).CloseContext(ctx), nil)
-	same(t, "CloseContext", (*Cache)(nil).CloseContext(ctx), nil)
+	same(t, "CloseContext of nil", (*Buckets)(nil).CloseContext(canceled(t)), nil)
 }

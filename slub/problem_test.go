@@ -18,7 +18,7 @@ var badConfigs = map[string][]struct {
 	cfg  Config
 	says string
 }{
-	"Name":          {{Config{Name: "no blanks"}, `"no blanks" is not of 1 to 64 letters, digits and _-.:/`}},
+	"Name":          {{Config{Name: "no blanks"}, `"no blanks": want 1 to 64 letters, digits and _-.:/`}},
 	"Size":          {{Config{Size: 4*mib + 1}, "4194305 is not within 1..4194304 bytes"}},
 	"Align":         {{Config{Align: 24}, "24 is no power of two up to 4096"}, {Config{Align: 2 * mem.PageSize}, "8192 is no power of two up to 4096"}},
 	"Ctor":          {{Config{Ctor: func(unsafe.Pointer) {}, Flags: InitOnFree}, "the flags InitOnAlloc and InitOnFree would undo its work"}},
@@ -92,11 +92,11 @@ func TestProblemTexts(t *testing.T) {
 	}
 	pre.Return()
 	for want, err := range map[string]error{
-		`buckets "no blanks": BucketsConfig.Name: "no blanks-32768", where a cache's is not of 1 to 64 letters, digits and _-.:/`: buckets(BucketsConfig{Name: "no blanks"}),
-		`buckets "malloc": BucketsConfig.Partitions: 65 is not within 0..64`:                                                      buckets(BucketsConfig{Partitions: 65}),
-		`buckets "malloc": BucketsConfig.Partitions: -1 is not within 0..64`:                                                      buckets(BucketsConfig{Partitions: -1}),
-		`buckets "malloc": BucketsConfig.Flags: 0x8 is neither InitOnAlloc nor InitOnFree`:                                        buckets(BucketsConfig{Flags: NoSheaves | InitOnFree}),
-		`buckets "up": BucketsConfig.RCUSoftLimit: 3 bytes are above RCUHardLimit, which is 2`:                                    buckets(BucketsConfig{Name: "up", RCUSoftLimit: 3, RCUHardLimit: 2}),
+		`buckets "no blanks": BucketsConfig.Name: "no blanks" makes caches such as "no blanks-32768": want 1 to 64 letters, digits and _-.:/`: buckets(BucketsConfig{Name: "no blanks"}),
+		`buckets "malloc": BucketsConfig.Partitions: 65 is not within 0..64`:                                                                  buckets(BucketsConfig{Partitions: 65}),
+		`buckets "malloc": BucketsConfig.Partitions: -1 is not within 0..64`:                                                                  buckets(BucketsConfig{Partitions: -1}),
+		`buckets "malloc": BucketsConfig.Flags: 0x8 is neither InitOnAlloc nor InitOnFree`:                                                    buckets(BucketsConfig{Flags: NoSheaves | InitOnFree}),
+		`buckets "up": BucketsConfig.RCUSoftLimit: 3 bytes are above RCUHardLimit, which is 2`:                                                buckets(BucketsConfig{Name: "up", RCUSoftLimit: 3, RCUHardLimit: 2}),
 
 		`cache "empty": Config.Size: type struct {} has none`:                                                                  zero,
 		`cache "size-7": Config.Size: 7 is less than the 16 of [2]uint64`:                                                      small,
