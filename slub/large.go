@@ -154,15 +154,30 @@ func (b *Buckets) findLarge(p unsafe.Pointer) (l large, ok bool) {
 }
 
 // endLarge ends the life of objects whose grace period is over. One that is gone was given
-// twice, or freed meanwhile, and is reported.
+// twice, or freed meanwhile, and is reported. As with source.destroy, a destructor that
+// doesn't return loses nothing.
 func (b *Buckets) endLarge(objs []unsafe.Pointer) {
-	for _, p := range objs {
-		l, ok := b.findLarge(p)
+	var dying large // its destructor has been called
+	defer func() {
+		if dying.bytes == 0 {
+			return
+		}
+		for _, p := range objs {
+			b.retireLarge(p, false)
+		}
+		b.releaseLarge(dying)
+		b.rcuQueue.arm() // whoever was at it has not finished
+	}()
+	for len(objs) > 0 {
+		l, ok := b.findLarge(objs[0])
+		objs = objs[1:]
 		if !ok {
 			continue
 		}
 		if b.config.RCUDtor != nil {
-			b.config.RCUDtor(p)
+			dying = l
+			b.config.RCUDtor(mem.Ptr(l.addr))
+			dying = large{}
 		}
 		b.releaseLarge(l)
 	}

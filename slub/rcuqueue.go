@@ -207,16 +207,18 @@ func (q *rcuQueue) reapLocked(most int) {
 			}
 		}
 		if most > 0 {
-			q.endChain(r.readyChain(q.domain))
+			q.endChain(r, r.readyChain(q.domain))
 		}
 	}
 }
 
-// endChain ends the objects of a chain in batches.
-func (q *rcuQueue) endChain(c chain) {
+// endChain ends the objects of a row's chain in batches. What is left when a destructor ends
+// the goroutine goes back.
+func (q *rcuQueue) endChain(r *row, c chain) {
 	if c.n == 0 {
 		return
 	}
+	defer func() { r.putBack(q.linked, c) }()
 	batch, each := q.batch[:], c.bytes/uintptr(c.n)
 	for c.n > 0 {
 		k := 0
@@ -228,11 +230,12 @@ func (q *rcuQueue) endChain(c chain) {
 			c.n--
 			if c.head = next; c.n > 0 && (!ok || next == 0) {
 				q.lost(obj)
-				q.backlog.Release(uintptr(c.n) * each)
+				q.backlog.Release(c.bytes - uintptr(k)*each)
 				q.pending.Add(-int64(c.n))
 				c.n = 0
 			}
 		}
+		c.bytes = uintptr(c.n) * each
 		q.finish(batch[:k], uintptr(k)*each)
 	}
 }
@@ -248,9 +251,7 @@ func (q *rcuQueue) Barrier(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("another Barrier is under way: %w", ctx.Err())
 	}
-	err := q.sealAndReap(ctx)
-	<-q.barring
-	if err != nil {
+	if err := q.sealAndReap(ctx); err != nil {
 		return err
 	}
 	if q.calling.Load() > 0 {
@@ -259,7 +260,9 @@ func (q *rcuQueue) Barrier(ctx context.Context) error {
 	return nil
 }
 
+// sealAndReap is Barrier's part that fills barring.
 func (q *rcuQueue) sealAndReap(ctx context.Context) error {
+	defer func() { <-q.barring }() // should a destructor end the goroutine, too
 	q.seal(true)
 	if err := q.domain.Synchronize(ctx); err != nil {
 		return err

@@ -171,6 +171,23 @@ func (r *row) readyChain(d *rcu.Domain) (c chain) {
 	return c
 }
 
+// putBack seals a chain once more that readyChain has taken, unless it is empty. The caller
+// holds draining.
+func (r *row) putBack(l *layer, c chain) {
+	if c.n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.waiting; w.n > 0 { // sealed since, and so later
+		l.setNext(c.tail, w.head)
+		c.tail, c.token = w.tail, w.token
+		c.n += w.n
+		c.bytes += w.bytes
+	}
+	r.waiting = c
+}
+
 func (r *row) empty() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
