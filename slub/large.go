@@ -2,7 +2,6 @@ package slub
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -231,30 +230,16 @@ func (b *Buckets) refuse(p unsafe.Pointer) {
 	r.Fire(&b.config.Hooks)
 }
 
-// listLarge names a few objects that are still in use, as Cache.leak does.
-func (b *Buckets) listLarge() string {
-	var where strings.Builder
-	n := 0
-	list := func(addr uintptr) {
-		if n++; n <= maxListed {
-			fmt.Fprintf(&where, " %#x", addr)
-		}
-	}
-	for page := uint32(0); page < b.arena.Pages(); page++ {
-		if head, order, ok := b.arena.Head(page); ok {
-			if owner(b.arena.Owner(head)).id() == b.id {
-				list(b.arena.Addr(head))
-			}
-			page = head + 1<<order - 1
-		}
+// listLarge lists the large objects that are still in use.
+func (b *Buckets) listLarge() *addressList {
+	out := new(addressList)
+	for head := range runsOf(b.arena, b.id) {
+		out.add(b.arena.Addr(head))
 	}
 	b.large.mu.Lock()
+	defer b.large.mu.Unlock()
 	for addr := range b.large.mine {
-		list(addr)
+		out.add(addr)
 	}
-	b.large.mu.Unlock()
-	if n > maxListed {
-		where.WriteString(" ...")
-	}
-	return where.String()
+	return out
 }
