@@ -20,7 +20,7 @@ func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop.Func()() }
 
 // allocSlow is what Alloc comes to when the CPU's main sheaf has nothing.
 func (c *Cache) allocSlow() (unsafe.Pointer, error) {
-	c.drainSome()
+	c.drain(drainMost)
 	if c.sheaves != nil {
 		if p := c.sheaves.Alloc(); p != nil {
 			return p, nil

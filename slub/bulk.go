@@ -10,7 +10,7 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		clear(dst)
 		return c.failClosed()
 	}
-	c.drainSome()
+	c.drain(drainMost)
 	got := 0
 	if c.sheaves != nil {
 		got = c.sheaves.AllocBulk(dst)

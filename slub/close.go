@@ -12,7 +12,7 @@ import (
 // many slabs are left. Objects that wait for a grace period stay.
 // (Kernel: kmem_cache_shrink.)
 func (c *Cache) Shrink() (slabs int) {
-	c.drain()
+	c.drain(drainAll)
 	if c.sheaves != nil && !c.closed.Load() {
 		c.sheaves.Shrink()
 	}
