@@ -187,7 +187,7 @@ func (b *Buckets) releaseLarge(l large) {
 		return
 	}
 	if b.config.Flags&InitOnFree != 0 {
-		hooks.Wipe(l.addr, l.bytes)
+		mem.Zero(l.addr, l.bytes)
 	}
 	b.discardLarge(l)
 }

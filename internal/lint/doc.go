@@ -13,10 +13,9 @@
 //
 // The import graph, "a < b" meaning that b may import a, bottom first:
 //
-//	nothing < internal/invariants, internal/mem, internal/mistakes, internal/sys, internal/text
+//	nothing < hooks, internal/invariants, internal/mem, internal/mistakes, internal/sys, internal/text
 //	internal/mem < internal/lock
 //	internal/sys, internal/mem < numa
-//	internal/mem < hooks
 //	internal/invariants, internal/mem, internal/mistakes, internal/sys < internal/percpu
 //	internal/invariants, internal/mem, internal/mistakes, internal/percpu, internal/text < rcu
 //	internal/*, numa < arena

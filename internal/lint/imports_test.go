@@ -18,7 +18,7 @@ var graph = map[string][]string{
 	"internal/lint":       {},
 	"numa":                {"internal/sys", "internal/mem"},
 	"rcu":                 {"internal/invariants", "internal/mem", "internal/mistakes", "internal/percpu", "internal/text"},
-	"hooks":               {"internal/mem"},
+	"hooks":               {},
 	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/mistakes", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "internal/text", "numa"},
 	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/mistakes", "internal/percpu", "internal/text", "rcu"},
