@@ -3,6 +3,7 @@ package slub
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"testing"
@@ -41,6 +42,17 @@ func (d *deserter) count() int {
 	return len(d.died)
 }
 
+// settled fails unless n objects have been destroyed, once each. From now on all return.
+func (d *deserter) settled(t *testing.T, n int) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.every = math.MaxInt
+	if d.calls != n || len(d.died) != n {
+		t.Errorf("%d calls for %d objects of %d", d.calls, len(d.died), n)
+	}
+}
+
 // apart runs f on a goroutine of its own, which may not survive it.
 func apart(f func()) {
 	done := make(chan bool)
@@ -55,7 +67,6 @@ func apart(f func()) {
 // Whoever runs a destructor that ends its goroutine, or panics, and is recovered: no object
 // is lost, none is destroyed twice, and all memory comes back.
 func TestDestructorThatDoesNotReturn(t *testing.T) {
-	const n = 900
 	barrier := func(c *Cache) { apart(func() { _ = c.Barrier(context.Background()) }) }
 	for name, tt := range map[string]struct {
 		cfg    Config
@@ -94,42 +105,39 @@ func TestDestructorThatDoesNotReturn(t *testing.T) {
 			if how == "panic" && !tt.recovers {
 				continue // some run on goroutines of the package's, where nobody recovers
 			}
-			t.Run(name+", "+how, func(t *testing.T) {
-				d := &deserter{every: 7, leave: leave, died: map[unsafe.Pointer]int{}}
-				tt.cfg.Size, tt.cfg.RCUDtor, tt.cfg.RCUDelay, tt.cfg.Domain = 64, d.destroy, time.Hour, new(rcu.Domain)
-				a := newArena(t, arena.Config{})
-				c := open(t, a, tt.cfg)
-				ps := take(t, c, n)
-				again, release := func() {}, func() {}
-				if tt.blocks >= 0 {
-					again = noMemory(t, tt.blocks)
-				}
-				if tt.held {
-					release = holdStacks(c, percpu.RCU)
-				}
-				for _, p := range ps {
-					apart(func() { c.FreeRCU(p) })
-				}
-				release()
-				again()
-				for tries := 0; d.count() < n; tries++ {
-					if tries == 10*n {
-						t.Fatalf("%d of %d destroyed", d.count(), n)
+			for every, n := range map[int]int{7: 900, 1: 100} {
+				t.Run(fmt.Sprintf("%s, %s of each %dth", name, how, every), func(t *testing.T) {
+					d := &deserter{every: every, leave: leave, died: map[unsafe.Pointer]int{}}
+					tt.cfg.Size, tt.cfg.RCUDtor, tt.cfg.RCUDelay, tt.cfg.Domain = 64, d.destroy, time.Hour, new(rcu.Domain)
+					a := newArena(t, arena.Config{})
+					c := open(t, a, tt.cfg)
+					ps := take(t, c, n)
+					again, release := func() {}, func() {}
+					if tt.blocks >= 0 {
+						again = noMemory(t, tt.blocks)
 					}
-					tt.run(c)
-				}
-				d.every = n * n
-				same(t, "Close", c.Close(), nil)
-				for p, times := range d.died {
-					if times != 1 {
-						t.Errorf("%p destroyed %d times", p, times)
+					if tt.held {
+						release = holdStacks(c, percpu.RCU)
 					}
-				}
-				s := c.Stats().Backlog
-				if left := c.rcuQueue.pending.Load(); s.Bytes != 0 || left != 0 || usedBytes(t, a, c.domain) != 0 {
-					t.Errorf("%d bytes and %d objects wait, %d bytes are used", s.Bytes, left, usedBytes(t, a, c.domain))
-				}
-			})
+					for _, p := range ps {
+						apart(func() { c.FreeRCU(p) })
+					}
+					release()
+					again()
+					for tries := 0; d.count() < n; tries++ {
+						if tries == 10*n {
+							t.Fatalf("%d of %d destroyed", d.count(), n)
+						}
+						tt.run(c)
+					}
+					d.settled(t, n)
+					same(t, "Close", c.Close(), nil)
+					s := c.Stats().Backlog
+					if left := c.rcuQueue.pending.Load(); s.Bytes != 0 || left != 0 || usedBytes(t, a, c.domain) != 0 {
+						t.Errorf("%d bytes and %d objects wait, %d bytes are used", s.Bytes, left, usedBytes(t, a, c.domain))
+					}
+				})
+			}
 		}
 	}
 }
@@ -147,10 +155,10 @@ func TestLargeDestructorThatDoesNotReturn(t *testing.T) {
 			for tries := 0; d.count() < 9 && tries < 100; tries++ {
 				apart(func() { _ = b.Barrier(context.Background()) })
 			}
-			d.every = 1000
+			d.settled(t, 9)
 			same(t, "Close", b.Close(), nil)
-			if d.calls != 9 || d.count() != 9 || b.backlog.Stats().Bytes != 0 || a.Stats().Mapped != 0 || usedBytes(t, a, b.config.Domain) != 0 {
-				t.Errorf("%d calls for %d objects, %d bytes wait, %d mapped, %d used", d.calls, d.count(),
+			if b.backlog.Stats().Bytes != 0 || a.Stats().Mapped != 0 || usedBytes(t, a, b.config.Domain) != 0 {
+				t.Errorf("%d bytes wait, %d mapped, %d used",
 					b.backlog.Stats().Bytes, a.Stats().Mapped, usedBytes(t, a, b.config.Domain))
 			}
 		})

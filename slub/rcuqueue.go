@@ -201,15 +201,24 @@ func (q *rcuQueue) reapLocked(most int) {
 		for b := r.ready(q.domain); b != nil && most > 0; b = r.ready(q.domain) {
 			k := min(b.n, most)
 			most -= k
-			q.finish(b.take(k)) // taken first: whatever a destructor does, none is called twice
-			if b.n == 0 {
-				blocks.put(r.drop())
-			}
+			q.endBlock(r, b, k)
 		}
 		if most > 0 {
 			q.endChain(r, r.readyChain(q.domain))
 		}
 	}
+}
+
+// endBlock ends k objects of a row's first sealed block. They are taken off before, and the
+// block with its last: whatever a destructor does, none is called twice, and no block that
+// is empty stays.
+func (q *rcuQueue) endBlock(r *row, b *block, k int) {
+	objs, bytes := b.take(k)
+	if b.n == 0 {
+		r.drop()
+		defer blocks.put(b) // later, for it is where objs lie
+	}
+	q.finish(objs, bytes)
 }
 
 // endChain ends the objects of a row's chain in batches. What is left when a destructor ends
@@ -280,7 +289,7 @@ func (q *rcuQueue) Close(ctx context.Context) error {
 			return err
 		}
 	}
-	q.reapAll() // who has taken a chain, which waits doesn't see, is through with it
+	q.reapAll() // who has taken a chain, or a block's last, which waits doesn't see, is through with it
 	q.timer.Stop()
 	q.armed.Store(false)
 	q.backlog.Leave(q)

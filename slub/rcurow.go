@@ -139,8 +139,8 @@ func (r *row) ready(d *rcu.Domain) *block {
 	return oldest
 }
 
-// drop takes the oldest sealed block off, which is empty. The caller holds draining.
-func (r *row) drop() *block {
+// drop takes the oldest sealed block off. The caller holds draining.
+func (r *row) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.first
@@ -148,7 +148,6 @@ func (r *row) drop() *block {
 		r.last = nil
 	}
 	b.next = nil
-	return b
 }
 
 // readyChain takes the sealed chain if its grace period is over; n is 0 if not. The caller
