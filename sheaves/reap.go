@@ -65,7 +65,7 @@ func (s *Set) arm(b *barn) {
 	}
 }
 
-// reapExcess is that callback. armed is cleared first, so that a sheaf parked while
+// reapExcess is the callback that reaps what waits in b beyond MaxWaiting. armed is cleared first, so that a sheaf parked while
 // this runs is either reaped here or arms anew.
 func (s *Set) reapExcess(b *barn) {
 	b.armed.Store(false)
@@ -90,7 +90,7 @@ func (s *Set) reapOne(b *barn) bool {
 	return true
 }
 
-// reapAll does so for all the sheaves that take takes.
+// reapAll ends the grace periods of all the sheaves that take returns, which are over.
 func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
 	if !b.anyWaiting() {
 		return
@@ -99,7 +99,8 @@ func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
 	s.reapChain(take(s.Domain), b, phase)
 }
 
-// reapChain does so for those linked by next, within s.expiring until the last one is done.
+// reapChain expires and houses the sheaves linked by next, within s.expiring until the last
+// one is done.
 // If a destructor ends the goroutine another one goes on with the next.
 func (s *Set) reapChain(next *sheaf, b *barn, phase uint32) {
 	defer func() {

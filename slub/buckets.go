@@ -38,7 +38,7 @@ type Buckets struct {
 	config   BucketsConfig
 	id       uint32 // of the owner of page runs
 	secret   uint64 // for the choice of a partition
-	large    largeStats
+	large    largeObjects
 	rcuQueue rcuQueue // large objects for FreeRCU
 	backlog  *backlog // of all sizes
 

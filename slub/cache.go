@@ -113,7 +113,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	slabs.newSlab, slabs.corrupt, slabs.twice = c.initSlab(), c.reportCorrupt, c.reportTwice
 	slabs.keep.Store(int64(slabs.minPartial(c.config.MinPartial)))
 	if c.config.Flags&TypesafeByRCU != 0 {
-		slabs.retire = c.domain.Defer
+		slabs.deferPages = c.domain.Defer
 	}
 	slabs.zeroed = c.config.Flags&InitOnFree != 0
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)

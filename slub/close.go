@@ -38,9 +38,9 @@ func (c *Cache) Barrier(ctx context.Context) error {
 	return nil
 }
 
-// barrierRetired waits for the slabs of a TypesafeByRCU cache.
-func (c *Cache) barrierRetired(ctx context.Context) error {
-	if c.slabs.retired.Load() == 0 {
+// barrierPages waits for the slabs of a TypesafeByRCU cache.
+func (c *Cache) barrierPages(ctx context.Context) error {
+	if c.slabs.deferredSlabs.Load() == 0 {
 		return nil
 	}
 	if err := c.domain.Barrier(ctx); err != nil {
@@ -110,7 +110,7 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if err := c.barrierRetired(ctx); err != nil {
+	if err := c.barrierPages(ctx); err != nil {
 		return err
 	}
 	c.gone = true

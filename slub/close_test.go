@@ -69,7 +69,7 @@ func TestCloseWaitsForSlab(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, nil, Config{Size: 64, Flags: NoSheaves | TypesafeByRCU, MinPartial: 1})
 			inside, leave := make(chan bool), make(chan bool)
-			c.slabs.retire = func(f func()) {
+			c.slabs.deferPages = func(f func()) {
 				close(inside)
 				<-leave
 				f()

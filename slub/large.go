@@ -16,8 +16,8 @@ import (
 // beyond the largest run, a mapping, which the arena finds by its address. Neither has
 // sheaves or a descriptor: the arena's records are enough.
 
-// largeStats counts what Buckets hold in pages.
-type largeStats struct {
+// largeObjects are what Buckets hold in pages.
+type largeObjects struct {
 	inUse atomic.Int64 // objects, those that wait for a grace period included
 	bytes atomic.Int64 // of them
 
@@ -60,10 +60,10 @@ func (b *Buckets) allocLarge(n uintptr, zero bool) (unsafe.Pointer, error) {
 	if b.closed.Load() {
 		return nil, ErrClosed
 	}
-	any := b.caches[0]
-	local := any.localNode()
+	first := b.caches[0] // which knows the nodes as well as any
+	local := first.localNode()
 	l, zeroed, err := b.takePages(n, local)
-	for _, node := range any.slabs.near[local] {
+	for _, node := range first.slabs.near[local] {
 		if err == nil {
 			break
 		}
@@ -133,9 +133,9 @@ func (b *Buckets) freeLarge(p unsafe.Pointer) {
 	}
 }
 
-// retireLarge is FreeRCU, or FreeRCUNoWait, for what no cache owns. Page runs and mappings
+// freeLargeAfterGrace is FreeRCU, or FreeRCUNoWait, for what no cache owns. Page runs and mappings
 // alike go to the queue: they are too few, and each too large, to gather in sheaves.
-func (b *Buckets) retireLarge(p unsafe.Pointer, mayWait bool) {
+func (b *Buckets) freeLargeAfterGrace(p unsafe.Pointer, mayWait bool) {
 	if l, ok := b.findLarge(p); ok {
 		b.rcuQueue.add(p, 0, l.bytes, mayWait)
 	}
@@ -162,7 +162,7 @@ func (b *Buckets) endLarge(objs []unsafe.Pointer) {
 			return
 		}
 		for _, p := range objs {
-			b.retireLarge(p, false)
+			b.freeLargeAfterGrace(p, false)
 		}
 		b.releaseLarge(dying)
 		b.rcuQueue.arm() // whoever was at it has not finished

@@ -34,9 +34,10 @@ type layer struct {
 	zeroed  bool          // new slabs are zeroed: the cache counts on free objects being so
 	corrupt func(obj uintptr, s slabRef)
 	twice   func(obj uintptr, s slabRef)
-	// retire calls f when no reader can look at what was freed before; nil: at once.
-	retire  func(f func())
-	retired atomic.Int64 // slabs that wait for it
+	// deferPages calls f when no reader can look at what was freed before, so that pages go
+	// back then; nil where they may go at once.
+	deferPages    func(f func())
+	deferredSlabs atomic.Int64 // slabs whose pages wait for it
 
 	// fallbacks counts slabs of less than the preferred order, whose head is not
 	// found by masking. It only grows.
@@ -129,16 +130,16 @@ func (l *layer) discard(s slabRef) {
 		l.acquireSlab(s)
 	}
 	// From here on the descriptor is not to be looked at any more.
-	if page := s.page; l.retire == nil {
+	if page := s.page; l.deferPages == nil {
 		l.arena.Free(page)
 	} else {
 		// Nobody's now, so that a pointer into it is refused by Free; but its pages
 		// stay what they are.
 		l.arena.SetOwner(page, int(s.order), uint32(nobody))
-		l.retired.Add(1)
-		l.retire(func() {
+		l.deferredSlabs.Add(1)
+		l.deferPages(func() {
 			l.arena.Free(page)
-			l.retired.Add(-1)
+			l.deferredSlabs.Add(-1)
 		})
 	}
 	// Last, since Close takes a cache without slabs for one that nobody works on.

@@ -92,7 +92,7 @@ func (b *Buckets) FreeRCU(p unsafe.Pointer) {
 		c.FreeRCU(p)
 		return
 	}
-	b.retireLarge(p, true)
+	b.freeLargeAfterGrace(p, true)
 }
 
 // FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
@@ -101,7 +101,7 @@ func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
 		c.FreeRCUNoWait(p)
 		return
 	}
-	b.retireLarge(p, false)
+	b.freeLargeAfterGrace(p, false)
 }
 
 // Size returns how many bytes p has room for, at least what was asked for; 0 for nil

@@ -156,7 +156,7 @@ func TestBucketsOvertaken(t *testing.T) {
 	t.Logf("%d users were overtaken", late)
 }
 
-// usedBytes waits for what retired slabs wait for.
+// usedBytes waits for what slabs of TypesafeByRCU wait for.
 func usedBytes(t *testing.T, a *arena.Arena, d *rcu.Domain) (n uint64) {
 	t.Helper()
 	same(t, "Barrier", d.Barrier(context.Background()), nil)

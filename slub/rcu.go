@@ -29,14 +29,15 @@ func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 // at once. That memory stays bounded is then the caller's care: an event loop that is an
 // online reader reports between its rounds. It may be called in hooks and destructors, of
 // the cache's own too. Somewhat slower than FreeRCU.
-func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.retire(p, false) }
+func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.freeAfterGrace(p, false) }
 
 // freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.retire(p, true) }
+func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.freeAfterGrace(p, true) }
 
-func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
+// freeAfterGrace checks an object and has it wait in a sheaf, or else in the queue.
+func (c *Cache) freeAfterGrace(p unsafe.Pointer, mayWait bool) {
 	o := c.checked(p)
 	if o == 0 {
 		return
@@ -48,8 +49,8 @@ func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 	if sanitized {
 		deferObject(p)
 	}
-	// Remote objects are not counted as refused, as the sheaf never saw them
-	// (kernel-facts: F4; the kernel counts F5 to F9).
+	// Remote objects are not counted as refused, as the sheaf never saw them (kernel:
+	// kfree_rcu_sheaf looks at the node before __kfree_rcu_sheaf counts).
 	at := o.node()
 	local := at == c.localNode()
 	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, uint32(o), mayWait) {

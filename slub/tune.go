@@ -83,7 +83,7 @@ func (c *Cache) SetMinPartial(slabs int) error {
 // as many bytes as a burst may leave behind until the next timer.
 const waitingBytes = 16 << 20
 
-// maxWaiting is the same in sheaves of a capacity.
+// maxWaiting is waitingBytes in sheaves of a capacity, at least 16.
 func (c *Cache) maxWaiting(capacity int) int {
 	return max(16, waitingBytes/int(c.layout.slot)/capacity)
 }
