@@ -140,3 +140,17 @@ func TestFailedNewBucketsLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// What the kernel refuses to us is ErrNoMemory to users.
+func TestNoMemoryForBookkeeping(t *testing.T) {
+	a := newArena(t, arena.Config{})
+	c := open(t, a, Config{Size: 64})
+	defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
+	_, err := New(a, Config{Size: 64, Flags: NoMerge})
+	_, errPrefill := c.Prefill(1000)
+	for _, err := range []error{err, errPrefill} {
+		if !errors.Is(err, ErrNoMemory) || !errors.Is(err, syscall.ENOMEM) {
+			t.Errorf("got %v, want ErrNoMemory and ENOMEM", err)
+		}
+	}
+}
