@@ -16,7 +16,7 @@ type Prefilled struct {
 	n     uint           // objects left
 	room  uint           // objects that the array has room for
 	array unsafe.Pointer // of the sheaf
-	owner uint32         // of objects that Free may put back
+	owner owner          // of objects that Free may put back
 	cache *Cache
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when it was last accounted for
@@ -44,7 +44,7 @@ func (c *Cache) Prefill(n int) (*Prefilled, error) {
 	if err != nil {
 		return nil, c.prefillError(err)
 	}
-	p := &Prefilled{cache: c, owner: uint32(ownerOf(c.id, c.localNode()))}
+	p := &Prefilled{cache: c, owner: ownerOf(c.id, c.localNode())}
 	p.adopt(loan)
 	return p, nil
 }
@@ -103,7 +103,7 @@ func (p *Prefilled) Alloc() unsafe.Pointer {
 // cache's. A call for such a case would keep Free from being inlined, which is
 // half its speed.
 func (p *Prefilled) Free(obj unsafe.Pointer) bool {
-	if p.n >= p.room || p.cache.free.Owner(obj) != p.owner {
+	if p.n >= p.room || owner(p.cache.free.Owner(obj)) != p.owner {
 		return false
 	}
 	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj
