@@ -185,6 +185,12 @@ func (a *Arena) Span() uintptr { return 1 << a.shift }
 // Addr returns the address of a page, without a check.
 func (a *Arena) Addr(page uint32) uintptr { return a.base + uintptr(page)*mem.PageSize }
 
+// PageOf returns the page that an address lies in; ok is false outside the range.
+func (a *Arena) PageOf(addr uintptr) (page uint32, ok bool) {
+	off := addr - a.base
+	return uint32(off / mem.PageSize), off < a.size
+}
+
 // NodeIndex returns the topology's index of the node that owns an address, or
 // -1 outside the range. It loads no memory but a's first lines.
 func (a *Arena) NodeIndex(addr uintptr) int {

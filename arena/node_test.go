@@ -25,12 +25,18 @@ func TestNodesOwnEqualParts(t *testing.T) {
 		if a.NodeOf(addr) != numa.NoNode || a.NodeIndex(addr) != -1 {
 			t.Errorf("%#x outside the range belongs to node %d", addr, a.NodeOf(addr))
 		}
+		if page, ok := a.PageOf(addr); ok {
+			t.Errorf("%#x outside the range lies in page %d", addr, page)
+		}
 	}
 	for i, id := range ids {
 		first := a.Base() + uintptr(i)*a.Span()
 		for _, addr := range []uintptr{first, first + a.Span() - 1} {
 			if a.NodeOf(addr) != numa.Node(id) || a.NodeIndex(addr) != i {
 				t.Errorf("%#x belongs to node %d, index %d; want %d, %d", addr, a.NodeOf(addr), a.NodeIndex(addr), id, i)
+			}
+			if page, ok := a.PageOf(addr); !ok || addr-a.Addr(page) >= mem.PageSize {
+				t.Errorf("%#x lies in page %d, which starts at %#x", addr, page, a.Addr(page))
 			}
 		}
 		run := alloc(t, a, 1, numa.Node(id))

@@ -3,11 +3,10 @@
 //
 //	slub.Cache --alloc, free, new slab--> Hooks (functions, nil = not called)
 //	slub.Cache --misuse found-----------> Report.Fire -> Hooks.Report, else panic
-//	slub.Cache --init-on-free-----------> Wipe, WipeAround
 //
 // It is a leaf: an event is a plain value that carries a cache's name and
 // addresses, never a cache, so nothing here needs to know what a cache is and
-// no import cycle can arise. It imports internal/mem and the standard library.
+// no import cycle can arise. It imports the standard library only.
 //
 // Lock order: the package has no lock. A cache calls hooks on the goroutine
 // that allocates or frees (after a grace period: on the one that expires the

@@ -70,6 +70,6 @@
 //
 // Domain.mu guards registration, the bookkeeping of Stats and stalls, and who sleeps. It is
 // never taken by Quiescent, Enter, Exit, Start, Elapsed and Defer; Poll takes it once in 64
-// calls in vain. In builds with invariants traces.mu lies below it. Sections are counted by
+// calls in vain, and where the kernel refuses membarrier. In builds with invariants traces.mu lies below it. Sections are counted by
 // internal/percpu, without a lock.
 package rcu

@@ -155,26 +155,37 @@ func TestSectionsStartWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestNoFenceNoGracePeriod: while the kernel refuses the memory barrier, nothing ends, and
-// everything does afterwards. Domains without sections need none.
-func TestNoFenceNoGracePeriod(t *testing.T) {
-	var d, none Domain
-	d.Enter().Exit()
-	restore := sys.FailNth(sys.CallMembarrier, 0, syscall.ENOMEM)
-	defer restore()
-	token := d.Start()
-	if d.sections.Load().counts.Fence() {
-		t.Skip("Enter needs no fence here")
+// TestMembarrierRefused: when the kernel begins to refuse the memory barrier, grace periods
+// end all the same, and not before the sections of before. It is told once.
+func TestMembarrierRefused(t *testing.T) {
+	var d, quiet Domain
+	told := make(chan Stall, 2)
+	d.OnStall(time.Hour, func(s Stall) { told <- s })
+	quiet.OnStall(-1, func(s Stall) { told <- s })
+	defer sys.FailNth(sys.CallMembarrier, 0, syscall.EPERM)()
+	for _, domain := range []*Domain{&quiet, &d} {
+		domain.Enter().Exit()
+		if _, refused := domain.sections.Load().counts.Fence(); refused == nil {
+			t.Skip("Enter needs no fence here")
+		}
+		for range 3 {
+			section := domain.Enter()
+			token := domain.Start()
+			if domain.Poll(token) {
+				t.Error("over before a section of before")
+			}
+			section.Exit()
+			if err := domain.Wait(t.Context(), token); err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	if d.Poll(token) {
-		t.Error("over without a memory barrier")
+	s := <-told
+	if !errors.Is(s.Membarrier, syscall.EPERM) || !strings.Contains(s.String(), "membarrier(PRIVATE_EXPEDITED): operation not permitted") {
+		t.Errorf("told %q of %v", s, s.Membarrier)
 	}
-	if err := none.Synchronize(t.Context()); err != nil {
-		t.Error(err)
-	}
-	restore()
-	if err := d.Wait(t.Context(), token); err != nil {
-		t.Error(err)
+	if n := d.Stats().Stalls + quiet.Stats().Stalls; n != 1 || len(told) > 0 {
+		t.Errorf("counted %d, %d more told", n, len(told))
 	}
 }
 

@@ -99,8 +99,8 @@ func (q *queue) empty() bool {
 	return true
 }
 
-// queued returns how many callbacks have ever been queued. Those that are taken
-// meanwhile may count twice, none is left out.
+// queued returns how many callbacks have ever been queued. Those that are being taken may
+// count twice, or not at all; none that has run is left out.
 func (q *queue) queued() (n weight) {
 	if p := q.stacks.Load(); p != nil {
 		for i := range *p {

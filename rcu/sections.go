@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
@@ -55,11 +56,13 @@ type sections struct {
 	held  Token     // the goal that Domain.survey last found, or 0; Domain.mu
 	since time.Time // when survey found it first; Domain.mu
 	named time.Time // when a stall was last reported; Domain.mu
+	told  bool      // that membarrier is refused; Domain.mu
 }
 
 // advance moves the domain's grace periods on, up to t, as far as they go without
 // waiting. Each takes one system call where sections are sequences, and none elsewhere; there
-// are two at most, since the second covers all that has been started.
+// are two at most, since the second covers all that has been started. If the kernel refuses
+// the call, each stops all goroutines for some 20 us instead.
 func (s *sections) advance(d *Domain, t Token) {
 	if !s.driving.CompareAndSwap(false, true) {
 		return
@@ -78,8 +81,15 @@ func (s *sections) drain(d *Domain) bool {
 	if s.goal.Load() == 0 {
 		// Before the Fence: it covers every Start up to here.
 		goal := d.seq.load()
-		if !s.counts.Fence() {
+		done, refused := s.counts.Fence()
+		if refused != nil {
+			d.unfenced(s, refused)
+		}
+		if !done {
 			return false
+		}
+		if invariants.Enabled {
+			invariants.Reach(invariants.Fenced)
 		}
 		s.goal.Store(uint64(goal))
 	}

@@ -38,10 +38,18 @@ type Stall struct {
 
 	Sections int64    // open ones, 0 for a reader
 	Entered  []string // where, and by which goroutines; in builds with -tags invariants or -race only
+
+	// Membarrier is no stall, but why grace periods cost more than they should: the kernel
+	// refuses membarrier(2), with this error, though it didn't at the start, and all goroutines
+	// are stopped each time instead. Nothing else is set then. Reported once.
+	Membarrier error
 }
 
 // String describes the stall in one line, and the stack in more.
 func (s Stall) String() string {
+	if s.Membarrier != nil {
+		return fmt.Sprintf("rcu: %v: every grace period stops all goroutines instead", s.Membarrier)
+	}
 	if s.Reader == "" && s.Sections > 0 {
 		line := fmt.Sprintf("rcu: a grace period has waited for %v for %s", text.Round(s.Age), openSections(s.Sections))
 		return strings.Join(append([]string{line}, s.Entered...), "\n\tentered at ")
@@ -66,7 +74,8 @@ type stalls struct {
 // OnStall has report called when a reader or a section has held up a grace period for
 // longer than timeout, and again for every timeout that it goes on, on a goroutine of its
 // own. Not more than 8 are reported at a time; Stats counts all. A zero timeout is 10 s,
-// a negative one switches reports off; a nil report writes to slog's default logger.
+// a negative one switches reports off; a nil report writes to slog's default logger. It is
+// also told if the kernel begins to refuse membarrier(2); see Stall.
 //
 // Somebody has to wait, or poll, for a stall to be noticed: those are who it concerns. Any
 // goroutine, any time.
@@ -133,16 +142,33 @@ func (d *Domain) survey() (oldest holder) {
 			}
 		}
 	}
-	report := d.stalls.report
+	report := d.stalls.handler()
 	d.mu.Unlock()
 	if len(due) > 0 {
-		if report == nil {
-			report = logStall
-		}
 		// Not on this goroutine, which may hold any lock.
 		go reportStalls(due[:min(len(due), namedAtOnce)], report)
 	}
 	return oldest
+}
+
+// unfenced reports that the kernel refuses membarrier, once, unless reports are off.
+func (d *Domain) unfenced(s *sections, refused error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.told || d.stalls.timeout < 0 {
+		return
+	}
+	s.told = true
+	d.stalls.seen++
+	go d.stalls.handler()(Stall{Membarrier: refused})
+}
+
+// handler returns whom to tell; the caller holds mu.
+func (s *stalls) handler() func(Stall) {
+	if s.report == nil {
+		return logStall
+	}
+	return s.report
 }
 
 // due reports whether a stall is to be reported, last at named; the caller holds mu.

@@ -29,6 +29,7 @@ type Backlog struct {
 	peak  atomic.Int64 // most that bytes was
 
 	hurrying atomic.Bool  // a rush has yet to reap
+	asked    atomic.Bool  // somebody has wanted one since the last has begun
 	since    atomic.Int64 // when the hard limit began to hold somebody up, ns after epoch; 0: it doesn't
 
 	hurries, waits, overruns atomic.Uint64

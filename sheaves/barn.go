@@ -33,7 +33,7 @@ type barn struct {
 	nrParked atomic.Int32 // never fewer than are parked
 
 	armed      atomic.Bool // a callback that will reap this barn is queued
-	reapExcess func()      // that callback, made once
+	reapExcess func()      // the callback, made once so that queueing it allocates no closure
 	mark       rcu.Token   // youngest sheaf at the last takeStale, 0 none; Set.ticking
 }
 

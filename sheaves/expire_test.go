@@ -183,3 +183,37 @@ func TestBacklogNotReady(t *testing.T) {
 	reader.Quiescent()
 	eventually(t, "the excess is reaped", func() bool { return r.Stats().Barns[0].Waiting == 1 })
 }
+
+// TestExpireEndsItsGoroutine: where a destructor ends the goroutine of whoever came for
+// sheaves, the sheaf that it was at goes to its place, others are expired all the same,
+// before a Barrier returns, and the timer is set for those that nobody has taken.
+func TestExpireEndsItsGoroutine(t *testing.T) {
+	for name, run := range map[string]func(*rig){
+		"reapOne": func(r *rig) { r.reapOne(&r.barns[0]) },
+		"reapAll": (*rig).Reap,
+		"expired": func(r *rig) { r.expired(&r.barns[0]) },
+		"Barrier": func(r *rig) { _ = r.Barrier(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := limited(t, 0, 0, 0)
+			r.retire(12) // three sheaves
+			r.src.deserts = 2
+			r.timerArmed.Store(false)
+			done := make(chan bool)
+			go func() {
+				defer close(done)
+				run(r)
+			}()
+			<-done
+			if !r.timerArmed.Load() {
+				t.Error("the timer is not set")
+			}
+			r.within("Barrier", func() { _ = r.Barrier(t.Context()) })
+			r.within("Barrier", func() { _ = r.Barrier(t.Context()) }) // the first may have been the second to be ended
+			if n := r.src.expiries(); n != 12 {
+				t.Errorf("%d of 12 objects expired", n)
+			}
+			r.owes("when all is over", 0)
+		})
+	}
+}

@@ -75,19 +75,34 @@ func (b *Backlog) bound(now time.Time) time.Duration {
 // once at a time, so that behind a reader that doesn't report there is one goroutine, and
 // the CPUs' stacks are left alone.
 func (b *Backlog) hurry() {
+	b.asked.Store(true)
 	if b.hurrying.CompareAndSwap(false, true) {
 		b.hurries.Add(1)
 		go b.rush()
 	}
 }
 
-// rush is that goroutine. hurrying is cleared before it reaps, so that what is charged
-// meanwhile is either seen here or hurried anew.
+// rush is that goroutine.
+//
+// Pairs with hurry, which stores asked, then looks at hurrying. Who finds that set has asked
+// before it was cleared: either before asked was, too, and then what he asked for was in its
+// place when all was submitted, or answer finds him. hurrying is cleared before anything is
+// reaped, since destructors may take long, and one that ends the goroutine would leave it
+// set for ever.
 func (b *Backlog) rush() {
+	b.asked.Store(false)
 	b.each(Member.Submit)
 	b.synchronize()
 	b.hurrying.Store(false)
+	defer b.answer() // should a destructor end the goroutine, too
 	b.each(Member.Reap)
+}
+
+// answer hurries once more what came too late to be submitted.
+func (b *Backlog) answer() {
+	if b.asked.Load() {
+		b.Relieve()
+	}
 }
 
 // synchronize waits for a grace period: expedited, which costs CPU time, as long as it may

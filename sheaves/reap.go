@@ -65,7 +65,7 @@ func (s *Set) arm(b *barn) {
 	}
 }
 
-// reapExcess is that callback. armed is cleared first, so that a sheaf parked while
+// reapExcess is the callback that reaps what waits in b beyond MaxWaiting. armed is cleared first, so that a sheaf parked while
 // this runs is either reaped here or arms anew.
 func (s *Set) reapExcess(b *barn) {
 	b.armed.Store(false)
@@ -85,23 +85,36 @@ func (s *Set) reapOne(b *barn) bool {
 	if sh == nil {
 		return false
 	}
-	s.expire(sh)
+	s.expire(sh, b)
 	s.house(sh, b)
 	return true
 }
 
-// reapAll does so for all the sheaves that take takes.
+// reapAll ends the grace periods of all the sheaves that take returns, which are over.
 func (s *Set) reapAll(b *barn, take func(*rcu.Domain) *sheaf) {
 	if !b.anyWaiting() {
 		return
 	}
 	phase := s.expiring.enter()
-	defer s.expiring.leave(phase)
-	for sh := take(s.Domain); sh != nil; {
-		next := sh.next
-		s.expire(sh)
+	s.reapChain(take(s.Domain), b, phase)
+}
+
+// reapChain expires and houses the sheaves linked by next, within s.expiring until the last
+// one is done.
+// If a destructor ends the goroutine another one goes on with the next.
+func (s *Set) reapChain(next *sheaf, b *barn, phase uint32) {
+	defer func() {
+		if next != nil {
+			go s.reapChain(next, b, phase)
+			return
+		}
+		s.expiring.leave(phase)
+	}()
+	for next != nil {
+		sh := next
+		next = sh.next
+		s.expire(sh, b)
 		s.house(sh, b)
-		sh = next
 	}
 }
 
@@ -117,13 +130,23 @@ func (s *Set) trim(b *barn) {
 	}
 }
 
-// expire has destructors and free hooks run on the objects of a sheaf whose grace
+// expire has destructors and free hooks run on the objects of a sheaf of b's whose grace
 // period is over. From taking it off the barn until it has a place the caller is
-// within s.expiring.
-func (s *Set) expire(sh *sheaf) {
+// within s.expiring. If a destructor ends the goroutine, the objects are the Source's, and
+// the sheaf gets its place here.
+func (s *Set) expire(sh *sheaf, b *barn) {
 	sh.check()
 	s.discharge(sh, 0)
-	sh.size = uint32(s.Source.Expire(sh.objects()))
+	objs, ended := sh.objects(), false
+	sh.size = 0
+	defer func() {
+		if !ended {
+			s.house(sh, b)
+			s.arm(b) // whoever was at it has not finished
+		}
+	}()
+	sh.size = uint32(s.Source.Expire(objs))
+	ended = true
 }
 
 // house finds a place for an expired sheaf: in the barn it came from, as far as its
@@ -159,7 +182,7 @@ func (s *Set) expired(b *barn) *sheaf {
 		return nil
 	}
 	if !mistakes.DestructorSkipped {
-		s.expire(sh)
+		s.expire(sh, b)
 	}
 	if sh.size == 0 || sh.noBarn {
 		s.house(sh, b)

@@ -1,7 +1,6 @@
 package sheaves
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,10 +80,13 @@ func New(cfg Config) (*Set, error) {
 	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), seen: make([]uint64, percpu.NumCPU())}
 	s.limits.init(cfg)
 	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity}
-	var err1, err2 error
-	s.slots, err1 = percpu.NewSlots()
-	s.counters, err2 = percpu.NewCounters(int(numCounters))
-	if err := errors.Join(err1, err2); err != nil {
+	if err := s.reserve(); err != nil {
+		return nil, err
+	}
+	mains, err := s.newMains(cfg.Capacity)
+	if err != nil {
+		s.pool.close()
+		_ = s.Forget() // where the kernel refuses, a page stays resident
 		return nil, err
 	}
 	for i := range s.barns {
@@ -95,19 +97,23 @@ func New(cfg Config) (*Set, error) {
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	for cpu := range percpu.NumCPU() {
-		main, err := s.newSheaf(s.Capacity())
-		if err != nil {
-			for _, p := range s.pool.of {
-				p.unmap() // all of it: nobody has seen the set yet
-			}
-			return nil, err
-		}
 		own := cfg.Own(cfg.NodeOfCPU(cpu))
-		install(s.slots.Stack(cpu, percpu.Main), main, own)
+		install(s.slots.Stack(cpu, percpu.Main), mains.pop(), own)
 		s.slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
 	}
 	s.Backlog.Join(s)
 	return s, nil
+}
+
+// reserve gets the per-CPU memory, all or nothing.
+func (s *Set) reserve() (err error) {
+	if s.slots, err = percpu.NewSlots(); err != nil {
+		return err
+	}
+	if s.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
+		_ = s.slots.Forget() // as in New
+	}
+	return err
 }
 
 // Slots returns the stacks that percpu.Pop and percpu.Free work on.

@@ -14,6 +14,7 @@ type Source interface {
 	Flush(objs []unsafe.Pointer)
 	// Expire is given objects whose grace period is over. It runs the destructor
 	// and the free hooks on each and moves those that are free now to the front;
-	// it returns how many. The others are its own business.
+	// it returns how many. The others are its own business; all are if it doesn't return,
+	// as when a destructor ends the goroutine.
 	Expire(objs []unsafe.Pointer) (kept int)
 }

@@ -1,6 +1,7 @@
 package sheaves
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"unsafe"
@@ -40,6 +41,8 @@ type source struct {
 
 	// keep says which expired objects the free hooks keep; nil for none.
 	keep func(unsafe.Pointer) bool
+	// deserts has the next so many Expires end their goroutines.
+	deserts int
 	// Called once, without locks, by the next call of that name.
 	onRefill, onFlush, onExpire func()
 }
@@ -123,8 +126,16 @@ func (s *source) Expire(objs []unsafe.Pointer) (kept int) {
 		objs[kept], objs[i] = p, objs[kept]
 		kept++
 	}
+	desert := s.deserts > 0
+	if desert {
+		s.deserts--
+		hooked = append([]unsafe.Pointer(nil), objs...)
+	}
 	s.mu.Unlock()
 	s.giveBack(hooked)
+	if desert {
+		runtime.Goexit()
+	}
 	return kept
 }
 

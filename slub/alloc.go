@@ -20,7 +20,7 @@ func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop.Func()() }
 
 // allocSlow is what Alloc comes to when the CPU's main sheaf has nothing.
 func (c *Cache) allocSlow() (unsafe.Pointer, error) {
-	c.drainSome()
+	c.drain(drainMost)
 	if c.sheaves != nil {
 		if p := c.sheaves.Alloc(); p != nil {
 			return p, nil
@@ -44,16 +44,19 @@ func (c *Cache) allocSlab(node int, strict bool) (unsafe.Pointer, error) {
 // takeSlabs fills dst from slabs, or takes nothing and says why.
 func (c *Cache) takeSlabs(node int, dst []unsafe.Pointer, strict bool) error {
 	if c.closed.Load() {
-		c.slabs.count(allocFailed, 1)
-		return ErrClosed
+		return c.failClosed()
 	}
 	n, err := c.slabs.take(node, dst, strict)
-	if n == len(dst) {
+	overtaken := c.closed.Load()
+	if n == len(dst) && !overtaken {
 		return nil
 	}
 	c.slabs.count(allocFailed, 1)
 	c.slabs.freeBulk(dst[:n])
 	clear(dst[:n])
+	if overtaken {
+		return ErrClosed
+	}
 	return fmt.Errorf("slub: cache %q: %w", c.name, err)
 }
 
@@ -87,6 +90,9 @@ func (c *Cache) AllocNode(node numa.Node) (unsafe.Pointer, error) {
 	i := c.slabs.topology.Index(node)
 	if i < 0 {
 		return nil, fmt.Errorf("%w: cache %q: node %d", ErrNode, c.name, node)
+	}
+	if c.closed.Load() {
+		return nil, c.failClosed()
 	}
 	var p unsafe.Pointer
 	var err error

@@ -26,7 +26,7 @@ import (
 // A backlog is a sheaves.Backlog that metrics can name.
 type backlog struct {
 	*sheaves.Backlog
-	name string
+	name func() string
 	id   uint32
 }
 
@@ -76,7 +76,7 @@ func (l rcuLimits) quiet(least int64) uint64 {
 	return min(soft, hard)
 }
 
-func (b *backlog) stats() BacklogStats { return BacklogStats{b.name, b.id, b.Stats()} }
+func (b *backlog) stats() BacklogStats { return BacklogStats{b.name(), b.id, b.Stats()} }
 
 // inForce returns the limits, 0 for none, where automatic is the hard one.
 func (l rcuLimits) inForce(automatic int64) (soft, hard uint64) {

@@ -69,7 +69,7 @@ func TestMemoryStaysBounded(t *testing.T) {
 			if kind.size > maxClass {
 				b := openBuckets(t, a, BucketsConfig{Domain: d, RCUDtor: dtor, RCUHardLimit: limit, RCUMaxWait: -1})
 				alloc, free, barrier = func() (unsafe.Pointer, error) { return b.Malloc(kind.size) }, b.FreeRCU, b.Barrier
-				stats = b.config.backlog.stats
+				stats = b.backlog.stats
 			} else {
 				cfg := Config{Size: uintptr(kind.size), Flags: kind.flags, Domain: d, RCUHardLimit: limit, RCUMaxWait: -1}
 				if kind.flags&NoSheaves == 0 {
@@ -203,7 +203,7 @@ func TestBucketsShareABacklog(t *testing.T) {
 			t.Errorf("%s: %+v", c.Name(), s)
 		}
 	}
-	if s := b.config.backlog.stats(); s.Waits == 0 || s.Hurries == 0 {
+	if s := b.backlog.stats(); s.Waits == 0 || s.Hurries == 0 {
 		t.Errorf("%+v", s)
 	}
 }

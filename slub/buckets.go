@@ -12,7 +12,6 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
@@ -34,17 +33,14 @@ type Buckets struct {
 	caches     []*Cache // of all classes, for each partition
 	firstID    uint32   // number of caches[0]; the others' follow
 	partitions uint
-	base       uintptr // the arena's
-	pages      uintptr
-	owners     unsafe.Pointer
 
-	arena  *arena.Arena
-	config BucketsConfig
-	word   uint32 // owner word of page runs, without the node
-	secret uint64 // for the choice of a partition
-	large  largeStats
-	// rcuQueue holds the large objects given to FreeRCU.
-	rcuQueue rcuQueue
+	arena    *arena.Arena
+	config   BucketsConfig
+	id       uint32 // of the owner of page runs
+	secret   uint64 // for the choice of a partition
+	large    largeObjects
+	rcuQueue rcuQueue // large objects for FreeRCU
+	backlog  *backlog // of all sizes
 
 	closing sync.Mutex
 	closed  atomic.Bool
@@ -72,8 +68,6 @@ type BucketsConfig struct {
 	// RCUSoftLimit, RCUHardLimit and RCUMaxWait are as in Config, for all sizes together.
 	RCUSoftLimit, RCUHardLimit int64
 	RCUMaxWait                 time.Duration
-
-	backlog *backlog // what holds to these limits
 }
 
 const maxPartitions = 64
@@ -112,7 +106,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	return Config{Name: name, Size: size, Align: classAlign(size), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.Growth()), Slabs: slabs, MinPartial: minPartial,
 		Flags: c.Flags | NoMerge, Hooks: c.Hooks, Domain: c.Domain,
-		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait, backlog: c.backlog}
+		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
 // NewBuckets makes buckets whose memory comes from a, or from arena.Default if a is
@@ -132,20 +126,19 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	}
 	partitions := max(1, cfg.Partitions)
 	n := partitions * numClasses
-	cfg.backlog = cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
-	b := &Buckets{arena: a, config: cfg, partitions: uint(partitions),
-		base: a.Base(), pages: uintptr(a.Pages()), owners: a.Owners(), secret: rand.Uint64()}
+	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain, uintptr(n)*maxClass) // a sheaf holds about that much
+	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64()}
 	b.large.mine = make(map[uintptr]bool)
-	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, cfg.backlog.Backlog, b.endLarge
+	b.rcuQueue.domain, b.rcuQueue.backlog, b.rcuQueue.end = cfg.Domain, backlog.Backlog, b.endLarge
 	b.rcuQueue.init(1)
 	first, err := caches.span(n + 1)
 	if err != nil {
 		return nil, err
 	}
-	b.firstID, b.word = first, (first+uint32(n))<<nodeBits
-	cfg.backlog.name, cfg.backlog.id = cfg.name(), ownerID(b.word)
+	b.firstID, b.id = first, first+uint32(n)
+	backlog.name, backlog.id = cfg.name, b.id
 	for i := range n {
-		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i))
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i), backlog)
 		if err != nil {
 			return nil, errors.Join(err, b.closeCaches(context.Background()))
 		}
@@ -190,18 +183,27 @@ func (b *Buckets) closeCaches(ctx context.Context) error {
 
 // cacheOf returns the cache of these buckets that an address belongs to, or nil.
 func (b *Buckets) cacheOf(p unsafe.Pointer) *Cache {
-	if i := ownerID(b.ownerOf(p)) - b.firstID; i < uint32(len(b.caches)) {
+	if i := b.ownerAt(p).id() - b.firstID; i < uint32(len(b.caches)) {
 		return b.caches[i]
 	}
 	return nil
 }
 
-// ownerOf returns the owner word of an address's page, 0 outside the arena's range.
-func (b *Buckets) ownerOf(p unsafe.Pointer) uint32 {
-	if page := (uintptr(p) - b.base) >> mem.PageShift; page < b.pages {
-		return atomic.LoadUint32((*uint32)(unsafe.Add(b.owners, page*4)))
+// ownerAt returns the owner of an address's page, 0 outside the arena's range.
+func (b *Buckets) ownerAt(p unsafe.Pointer) owner {
+	if page, ok := b.pageOf(p); ok {
+		return owner(b.arena.Owner(page))
 	}
 	return 0
+}
+
+// pageOf returns the page of the arena that p lies in. Buckets that nobody has made have no
+// arena; see mallocated.
+func (b *Buckets) pageOf(p unsafe.Pointer) (page uint32, ok bool) {
+	if b.arena == nil {
+		return 0, false
+	}
+	return b.arena.PageOf(uintptr(p))
 }
 
 // Caches returns the caches, the classes of each partition in order of size, for

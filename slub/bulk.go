@@ -6,7 +6,11 @@ import "unsafe"
 // sheaves can't give comes straight from slabs. Errors as Alloc. (Kernel:
 // kmem_cache_alloc_bulk.)
 func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
-	c.drainSome()
+	if c.closed.Load() {
+		clear(dst)
+		return c.failClosed()
+	}
+	c.drain(drainMost)
 	got := 0
 	if c.sheaves != nil {
 		got = c.sheaves.AllocBulk(dst)
@@ -37,11 +41,11 @@ func (c *Cache) returnBulk(objs []unsafe.Pointer) {
 // FreeBulk frees all objects of ps, with the checks of Free, and leaves ps in
 // another order. (Kernel: kmem_cache_free_bulk.)
 func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
-	own := c.id<<nodeBits | uint32(c.localNode())
-	ps, local := c.partition(ps, own)
+	local := ownerOf(c.id, c.localNode())
+	ps, front := c.partition(ps, local)
 	put := 0
 	if c.sheaves != nil {
-		put = c.sheaves.FreeBulk(ps[:local], own)
+		put = c.sheaves.FreeBulk(ps[:front], uint32(local))
 	}
 	if rest := ps[put:]; len(rest) > 0 {
 		c.slabs.count(FreeSlowpath, len(rest))
@@ -49,32 +53,32 @@ func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
 	}
 }
 
-// partition checks ps, runs the hooks, and moves the objects of owner own to the
+// partition checks ps, runs the hooks, and moves the objects of owner local to the
 // front, objects of other nodes behind them; what may not be freed is dropped. It
 // returns what is left and how many are at the front. No array of its own is
 // needed, and so none can overflow (the kernel lost objects that way, af9ea231c0b4).
-func (c *Cache) partition(ps []unsafe.Pointer, own uint32) (left []unsafe.Pointer, local int) {
-	// ps[:local] are local, ps[local:end] unseen, ps[end:] remote.
+func (c *Cache) partition(ps []unsafe.Pointer, local owner) (left []unsafe.Pointer, front int) {
+	// ps[:front] are local, ps[front:end] unseen, ps[end:] remote.
 	end := len(ps)
-	for local = c.free.Prefix(ps, own); local < end; {
-		p := ps[local]
-		word := c.free.Owner(p)
-		if word != own {
-			word = c.verify(p)
+	for front = c.free.Prefix(ps, uint32(local)); front < end; {
+		p := ps[front]
+		o := owner(c.free.Owner(p))
+		if o != local {
+			o = c.verify(p)
 		}
-		if word != 0 && !c.freed(p) {
-			if word == own {
-				local++
+		if o != 0 && !c.freed(p) {
+			if o == local {
+				front++
 				continue
 			}
 			end--
-			ps[local], ps[end] = ps[end], p
+			ps[front], ps[end] = ps[end], p
 			continue
 		}
 		end--
 		last := len(ps) - 1
-		ps[local], ps[end] = ps[end], ps[last]
+		ps[front], ps[end] = ps[end], ps[last]
 		ps = ps[:last]
 	}
-	return ps, local
+	return ps, front
 }

@@ -3,6 +3,7 @@ package slub
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -39,7 +40,8 @@ type Cache struct {
 	layout layout
 
 	closing sync.Mutex
-	gone    bool // closed without a leak; under closing
+	closed  atomic.Bool // to allocations
+	gone    bool        // closed without a leak; under closing
 
 	noWait percpu.Pop // for AllocNoWait
 
@@ -53,10 +55,11 @@ var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-384|unsafe.Offsetof(Cache{}.free)-m
 //
 // Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
 // refuses the bookkeeping's memory; arena.Default's.
-func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0) }
+func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0, nil) }
 
-// newCache is New with a number of the registry's that the caller has set aside, or 0.
-func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
+// newCache is New for Buckets, which have set a number of the registry's aside and have a
+// backlog for all their caches, or for others with neither.
+func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -67,8 +70,8 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		}
 	}
 	topology := a.Topology()
-	if topology.NodeCount() > 1<<nodeBits {
-		return nil, fmt.Errorf("slub: %d nodes, more than the %d that owner words have room for", topology.NodeCount(), 1<<nodeBits)
+	if topology.NodeCount() > maxNodes {
+		return nil, fmt.Errorf("slub: %d nodes, more than the %d that an owner has room for", topology.NodeCount(), maxNodes)
 	}
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
@@ -80,7 +83,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		}
 	}
 	c := &Cache{name: cfg.Name, id: id, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
-	c.shared = &shared{root: c, open: 1}
+	c.shared = &shared{members: []*Cache{c}, backlog: backlog}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
@@ -92,7 +95,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 		return nil, err
 	}
 	if err := c.build(a, order); err != nil {
-		caches.remove(c)
+		caches.forgo(c, id == 0)
 		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
@@ -102,7 +105,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32) (*Cache, error) {
 
 // build makes the floors and joins them.
 func (c *Cache) build(a *arena.Arena, order int) error {
-	slabs, err := newLayer(a, c.layout.slot, c.layout.fp, order, c.id<<nodeBits)
+	slabs, err := newLayer(a, c.layout.slot, c.layout.fp, order, c.id)
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	slabs.newSlab, slabs.corrupt, slabs.twice = c.initSlab(), c.reportCorrupt, c.reportTwice
 	slabs.keep.Store(int64(slabs.minPartial(c.config.MinPartial)))
 	if c.config.Flags&TypesafeByRCU != 0 {
-		slabs.retire = c.domain.Defer
+		slabs.deferPages = c.domain.Defer
 	}
 	slabs.zeroed = c.config.Flags&InitOnFree != 0
 	c.perSlab = int(mem.PageSize << order / c.layout.slot)
@@ -118,12 +121,13 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		slabs.shuffle = shuffled(c.perSlab)
 	}
 
-	if c.config.backlog == nil {
+	if c.backlog == nil {
 		sheaf := c.layout.slot * uintptr(sheaves.Capacity(c.layout.slot, c.config.SheafCapacity))
-		c.config.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
-		c.config.backlog.name, c.config.backlog.id = c.name, c.id
+		c.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
+		c.backlog.name, c.backlog.id = func() string { return c.eldest().name }, c.id
 	}
 	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
+		_ = slabs.counters.Forget() // as in forget
 		return err
 	}
 	c.initQueue()
@@ -160,7 +164,7 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 	}
 	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
 	set, err := sheaves.New(sheaves.Config{
-		Own:       func(node int) uint32 { return c.id<<nodeBits | uint32(node) },
+		Own:       func(node int) uint32 { return uint32(ownerOf(c.id, node)) },
 		NodeOfCPU: func(cpu int) int { return c.nodeOf[cpu] },
 		Nodes:     topology.NodeCount(),
 		NodeOf:    func(obj unsafe.Pointer) int { return c.slabs.arena.NodeIndex(uintptr(obj)) },
@@ -169,7 +173,7 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Capacity:  capacity,
 		MaxFull:   c.config.BarnFull, MaxEmpty: c.config.BarnEmpty,
 		MaxWaiting: c.maxWaiting(capacity),
-		Backlog:    c.config.backlog.Backlog, ObjectSize: c.layout.slot,
+		Backlog:    c.backlog.Backlog, ObjectSize: c.layout.slot,
 		Delay: c.config.RCUDelay,
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // Shrink gives back what the cache holds without need: the CPUs' sheaves, the
@@ -13,7 +12,7 @@ import (
 // many slabs are left. Objects that wait for a grace period stay.
 // (Kernel: kmem_cache_shrink.)
 func (c *Cache) Shrink() (slabs int) {
-	c.drain()
+	c.drain(drainAll)
 	if c.sheaves != nil && !c.closed.Load() {
 		c.sheaves.Shrink()
 	}
@@ -39,9 +38,9 @@ func (c *Cache) Barrier(ctx context.Context) error {
 	return nil
 }
 
-// barrierRetired waits for the slabs of a TypesafeByRCU cache.
-func (c *Cache) barrierRetired(ctx context.Context) error {
-	if c.slabs.retired.Load() == 0 {
+// barrierPages waits for the slabs of a TypesafeByRCU cache.
+func (c *Cache) barrierPages(ctx context.Context) error {
+	if c.slabs.deferredSlabs.Load() == 0 {
 		return nil
 	}
 	if err := c.domain.Barrier(ctx); err != nil {
@@ -58,10 +57,11 @@ func (c *Cache) barrierRetired(ctx context.Context) error {
 // If objects are still in use their slabs stay, Close says how many and where
 // (wrapping ErrBusy), and they may still be freed and Close called again. An object whose
 // free is under way on another goroutine counts as in use until it is back, and a sheaf
-// that Prefill has lent counts with all it holds. With success
-// the counters of Stats end too, and Close does nothing any more. A cache with aliases
-// only leaves them: leaks show when the last one is closed, whose error names the others.
-// The rules of Barrier apply, and its errors. (Kernel: kmem_cache_destroy.)
+// that Prefill has lent counts with all it holds. An Alloc that Close overtakes, which is
+// not allowed, returns ErrClosed or an object that Close reports: nothing is lost by it.
+// With success the counters of Stats end too, and Close does nothing any more. A cache with
+// aliases only leaves them: leaks show when the last one is closed, whose error names the
+// others. The rules of Barrier apply, and its errors. (Kernel: kmem_cache_destroy.)
 func (c *Cache) Close() error { return c.CloseContext(context.Background()) }
 
 // CloseContext is Close as long as ctx lasts. Its error then wraps ctx.Err(), and names the
@@ -83,12 +83,17 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 	if err := c.Barrier(ctx); err != nil {
 		return err
 	}
-	if !caches.leave(c) {
+	last := caches.leave(c)
+	c.closed.Store(true)
+	if !last {
 		c.gone = true
-		c.pop.Pass(func() (unsafe.Pointer, error) { return nil, ErrClosed })
+		c.shut()
 		return nil
 	}
-	c.closed.Store(true)
+	// Who allocates all the same takes a slab first and then looks at closed, or ended, as
+	// these are stored first and slabs counted then: either he gives the objects back, or they
+	// are found in use. Slabs that get empty stay no more, for nobody comes for them later.
+	c.slabs.keep.Store(0)
 	if err := c.endGracePeriods(ctx); err != nil {
 		return fmt.Errorf("slub: cache %q: %w", c.name, err)
 	}
@@ -105,7 +110,7 @@ func (c *Cache) CloseContext(ctx context.Context) error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if err := c.barrierRetired(ctx); err != nil {
+	if err := c.barrierPages(ctx); err != nil {
 		return err
 	}
 	c.gone = true
@@ -145,5 +150,7 @@ func (c *Cache) forget() {
 	_ = c.slabs.counters.Forget()
 	if c.sheaves != nil {
 		_ = c.sheaves.Forget()
+	} else {
+		_ = c.stacks.Forget()
 	}
 }

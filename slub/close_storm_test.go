@@ -129,7 +129,7 @@ func (s *subject) closeUnderFrees(rng *rand.Rand) (reports int) {
 	for _, n := range s.cache.Stats().Nodes {
 		s.equal("slabs", int64(n.Slabs), 0)
 	}
-	s.equal("slabs that wait", s.cache.slabs.retired.Load(), 0)
+	s.equal("slabs that wait", s.cache.slabs.deferredSlabs.Load(), 0)
 	return reports
 }
 

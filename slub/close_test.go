@@ -3,6 +3,7 @@ package slub
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -69,7 +73,7 @@ func TestCloseWaitsForSlab(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, nil, Config{Size: 64, Flags: NoSheaves | TypesafeByRCU, MinPartial: 1})
 			inside, leave := make(chan bool), make(chan bool)
-			c.slabs.retire = func(f func()) {
+			c.slabs.deferPages = func(f func()) {
 				close(inside)
 				<-leave
 				f()
@@ -228,4 +232,56 @@ func TestCachesComeAndGo(t *testing.T) {
 		})
 	}
 	working.Wait()
+}
+
+// Where Close may not wait it closes nothing by halves.
+func TestCloseInCallback(t *testing.T) {
+	var died int
+	d := new(rcu.Domain)
+	c := open(t, nil, Config{Size: 64, Domain: d, RCUDtor: func(unsafe.Pointer) { died++ }})
+	for _, p := range take(t, c, 5) {
+		c.FreeRCU(p)
+	}
+	got := make(chan error)
+	d.Defer(func() { got <- c.Close() })
+	same(t, "Close in a callback", <-got, rcu.ErrInCallback)
+	if err := c.Close(); err != nil || died != 5 {
+		t.Errorf("Close after that: %v, with %d of 5 destructors run", err, died)
+	}
+}
+
+// A daemon that makes and closes caches all day doesn't grow.
+func TestClosedCachesCostNothing(t *testing.T) {
+	a := newArena(t, arena.Config{})
+	cycle := func() {
+		c, err := New(a, Config{Size: 64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objs := make([]unsafe.Pointer, 100)
+		if err := c.AllocBulk(objs); err != nil {
+			t.Fatal(err)
+		}
+		c.FreeBulk(objs)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		cycle()
+	}
+	debug.FreeOSMemory()
+	before, err := sys.ReadRSS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const cycles = 1000
+	for range cycles {
+		cycle()
+	}
+	debug.FreeOSMemory()
+	// The Go heap may have grown by an arena of its own.
+	if after, _ := sys.ReadRSS(); after > before+cycles*mem.PageSize+8*mib {
+		t.Errorf("%d caches made and closed: resident %d KiB, then %d", cycles, before>>10, after>>10)
+	}
 }

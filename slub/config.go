@@ -79,9 +79,11 @@ type Config struct {
 	// inside anybody's Alloc, AllocBulk, Barrier or Close, on a goroutine of the
 	// package's or in a callback of the Domain, or when memory is exhausted inside the FreeRCU. So it must not take a
 	// lock that is ever held around these, not block, not wait for a grace period, not call
-	// into the allocator but for AllocNoWait, FreeDeferred and FreeRCUNoWait, and return: what
-	// waits behind an object whose destructor panics or ends its goroutine is lost.
-	// (The first posting of the kernel's sheaves, RFC v1: sheaf_rcu_dtor; mainline has none.)
+	// into the allocator but for AllocNoWait, FreeDeferred and FreeRCUNoWait. If one panics or
+	// ends its goroutine, its object counts as destroyed. What waits behind it is destroyed
+	// later, perhaps after another grace period, which a Barrier that is under way may not
+	// wait for. (The first posting of the kernel's sheaves, RFC v1: sheaf_rcu_dtor; mainline
+	// has none.)
 	RCUDtor func(unsafe.Pointer)
 	// FreePtrOffset is where a free object keeps its link, a multiple of 8 within
 	// the object; none means the middle, where overruns of neighbours rarely reach.
@@ -132,8 +134,6 @@ type Config struct {
 	// Negative is no bound: the limit then holds whatever happens, and a FreeRCU by an
 	// online reader of the Domain may wait for itself for ever.
 	RCUMaxWait time.Duration
-
-	backlog *backlog // of Buckets; or else New makes one
 }
 
 // maxName bounds a name, which becomes a label value and a column.

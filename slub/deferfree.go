@@ -36,7 +36,7 @@ func (d *deferFree) empty() bool { return d.head.Load() == 0 && d.rest.Load() ==
 // Free, at once, while the culprit is on the stack: a pointer that isn't the
 // cache's can't be linked. (Kernel: kfree_nolock, defer_free.)
 func (c *Cache) FreeDeferred(p unsafe.Pointer) {
-	if c.ownerOf(p) == 0 {
+	if c.checked(p) == 0 {
 		return
 	}
 	d := &c.deferFree
@@ -54,20 +54,15 @@ func (c *Cache) FreeDeferred(p unsafe.Pointer) {
 // would have fetched.
 const drainMost = 64
 
-// drainSome frees up to drainMost of the objects that FreeDeferred has listed, unless
-// somebody is at it.
-func (c *Cache) drainSome() {
-	if d := &c.deferFree; !d.empty() && d.draining.TryLock() {
-		defer d.draining.Unlock()
-		c.drainLocked(drainMost)
-	}
-}
+// drainAll is no bound.
+const drainAll = math.MaxInt
 
-// drain does so with all.
-func (c *Cache) drain() {
+// drain frees up to most of the objects that FreeDeferred has listed, rounded up to a
+// batch, unless somebody is at it.
+func (c *Cache) drain(most int) {
 	if d := &c.deferFree; !d.empty() && d.draining.TryLock() {
 		defer d.draining.Unlock()
-		c.drainAllLocked()
+		c.drainLocked(most)
 	}
 }
 
@@ -76,28 +71,26 @@ func (c *Cache) drainWait() {
 	d := &c.deferFree
 	d.draining.Lock()
 	defer d.draining.Unlock()
-	c.drainAllLocked()
+	c.drainLocked(drainAll)
 }
 
-// drainAllLocked takes head once: others may give faster than a loop would drain.
-func (c *Cache) drainAllLocked() {
-	if c.deferFree.rest.Load() != 0 {
-		c.drainLocked(math.MaxInt)
+// drainLocked frees what another drain has left in rest, then what is listed now. It takes
+// that once: others may list faster than a loop would free. The caller holds draining.
+func (c *Cache) drainLocked(most int) {
+	d := &c.deferFree
+	if most = c.freeListed(d.rest.Swap(0), most); most > 0 {
+		c.freeListed(d.head.Swap(0), most)
 	}
-	c.drainLocked(math.MaxInt)
 }
 
 // drainBatch is how many objects are freed together.
 const drainBatch = 32
 
-// drainLocked frees up to most objects, rounded up to a batch, of rest, or else of
-// those listed now. The caller holds draining.
-func (c *Cache) drainLocked(most int) {
+// freeListed frees up to most objects, the first of which is obj, 0 for none, and leaves
+// the others in rest. It returns how many more it would have freed. The caller holds
+// draining.
+func (c *Cache) freeListed(obj uintptr, most int) (more int) {
 	d := &c.deferFree
-	obj := d.rest.Swap(0)
-	if obj == 0 {
-		obj = d.head.Swap(0)
-	}
 	// Only who holds draining lowers pending, so that this is no less than the length
 	// of the list. An object given twice makes a ring of it.
 	left := d.pending.Load()
@@ -121,10 +114,11 @@ func (c *Cache) drainLocked(most int) {
 		d.pending.Add(-int64(n))
 		if most -= n; most <= 0 {
 			d.rest.Store(obj)
-			return
+			return 0
 		}
 		n = 0
 	}
+	return most
 }
 
 // reportDeferred tells about an object whose link leads anywhere but to another one
@@ -154,8 +148,8 @@ func sweep() {
 	sweepArmed.Store(false)
 	for c := range Caches() {
 		armSweep()
-		c.drain()
-		if c.sheaves != nil && c.root == c {
+		c.drain(drainAll)
+		if c.sheaves != nil {
 			c.sheaves.FlushIdle()
 		}
 	}

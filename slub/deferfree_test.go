@@ -65,11 +65,11 @@ func TestFreeDeferred(t *testing.T) {
 			if flags == NoSheaves {
 				c.FreeDeferred(ps[70]) // the list goes on beside the rest
 			} else {
-				c.drain()
+				c.drain(drainAll)
 				c.Free(ps[70])
 			}
 			freeAll(c, ps[71:])
-			c.drain()
+			c.drain(drainAll)
 			if s := c.Stats(); s.InUse != 0 || s.DeferredObjects != 0 {
 				t.Errorf("flags %d, %s: %d in use, %d deferred in the end", flags, how, s.InUse, s.DeferredObjects)
 			}
@@ -117,9 +117,9 @@ func TestCloseWaitsForDrain(t *testing.T) {
 	}}})
 	c.FreeDeferred(take(t, c, 1)[0])
 	drained, closed := make(chan bool), make(chan error)
-	go func() { c.drain(); close(drained) }()
+	go func() { c.drain(drainAll); close(drained) }()
 	<-busy
-	c.drain()
+	c.drain(drainAll)
 	go func() { closed <- c.Close() }()
 	select {
 	case err := <-closed:
@@ -196,7 +196,7 @@ func TestFreeDeferredCorrupt(t *testing.T) {
 		}
 		const hidden = 2 // given before the one in question
 		*mem.At[uint64](uintptr(ps[hidden]) + c.layout.fp) = wrong(c, ps[hidden])
-		c.drain()
+		c.drain(drainAll)
 		if len(c.reports) != 1 || c.reports[0].Kind != hooks.FreelistCorrupt || c.reports[0].Addr != uintptr(ps[hidden]) {
 			t.Errorf("%s: reports %v", name, c.reports)
 		}
@@ -218,7 +218,7 @@ func TestFreeDeferredTwice(t *testing.T) {
 	p := take(t, c.Cache, 1)[0]
 	c.FreeDeferred(p)
 	c.FreeDeferred(p)
-	c.drain()
+	c.drain(drainAll)
 	if len(c.reports) != 1 || !strings.Contains(c.reports[0].Detail, "twice") {
 		t.Errorf("reports %v", c.reports)
 	}
@@ -254,7 +254,7 @@ func TestFreeDeferredConcurrently(t *testing.T) {
 		}()
 	}
 	for running.Load() > 0 {
-		c.drain()
+		c.drain(drainAll)
 	}
 	c.drainWait() // the sweep may be at it
 	if s := c.Stats(); s.InUse != 0 || s.DeferredObjects != 0 {

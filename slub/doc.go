@@ -19,8 +19,8 @@
 // The package has two floors. The upper one (cache, alloc, free, bulk, rcu, rcuqueue, rcurow,
 // rcublock, backlog, prefill, nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
 // what users see; it imports sheaves, rcu and hooks. The lower one (layer, node, slab,
-// slabfree, slabnowait, freelist, order, validate) knows pages and objects only. They meet in
-// refill.go, where a cache is a sheaves.Source.
+// slabfree, slabnowait, slabshrink, slabvalidate, walk, freelist, order, owner) knows pages
+// and objects only. They meet in refill.go, where a cache is a sheaves.Source.
 //
 // # An object's way
 //
@@ -37,7 +37,7 @@
 //	some    1..objects-1   yes      frees by exchange; allocation under the node's lock
 //	all     0              yes      as above; beyond MinPartial, given back to the arena
 //	some    any            no       private: a refill has taken it off the list
-//	all     0              no       retired: TypesafeByRCU, its pages wait for a grace period
+//	all     0              no       deferred: TypesafeByRCU, its pages wait for a grace period
 //
 // # Locks, outer to inner
 //

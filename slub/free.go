@@ -19,23 +19,22 @@ func (c *Cache) Free(p unsafe.Pointer) { c.free.Func()(p) }
 // freeSlow is what Free comes to when the CPU's stack refuses: main is full, the
 // object belongs to another node or to a slab of lower order, or p is not ours.
 func (c *Cache) freeSlow(p unsafe.Pointer) {
-	if own := c.ownerOf(p); own != 0 && !c.freed(p) {
-		c.freeChecked(p, own)
+	if o := c.checked(p); o != 0 && !c.freed(p) {
+		c.freeChecked(p, o)
 	}
 }
 
-// ownerOf returns the owner word of an object of this cache without marks, or 0 after
-// a report.
-func (c *Cache) ownerOf(p unsafe.Pointer) uint32 {
-	if own := c.free.Owner(p); ownerID(own) == c.id && own&careful == 0 {
-		return own
+// checked returns the owner of an object of this cache without marks, or 0 after a report.
+func (c *Cache) checked(p unsafe.Pointer) owner {
+	if o := owner(c.free.Owner(p)); o.id() == c.id && !o.careful() {
+		return o
 	}
 	return c.verify(p)
 }
 
 // freeChecked frees an object that has passed verify and the hooks.
-func (c *Cache) freeChecked(p unsafe.Pointer, own uint32) {
-	if c.sheaves != nil && c.sheaves.Free(p, own) {
+func (c *Cache) freeChecked(p unsafe.Pointer, o owner) {
+	if c.sheaves != nil && c.sheaves.Free(p, uint32(o)) {
 		return
 	}
 	c.slabs.count(FreeSlowpath, 1)
@@ -43,27 +42,27 @@ func (c *Cache) freeChecked(p unsafe.Pointer, own uint32) {
 }
 
 // verify checks a pointer as thoroughly as the slab's descriptor allows, and
-// returns its owner word without marks, or 0 after a report.
-func (c *Cache) verify(p unsafe.Pointer) uint32 {
+// returns its owner without marks, or 0 after a report.
+func (c *Cache) verify(p unsafe.Pointer) owner {
 	if p == nil {
 		return 0
 	}
 	a, addr := c.slabs.arena, uintptr(p)
-	page := (addr - a.Base()) >> mem.PageShift
-	if addr < a.Base() || page >= uintptr(a.Pages()) {
+	page, ok := a.PageOf(addr)
+	if !ok {
 		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "outside arena %#x-%#x", a.Base(), a.Addr(a.Pages())))
 	}
-	word := a.Owner(uint32(page))
-	head, order, ok := a.Head(uint32(page))
-	if word == 0 || !ok {
+	o := owner(a.Owner(page))
+	head, order, ok := a.Head(page)
+	if o == 0 || !ok {
 		return c.refuse(hooks.NewReport(hooks.ForeignPointer, c.name, addr, "its page holds no slab; if it ever was an object, its slab has been given back"))
 	}
 	slab := a.Addr(head)
-	if ownerID(word) != c.id {
+	if o.id() != c.id {
 		r := hooks.NewReport(hooks.WrongCache, c.name, addr, "")
 		r.Slab = slab
-		if owner := caches.find(word); owner != nil {
-			r.Owner = owner.name
+		if other := caches.find(o); other != nil {
+			r.Owner = other.name
 		}
 		return c.refuse(r)
 	}
@@ -73,10 +72,10 @@ func (c *Cache) verify(p unsafe.Pointer) uint32 {
 		r.Slab = slab
 		return c.refuse(r)
 	}
-	return word &^ careful
+	return o.plain()
 }
 
-func (c *Cache) refuse(r *hooks.Report) uint32 {
+func (c *Cache) refuse(r *hooks.Report) owner {
 	c.slabs.count(refused, 1)
 	sayClosed(r, "the cache is", c.closed.Load())
 	r.Fire(&c.config.Hooks)
@@ -97,7 +96,7 @@ func sayClosed(r *hooks.Report, who string, closed bool) {
 
 // reportTwice tells about an object that is freed although it is free.
 func (c *Cache) reportTwice(obj uintptr, s slabRef) {
-	r := hooks.NewReport(hooks.DoubleFree, c.name, obj, "its slab was given it just before")
+	r := hooks.NewReport(hooks.DoubleFree, c.eldest().name, obj, "its slab was given it just before")
 	r.Slab = s.addr
 	r.Fire(&c.config.Hooks)
 }
@@ -105,7 +104,7 @@ func (c *Cache) reportTwice(obj uintptr, s slabRef) {
 // reportCorrupt tells about a free pointer that leads out of its slab. The objects
 // behind it can't be found any more and count as in use.
 func (c *Cache) reportCorrupt(obj uintptr, s slabRef) {
-	r := hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "free pointer at +%d reads %#x", c.layout.fp, *mem.At[uint64](obj + c.layout.fp))
+	r := hooks.NewReport(hooks.FreelistCorrupt, c.eldest().name, obj, "free pointer at +%d reads %#x", c.layout.fp, *mem.At[uint64](obj + c.layout.fp))
 	r.Slab = s.addr
 	r.Fire(&c.config.Hooks)
 }

@@ -18,11 +18,10 @@ var standard struct {
 	making  sync.Mutex
 }
 
-var _ = func() bool {
+func init() {
 	standard.malloc.Init(standardMalloc)
 	standard.free.Init(func(p unsafe.Pointer) { mallocated().freeSlow(p) })
-	return true
-}()
+}
 
 // DefaultBuckets returns the Buckets that Malloc and its like use, made by the first
 // call, in arena.Default. Errors: as NewBuckets; the next call tries again.

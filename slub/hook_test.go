@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 )
@@ -262,4 +263,27 @@ func TestConstructorRunsOncePerObject(t *testing.T) {
 			back(c, ps)
 		}
 	})
+}
+
+// The pages of a new slab held something else before.
+func TestInitOnFreeFreshSlab(t *testing.T) {
+	a := newArena(t, arena.Config{})
+	before := open(t, a, Config{Size: 64})
+	for _, p := range take(t, before, 500) {
+		for i := range mem.Bytes(uintptr(p), 64) {
+			mem.Bytes(uintptr(p), 64)[i] = 0xaa
+		}
+		before.Free(p)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, a, Config{Size: 64, Flags: InitOnFree})
+	objs := take(t, c, 500)
+	for _, p := range objs {
+		if !zeroed(p, 64) {
+			t.Fatalf("object %p of a fresh slab holds % x", p, mem.Bytes(uintptr(p), 64))
+		}
+	}
+	c.FreeBulk(objs)
 }

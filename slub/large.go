@@ -2,7 +2,6 @@ package slub
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -13,12 +12,12 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// What no class holds is a page run whose pages have the owner word of the Buckets, or,
+// What no class holds is a page run whose pages have the Buckets as owner, or,
 // beyond the largest run, a mapping, which the arena finds by its address. Neither has
 // sheaves or a descriptor: the arena's records are enough.
 
-// largeStats counts what Buckets hold in pages.
-type largeStats struct {
+// largeObjects are what Buckets hold in pages.
+type largeObjects struct {
 	inUse atomic.Int64 // objects, those that wait for a grace period included
 	bytes atomic.Int64 // of them
 
@@ -61,10 +60,10 @@ func (b *Buckets) allocLarge(n uintptr, zero bool) (unsafe.Pointer, error) {
 	if b.closed.Load() {
 		return nil, ErrClosed
 	}
-	any := b.caches[0]
-	local := any.localNode()
+	first := b.caches[0] // which knows the nodes as well as any
+	local := first.localNode()
 	l, zeroed, err := b.takePages(n, local)
-	for _, node := range any.slabs.near[local] {
+	for _, node := range first.slabs.near[local] {
 		if err == nil {
 			break
 		}
@@ -75,6 +74,12 @@ func (b *Buckets) allocLarge(n uintptr, zero bool) (unsafe.Pointer, error) {
 	}
 	b.large.inUse.Add(1)
 	b.large.bytes.Add(int64(l.bytes))
+	// Again: Close looks at inUse after it has set closed, and so sees this object, or is
+	// seen here.
+	if b.closed.Load() {
+		b.discardLarge(l)
+		return nil, ErrClosed
+	}
 	if (zero || b.config.Flags&InitOnAlloc != 0) && !zeroed {
 		mem.Zero(l.addr, l.bytes)
 	}
@@ -100,17 +105,17 @@ func (b *Buckets) takePages(n uintptr, at int) (l large, zeroed bool, err error)
 	if err != nil {
 		return large{}, false, err
 	}
-	b.arena.SetOwner(run.Page, int(run.Order), b.word|uint32(at))
+	b.arena.SetOwner(run.Page, int(run.Order), uint32(ownerOf(b.id, at)))
 	return large{addr: b.arena.Addr(run.Page), bytes: mem.PageSize << run.Order, page: run.Page}, run.Zero, nil
 }
 
 // largeAt finds the large object that starts at p.
 func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	addr := uintptr(p)
-	if page := (addr - b.base) >> mem.PageShift; page < b.pages {
-		head, order, used := b.arena.Head(uint32(page))
+	if page, ok := b.pageOf(p); ok {
+		head, order, used := b.arena.Head(page)
 		l = large{addr: b.arena.Addr(head), bytes: mem.PageSize << order, page: head}
-		return l, used && ownerID(b.ownerOf(p)) == ownerID(b.word) && l.addr == addr
+		return l, used && owner(b.arena.Owner(page)).id() == b.id && l.addr == addr
 	}
 	b.large.mu.Lock()
 	ok = b.large.mine[addr]
@@ -128,9 +133,9 @@ func (b *Buckets) freeLarge(p unsafe.Pointer) {
 	}
 }
 
-// retireLarge is FreeRCU, or FreeRCUNoWait, for what no cache owns. Page runs and mappings
+// freeLargeAfterGrace is FreeRCU, or FreeRCUNoWait, for what no cache owns. Page runs and mappings
 // alike go to the queue: they are too few, and each too large, to gather in sheaves.
-func (b *Buckets) retireLarge(p unsafe.Pointer, mayWait bool) {
+func (b *Buckets) freeLargeAfterGrace(p unsafe.Pointer, mayWait bool) {
 	if l, ok := b.findLarge(p); ok {
 		b.rcuQueue.add(p, 0, l.bytes, mayWait)
 	}
@@ -148,16 +153,30 @@ func (b *Buckets) findLarge(p unsafe.Pointer) (l large, ok bool) {
 }
 
 // endLarge ends the life of objects whose grace period is over. One that is gone was given
-// twice, or freed meanwhile, and is reported.
+// twice, or freed meanwhile, and is reported. As with source.destroy, a destructor that
+// doesn't return loses nothing.
 func (b *Buckets) endLarge(objs []unsafe.Pointer) {
-	for _, p := range objs {
-		l, ok := b.findLarge(p)
+	var dying large // its destructor has been called
+	defer func() {
+		if dying.bytes == 0 {
+			return
+		}
+		for _, p := range objs {
+			b.freeLargeAfterGrace(p, false)
+		}
+		b.releaseLarge(dying)
+		b.rcuQueue.arm() // whoever was at it has not finished
+	}()
+	for len(objs) > 0 {
+		l, ok := b.findLarge(objs[0])
+		objs = objs[1:]
 		if !ok {
 			continue
 		}
-		b.config.backlog.Release(l.bytes)
 		if b.config.RCUDtor != nil {
-			b.config.RCUDtor(p)
+			dying = l
+			b.config.RCUDtor(mem.Ptr(l.addr))
+			dying = large{}
 		}
 		b.releaseLarge(l)
 	}
@@ -168,9 +187,14 @@ func (b *Buckets) releaseLarge(l large) {
 		return
 	}
 	if b.config.Flags&InitOnFree != 0 {
-		hooks.Wipe(l.addr, l.bytes)
+		mem.Zero(l.addr, l.bytes)
 	}
-	// The record goes first: once the arena has the pages they may be anybody's.
+	b.discardLarge(l)
+}
+
+// discardLarge gives the pages back. The record goes first: once the arena has them they
+// may be anybody's.
+func (b *Buckets) discardLarge(l large) {
 	b.large.inUse.Add(-1)
 	b.large.bytes.Add(-int64(l.bytes))
 	if !l.mapped {
@@ -190,45 +214,32 @@ func (b *Buckets) largeObject(l large) hooks.Object {
 // refuse reports a pointer that these buckets did not hand out.
 func (b *Buckets) refuse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.ForeignPointer, b.config.name(), uintptr(p), "no object of these buckets starts there")
-	switch word := b.ownerOf(p); {
-	case (uintptr(p)-b.base)>>mem.PageShift >= b.pages:
+	_, inside := b.pageOf(p)
+	switch o := b.ownerAt(p); {
+	case !inside:
 		r.Detail = "outside their memory, as a slice of Bytes is when append has outgrown its capacity"
-	case word == 0:
-	case ownerID(word) == ownerID(b.word):
+	case o == 0:
+	case o.id() == b.id:
 		r.Kind, r.Detail = hooks.MisalignedPointer, "inside a page run"
 	default:
-		if owner := caches.find(word); owner != nil {
-			r.Kind, r.Owner, r.Detail = hooks.WrongCache, owner.name, ""
+		if other := caches.find(o); other != nil {
+			r.Kind, r.Owner, r.Detail = hooks.WrongCache, other.name, ""
 		}
 	}
 	sayClosed(r, "the buckets are", b.closed.Load())
 	r.Fire(&b.config.Hooks)
 }
 
-// listLarge names a few objects that are still in use, as Cache.leak does.
-func (b *Buckets) listLarge() string {
-	var where strings.Builder
-	n := 0
-	list := func(addr uintptr) {
-		if n++; n <= maxListed {
-			fmt.Fprintf(&where, " %#x", addr)
-		}
-	}
-	for page := uint32(0); page < b.arena.Pages(); page++ {
-		if head, order, ok := b.arena.Head(page); ok {
-			if ownerID(b.arena.Owner(head)) == ownerID(b.word) {
-				list(b.arena.Addr(head))
-			}
-			page = head + 1<<order - 1
-		}
+// listLarge lists the large objects that are still in use.
+func (b *Buckets) listLarge() *addressList {
+	out := new(addressList)
+	for head := range runsOf(b.arena, b.id) {
+		out.add(b.arena.Addr(head))
 	}
 	b.large.mu.Lock()
+	defer b.large.mu.Unlock()
 	for addr := range b.large.mine {
-		list(addr)
+		out.add(addr)
 	}
-	b.large.mu.Unlock()
-	if n > maxListed {
-		where.WriteString(" ...")
-	}
-	return where.String()
+	return out
 }

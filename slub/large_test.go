@@ -3,6 +3,7 @@ package slub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -276,6 +277,44 @@ func TestBucketsConfig(t *testing.T) {
 	} {
 		if _, err := NewBuckets(nil, cfg); !errors.Is(err, ErrConfig) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A large object given twice, or freed after it was given, is reported, and nothing of it
+// stays in the backlog.
+func TestLargeGivenTwice(t *testing.T) {
+	for kind, size := range map[string]int{"run": kinds["run"], "mapping": kinds["mapping"]} {
+		for name, again := range map[string]func(*Buckets, unsafe.Pointer){"FreeRCU": (*Buckets).FreeRCUNoWait, "Free": (*Buckets).Free} {
+			for _, memory := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, memory for a block: %t", kind, name, memory), func(t *testing.T) {
+					var reports []*hooks.Report
+					b := openBuckets(t, nil, BucketsConfig{Domain: new(rcu.Domain),
+						Hooks: hooks.Hooks{Report: func(r *hooks.Report) { reports = append(reports, r) }}})
+					p := malloc(t, b, size)
+					other := malloc(t, b, 2*size)
+					r := register(t, b.config.Domain)
+					restore := func() {}
+					if !memory {
+						restore = noMemory(t, 0)
+					}
+					b.FreeRCUNoWait(other)
+					b.FreeRCUNoWait(p)
+					if n := b.backlog.Stats().Bytes; n < uint64(3*size) {
+						t.Errorf("%d bytes are charged", n)
+					}
+					again(b, p)
+					_ = r.Close()
+					same(t, "Barrier", b.Barrier(context.Background()), nil)
+					restore()
+					if len(reports) != 1 || reports[0].Addr != uintptr(p) {
+						t.Errorf("reports %v", reports)
+					}
+					if n, left := b.backlog.Stats().Bytes, b.rcuQueue.pending.Load(); n != 0 || left != 0 {
+						t.Errorf("%d bytes and %d objects wait", n, left)
+					}
+				})
+			}
 		}
 	}
 }

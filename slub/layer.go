@@ -27,29 +27,26 @@ type layer struct {
 	fp      uintptr       // offset of the free pointer in an object
 	order   int           // preferred order of a slab
 	secret  uint64        // what free pointers are combined with
-	owner   uint32        // owner word without the node
+	id      uint32        // the cache's, for the owner of its pages
 	keep    atomic.Int64  // empty slabs that a node keeps (kernel: min_partial)
 	shuffle []uint32      // a random order of a slab's objects, or nil
 	newSlab func(slabRef) // runs constructors; before any object is out
 	zeroed  bool          // new slabs are zeroed: the cache counts on free objects being so
 	corrupt func(obj uintptr, s slabRef)
 	twice   func(obj uintptr, s slabRef)
-	// retire calls f when no reader can look at what was freed before; nil: at once.
-	retire  func(f func())
-	retired atomic.Int64 // slabs that wait for it
+	// deferPages calls f when no reader can look at what was freed before, so that pages go
+	// back then; nil where they may go at once.
+	deferPages    func(f func())
+	deferredSlabs atomic.Int64 // slabs whose pages wait for it
 
 	// fallbacks counts slabs of less than the preferred order, whose head is not
 	// found by masking. It only grows.
 	fallbacks atomic.Int64
 }
 
-// careful marks the owner word of a slab of less than the preferred order: the
-// quick check of Free, which assumes that order, must not accept its objects.
-const careful = 1 << 31
-
-func newLayer(a *arena.Arena, size, fp uintptr, order int, owner uint32) (*layer, error) {
+func newLayer(a *arena.Arena, size, fp uintptr, order int, id uint32) (*layer, error) {
 	l := &layer{arena: a, base: a.Base(), topology: a.Topology(), size: size, fp: fp,
-		order: order, owner: owner, secret: rand.Uint64()}
+		order: order, id: id, secret: rand.Uint64()}
 	var err error
 	if l.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
 		return nil, err
@@ -98,12 +95,12 @@ func (l *layer) grow(at int) (slabRef, error) {
 	s.order, s.node = uint8(order), uint8(at)
 	s.objects = uint32(s.bytes() / l.size)
 	s.state.Store(slabState{inuse: s.objects}.pack())
-	word := l.owner | uint32(at)
+	o := ownerOf(l.id, at)
 	if order != l.order {
 		l.fallbacks.Add(1)
-		word |= careful
+		o |= careful
 	}
-	l.arena.SetOwner(run.Page, order, word)
+	l.arena.SetOwner(run.Page, order, uint32(o))
 	n := &l.nodes[at]
 	n.slabs.Add(1)
 	n.objects.Add(int64(s.objects))
@@ -120,6 +117,9 @@ func (l *layer) grow(at int) (slabRef, error) {
 	return s, nil
 }
 
+// owns reports whether a page of the arena belongs to one of the cache's slabs.
+func (l *layer) owns(page uint32) bool { return owner(l.arena.Owner(page)).id() == l.id }
+
 // object returns the address of the i-th object.
 func (l *layer) object(s slabRef, i uint32) uintptr { return s.addr + uintptr(i)*l.size }
 
@@ -130,16 +130,16 @@ func (l *layer) discard(s slabRef) {
 		l.acquireSlab(s)
 	}
 	// From here on the descriptor is not to be looked at any more.
-	if page := s.page; l.retire == nil {
+	if page := s.page; l.deferPages == nil {
 		l.arena.Free(page)
 	} else {
 		// Nobody's now, so that a pointer into it is refused by Free; but its pages
 		// stay what they are.
-		l.arena.SetOwner(page, int(s.order), careful)
-		l.retired.Add(1)
-		l.retire(func() {
+		l.arena.SetOwner(page, int(s.order), uint32(nobody))
+		l.deferredSlabs.Add(1)
+		l.deferPages(func() {
 			l.arena.Free(page)
-			l.retired.Add(-1)
+			l.deferredSlabs.Add(-1)
 		})
 	}
 	// Last, since Close takes a cache without slabs for one that nobody works on.

@@ -13,6 +13,26 @@ import (
 // for, short enough for a log.
 const maxListed = 8
 
+// An addressList is what an error says of where objects are.
+type addressList struct {
+	n     int // addresses given
+	first strings.Builder
+}
+
+func (l *addressList) add(addr uintptr) {
+	if l.n++; l.n <= maxListed {
+		fmt.Fprintf(&l.first, " %#x", addr)
+	}
+}
+
+// String has a space before each.
+func (l *addressList) String() string {
+	if l.n > maxListed {
+		return l.first.String() + " ..."
+	}
+	return l.first.String()
+}
+
 // patience is how many milliseconds Close goes on looking when there are slabs but no
 // objects in use: a free on another goroutine is just giving one back. It has an end for
 // the sake of programs that have freed objects twice, whose slabs count wrong.
@@ -21,26 +41,20 @@ const patience = 1000
 // leak describes the objects that are still in use. If there are none, the result is nil
 // but for the last time.
 func (c *Cache) leak(last bool) error {
-	count := 0
-	var where strings.Builder
+	var out addressList
 	for s := range c.slabs.all() {
 		for obj := range c.slabs.inUse(s) {
-			if count++; count <= maxListed {
-				fmt.Fprintf(&where, " %#x", obj)
-			}
+			out.add(obj)
 		}
 	}
 	switch {
-	case count == 0 && !last:
+	case out.n == 0 && !last:
 		return nil
-	case count == 0:
+	case out.n == 0:
 		return fmt.Errorf("%w: cache %q: no object is, but slabs are not back", ErrBusy, c.name)
 	}
-	if count > maxListed {
-		where.WriteString(" ...")
-	}
-	return fmt.Errorf("%w: cache %q: %s of %s:%s%s%s", ErrBusy, c.name, text.Objects(count),
-		text.Count(c.config.Size, "byte", "bytes"), where.String(), c.onLoan(count), caches.suspects(c))
+	return fmt.Errorf("%w: cache %q: %s of %s:%s%s%s", ErrBusy, c.name, text.Objects(out.n),
+		text.Count(c.config.Size, "byte", "bytes"), &out, c.onLoan(out.n), caches.suspects(c))
 }
 
 // onLoan tells about prefilled sheaves, of which the slabs know nothing but that their

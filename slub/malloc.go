@@ -24,11 +24,9 @@ func (b *Buckets) mallocSlow(n int) (unsafe.Pointer, error) { return b.alloc(n, 
 // alloc takes n bytes from wherever they come from. The function that the user called is
 // skip frames up; who called that decides on the partition.
 func (b *Buckets) alloc(n, skip int) (unsafe.Pointer, error) {
-	switch size := uint(n); {
-	case size-1 < maxClass && b.partitions == 1:
-		return b.caches[classOf(size)].Alloc()
-	case size-1 < maxClass:
-		return b.caches[b.partition(skip)*uint(numClasses)+classOf(size)].Alloc()
+	switch {
+	case 0 < n && n <= maxClass:
+		return b.class(n, skip+1).Alloc()
 	case n < 0:
 		return nil, fmt.Errorf("%w: %d", ErrSize, n)
 	case n == 0:
@@ -37,22 +35,37 @@ func (b *Buckets) alloc(n, skip int) (unsafe.Pointer, error) {
 	return b.allocLarge(uintptr(n), false)
 }
 
-// partition picks a partition by the call site.
+// class returns the cache for n bytes, 1 to maxClass. The function that the user called is
+// skip frames up.
+func (b *Buckets) class(n, skip int) *Cache {
+	class := classOf(uint(n))
+	if b.partitions > 1 {
+		class += b.partition(skip+1) * uint(numClasses)
+	}
+	return b.caches[class]
+}
+
+// partition picks a partition by the call site of the function skip frames up.
 func (b *Buckets) partition(skip int) uint {
 	var pc [1]uintptr
-	runtime.Callers(skip+3, pc[:])    // beside: Callers, partition, alloc
+	runtime.Callers(skip+2, pc[:])    // beside: Callers, partition
 	const golden = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: all bits of the product depend on all below
 	return uint((uint64(pc[0]) ^ b.secret) * golden >> 32 % uint64(b.partitions))
 }
 
 // MallocZero is Malloc with the n bytes zeroed. (Kernel: kzalloc.)
-func (b *Buckets) MallocZero(n int) (unsafe.Pointer, error) { return b.allocZero(n, 2) }
-
-func (b *Buckets) allocZero(n, skip int) (unsafe.Pointer, error) {
-	if n > maxClass {
+func (b *Buckets) MallocZero(n int) (unsafe.Pointer, error) {
+	switch {
+	case n > maxClass:
 		return b.allocLarge(uintptr(n), true)
+	case n <= 0:
+		return b.alloc(n, 1)
 	}
-	p, err := b.alloc(n, skip)
+	c := b.class(n, 1)
+	if c.wrapped() {
+		return c.AllocZero() // all of it, but before a hook sees it
+	}
+	p, err := c.Alloc()
 	if err == nil {
 		mem.Zero(uintptr(p), uintptr(n))
 	}
@@ -79,7 +92,7 @@ func (b *Buckets) FreeRCU(p unsafe.Pointer) {
 		c.FreeRCU(p)
 		return
 	}
-	b.retireLarge(p, true)
+	b.freeLargeAfterGrace(p, true)
 }
 
 // FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
@@ -88,7 +101,7 @@ func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
 		c.FreeRCUNoWait(p)
 		return
 	}
-	b.retireLarge(p, false)
+	b.freeLargeAfterGrace(p, false)
 }
 
 // Size returns how many bytes p has room for, at least what was asked for; 0 for nil
@@ -96,7 +109,7 @@ func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
 // (Kernel: ksize.)
 func (b *Buckets) Size(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
-		if c.ownerOf(p) == 0 {
+		if c.checked(p) == 0 {
 			return 0 // reported
 		}
 		return int(c.config.Size)

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
@@ -149,6 +150,33 @@ func TestMallocZero(t *testing.T) {
 	}
 }
 
+// An Alloc hook sees what the user will get: zeroes.
+func TestMallocZeroBeforeTheHook(t *testing.T) {
+	want, seen := -1, 0 // bytes that must be zero, -1 for none
+	b := openBuckets(t, nil, BucketsConfig{Hooks: hooks.Hooks{Alloc: func(o hooks.Object) {
+		if want < 0 {
+			return
+		}
+		seen++
+		if at := unlike(mem.Ptr(o.Addr), want, 0); at >= 0 {
+			t.Errorf("the hook finds byte %d of %d not zeroed", at, want)
+		}
+	}}})
+	for _, n := range boundaries {
+		want = -1
+		p := malloc(t, b, n)
+		fill(p, n, 0xee)
+		b.Free(p)
+		want = n
+		q, err := b.MallocZero(n)
+		same(t, "MallocZero", err, nil)
+		b.Free(q)
+	}
+	if seen != len(boundaries) {
+		t.Errorf("the hook has seen %d objects of %d", seen, len(boundaries))
+	}
+}
+
 func hexOf(p unsafe.Pointer) string { return fmt.Sprintf("%p", p) }
 
 func fill(p unsafe.Pointer, n int, with byte) {
@@ -239,6 +267,42 @@ func TestBytes(t *testing.T) {
 		}
 		s = append(s[:0], "some"...)
 		b.FreeBytes(s[:0])
+	}
+}
+
+// Whichever way the user takes, it is the place of his call that decides: two of one kind
+// get different partitions now and then.
+func TestPartitionsByCallSite(t *testing.T) {
+	differ := map[string]int{}
+	for range 8 {
+		b := openBuckets(t, nil, BucketsConfig{Partitions: 16})
+		compare := func(way string, p, q unsafe.Pointer, err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.cacheOf(p) != b.cacheOf(q) {
+				differ[way]++
+			}
+			b.Free(p)
+			b.Free(q)
+		}
+		p, _ := b.Malloc(100)
+		q, err := b.Malloc(100)
+		compare("Malloc", p, q, err)
+		p, _ = b.MallocZero(100)
+		q, err = b.MallocZero(100)
+		compare("MallocZero", p, q, err)
+		p, _ = b.Realloc(nil, 100)
+		q, err = b.Realloc(nil, 100)
+		compare("Realloc", p, q, err)
+		s, _ := b.Bytes(100)
+		u, err := b.Bytes(100)
+		compare("Bytes", unsafe.Pointer(&s[0]), unsafe.Pointer(&u[0]), err)
+	}
+	for _, way := range []string{"Malloc", "MallocZero", "Realloc", "Bytes"} {
+		if differ[way] == 0 {
+			t.Errorf("under 8 secrets two calls of %s get the same partition", way)
+		}
 	}
 }
 

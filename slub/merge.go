@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // Caches whose objects look alike share slabs and sheaves: the second one is an alias
@@ -20,12 +22,12 @@ import (
 
 // shared is what aliases have in common beside slabs and sheaves.
 type shared struct {
-	root      *Cache   // the first; stays in the registry as long as any is open
-	rcuQueue  rcuQueue // objects for FreeRCU that found no sheaf
+	members   []*Cache    // the open ones, oldest first; the last one stays until it is closed. Under caches.mu
+	left      []string    // names of those that were closed, the last maxListed of them. Under caches.mu
+	ended     atomic.Bool // the last one is being closed, or is. Set under caches.mu
+	rcuQueue  rcuQueue    // objects for FreeRCU that found no sheaf
 	deferFree deferFree
-	closed    atomic.Bool
-	open      int      // aliases that are not closed, root included; 0 once the last is being closed. Under caches.mu
-	left      []string // names of those that were closed, the last maxListed of them. Under caches.mu
+	backlog   *backlog // of these alone, or of the Buckets that they are part of
 }
 
 // noMerging keeps all caches apart (kernel: slab_nomerge).
@@ -49,7 +51,7 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.byID {
-		if c == nil || c.open == 0 || c.slabs.arena != a || !c.config.mergeable() {
+		if c == nil || c.ended.Load() || c.slabs.arena != a || !c.config.mergeable() {
 			continue
 		}
 		// The kernel allows less than a word of waste, which for multiples of a word is
@@ -60,9 +62,9 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 		if c.config.Flags&^HWCacheAlign != cfg.Flags&^HWCacheAlign || c.domain != cfg.Domain || c.config.RCUDelay != cfg.RCUDelay || c.config.rcuLimits() != cfg.rcuLimits() {
 			continue
 		}
-		c.open++
 		other := c.alias(cfg)
-		r.nameAlias(other)
+		c.members = append(c.members, other)
+		r.nameLocked(other)
 		return other
 	}
 	return nil
@@ -70,34 +72,27 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 
 // alias makes a Cache that works on c's slabs and sheaves.
 func (c *Cache) alias(cfg Config) *Cache {
-	cfg.backlog = c.config.backlog
 	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	other.operate(c.free.Filter)
 	return other
 }
 
-// nameAlias gives an alias a name that no other cache has.
-func (r *registry) nameAlias(c *Cache) {
-	for base, n := c.name, 2; r.names[c.name] != nil; n++ {
-		c.name = fmt.Sprintf("%s#%d", base, n)
-	}
-	r.names[c.name] = c
-}
-
 // leave ends c's part in what it shares, and reports whether it was the last one, who
-// has to close it.
+// has to close it. Else the oldest of the others stands for all from then on: c's name may
+// soon be another cache's.
 func (r *registry) leave(c *Cache) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.open > 1 {
-		c.open--
+	if len(c.members) > 1 {
+		c.members = slices.DeleteFunc(c.members, func(m *Cache) bool { return m == c })
+		r.byID[c.id] = c.members[0]
 		c.left = append(slices.DeleteFunc(c.left, func(name string) bool { return name == c.name }), c.name)
 		c.left = c.left[max(0, len(c.left)-maxListed):]
 		r.forgetName(c)
 		return false
 	}
-	c.open = 0
+	c.ended.Store(true)
 	return true
 }
 
@@ -120,5 +115,28 @@ func (r *registry) suspects(c *Cache) string {
 func (c *Cache) Aliases() int {
 	caches.mu.Lock()
 	defer caches.mu.Unlock()
-	return max(0, c.open-1)
+	return len(c.members) - 1
+}
+
+// eldest returns the oldest open cache of those that share c's slabs, or the last one that
+// was open. What concerns their slabs is reported under its name.
+func (c *Cache) eldest() *Cache {
+	caches.mu.Lock()
+	defer caches.mu.Unlock()
+	return c.members[0]
+}
+
+// shut makes the allocations of an alias fail that others' sheaves would else serve; those
+// without an operation of their own ask closed.
+func (c *Cache) shut() {
+	refuse := func() (unsafe.Pointer, error) { return nil, c.failClosed() }
+	for _, pop := range []*percpu.Pop{&c.pop, &c.bare, &c.noWait} {
+		pop.Pass(refuse)
+	}
+}
+
+// failClosed counts and returns the error of an allocation from a closed cache.
+func (c *Cache) failClosed() error {
+	c.slabs.count(allocFailed, 1)
+	return ErrClosed
 }

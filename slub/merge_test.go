@@ -11,6 +11,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -54,6 +55,44 @@ func TestAliasesShare(t *testing.T) {
 	if n != 1 {
 		t.Errorf("Caches has %d of the aliases", n)
 	}
+}
+
+// An alias and a cache by itself, whose number is the alias's place among those of its
+// name, get different names, as do those that come after others were closed.
+func TestNamesOfAliasesAreUnique(t *testing.T) {
+	needMerging(t)
+	freshRegistry(t)
+	a := newArena(t, arena.Config{})
+	var all []*Cache
+	for _, size := range []uintptr{64, 64, 128, 64, 256, 128} {
+		all = append(all, open(t, a, Config{Name: "x", Size: size}))
+	}
+	for i, want := range []string{"x", "x#2", "x#3", "x#4", "x#5", "x#6"} {
+		if got := all[i].Name(); got != want {
+			t.Errorf("cache %d is %q, want %q", i, got, want)
+		}
+	}
+	same(t, "Close", all[1].Close(), nil)
+	same(t, "Close", all[2].Close(), nil)
+	for _, want := range []string{"x#2", "x#3", "x#7"} {
+		if got := open(t, a, Config{Name: "x", Size: 512}).Name(); got != want {
+			t.Errorf("after Close the next is %q, want %q", got, want)
+		}
+	}
+}
+
+// freshRegistry makes the list of caches what it is in a process that has opened none,
+// until the test ends.
+func freshRegistry(t *testing.T) {
+	set := func(byID []*Cache, names map[string]*Cache) ([]*Cache, map[string]*Cache) {
+		caches.mu.Lock()
+		defer caches.mu.Unlock()
+		oldID, oldNames := caches.byID, caches.names
+		caches.byID, caches.names = byID, names
+		return oldID, oldNames
+	}
+	byID, names := set(nil, nil)
+	t.Cleanup(func() { set(byID, names) })
 }
 
 // Each of these keeps a cache apart from a plain one, as first and as second.
@@ -169,6 +208,123 @@ func TestAliasesClose(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Closing one of several closes all its ways to objects, and none of the others'.
+func TestClosedAliasAllocatesNothing(t *testing.T) {
+	needMerging(t)
+	for _, flags := range []Flags{0, NoSheaves, InitOnAlloc} {
+		a := newArena(t, arena.Config{})
+		first, second := open(t, a, Config{Size: 64, Flags: flags}), open(t, a, Config{Size: 64, Flags: flags})
+		ways := map[string]func(c *Cache) error{
+			"Alloc":     func(c *Cache) error { return give(c, c.Alloc) },
+			"AllocZero": func(c *Cache) error { return give(c, c.AllocZero) },
+			"AllocNode": func(c *Cache) error {
+				return give(c, func() (unsafe.Pointer, error) { return c.AllocNode(c.nodeAt(0)) })
+			},
+			"AllocNoWait": func(c *Cache) error { return give(c, c.AllocNoWait) },
+			"AllocBulk": func(c *Cache) error {
+				ps := make([]unsafe.Pointer, 3)
+				err := c.AllocBulk(ps)
+				if err == nil {
+					c.FreeBulk(ps)
+				}
+				return err
+			},
+		}
+		if flags&NoSheaves == 0 {
+			ways["Prefill"] = func(c *Cache) error {
+				pre, err := c.Prefill(3)
+				if err == nil {
+					pre.Return()
+				}
+				return err
+			}
+			ways["SetSheafCapacity"] = func(c *Cache) error { return c.SetSheafCapacity(0) }
+			pre, err := first.Prefill(3)
+			same(t, "Prefill", err, nil)
+			defer pre.Return()
+			ways["Refill"] = func(c *Cache) error {
+				if c == first {
+					return pre.Refill(5)
+				}
+				return nil
+			}
+		}
+		all := func(c *Cache, want error) {
+			t.Helper()
+			freeAll(second, take(t, second, 10)) // for AllocNoWait, and to be found in the sheaves
+			for name, way := range ways {
+				same(t, name, way(c), want)
+			}
+		}
+		all(first, nil)
+		all(second, nil)
+		same(t, "Close", first.Close(), nil)
+		failures := second.Stats().AllocFailures
+		all(first, ErrClosed)
+		all(second, nil)
+		want := uint64(len(ways))
+		if flags&NoSheaves == 0 {
+			want--                          // SetSheafCapacity allocates nothing
+			pre, err := second.Prefill(900) // from slabs
+			same(t, "Prefill", err, nil)
+			pre.Return()
+		}
+		if n := second.Stats().AllocFailures - failures; n != want {
+			t.Errorf("%d failed allocations count, want %d", n, want)
+		}
+	}
+}
+
+// give allocates an object and frees it again.
+func give(c *Cache, alloc func() (unsafe.Pointer, error)) error {
+	p, err := alloc()
+	if err == nil {
+		c.Free(p)
+	}
+	return err
+}
+
+// Whichever of several is closed, what is reported of them all has the name of one that is
+// open, which is the oldest.
+func TestSurvivorsStandForAliases(t *testing.T) {
+	needMerging(t)
+	a := newArena(t, arena.Config{})
+	var all []*Cache
+	for _, name := range []string{"eldest", "middle", "youngest"} {
+		all = append(all, open(t, a, Config{Name: name, Size: 48}))
+	}
+	listed := func(want *Cache) {
+		t.Helper()
+		for c := range Caches() {
+			if c.id == want.id && c != want {
+				t.Errorf("%q is listed, want %q", c.name, want.name)
+			}
+		}
+		for _, c := range all {
+			if s := c.Stats(); s.Backlog.Name != want.name {
+				t.Errorf("%q has the backlog of %q, want %q", c.name, s.Backlog.Name, want.name)
+			}
+		}
+		var r *hooks.Report
+		func() {
+			defer func() { r, _ = recover().(*hooks.Report) }()
+			all[0].reportCorrupt(uintptr(take(t, want, 1)[0]), slabRef{})
+		}()
+		if r == nil || r.Cache != want.name {
+			t.Errorf("a report that concerns them all is %v", r)
+		}
+		want.Free(mem.Ptr(r.Addr))
+	}
+	listed(all[0])
+	same(t, "Close", all[1].Close(), nil)
+	listed(all[0])
+	same(t, "Close", all[0].Close(), nil)
+	if other := open(t, a, Config{Name: "eldest", Size: 2048}); other.Name() != "eldest" {
+		t.Errorf("a closed alias's name is not free: %q", other.Name())
+	}
+	listed(all[2])
 }
 
 // An alias's object may be larger than the first cache's by less than a word, which

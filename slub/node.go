@@ -93,7 +93,7 @@ func (l *layer) takePartial(at int, dst []unsafe.Pointer) int {
 	return got
 }
 
-// takePartialElsewhere does the same for a node that is not the caller's: only if
+// takePartialElsewhere is takePartial for a node that is not the caller's: only if
 // it has more than it would keep anyway, and only if its lock is free, for the
 // many that come here under pressure would all wait for one (kernel 7.x, 40fd0acc45d0).
 func (l *layer) takePartialElsewhere(at int, dst []unsafe.Pointer) int {

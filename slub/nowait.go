@@ -27,7 +27,7 @@ func (c *Cache) AllocNoWait() (unsafe.Pointer, error) {
 // The errors are not wrapped, which would allocate.
 func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 	if c.closed.Load() {
-		return nil, ErrClosed
+		return nil, c.failClosed()
 	}
 	if c.sheaves != nil {
 		if p := c.sheaves.AllocNoWait(); p != nil {

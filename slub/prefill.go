@@ -16,7 +16,7 @@ type Prefilled struct {
 	n     uint           // objects left
 	room  uint           // objects that the array has room for
 	array unsafe.Pointer // of the sheaf
-	own   uint32         // owner word of objects that Free may put back
+	owner owner          // of objects that Free may put back
 	cache *Cache
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when it was last accounted for
@@ -38,13 +38,13 @@ func (c *Cache) Prefill(n int) (*Prefilled, error) {
 		return nil, c.badArgument("Prefill", "the cache has NoSheaves")
 	}
 	if c.closed.Load() {
-		return nil, ErrClosed
+		return nil, c.failClosed()
 	}
 	loan, err := c.sheaves.Prefill(n)
 	if err != nil {
 		return nil, c.prefillError(err)
 	}
-	p := &Prefilled{cache: c, own: c.id<<nodeBits | uint32(c.localNode())}
+	p := &Prefilled{cache: c, owner: ownerOf(c.id, c.localNode())}
 	p.adopt(loan)
 	return p, nil
 }
@@ -103,7 +103,7 @@ func (p *Prefilled) Alloc() unsafe.Pointer {
 // cache's. A call for such a case would keep Free from being inlined, which is
 // half its speed.
 func (p *Prefilled) Free(obj unsafe.Pointer) bool {
-	if p.n >= p.room || p.cache.free.Owner(obj) != p.own {
+	if p.n >= p.room || owner(p.cache.free.Owner(obj)) != p.owner {
 		return false
 	}
 	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj
@@ -116,7 +116,7 @@ func (p *Prefilled) Free(obj unsafe.Pointer) bool {
 // kmem_cache_refill_sheaf.)
 func (p *Prefilled) Refill(n int) error {
 	if p.cache.closed.Load() {
-		return ErrClosed
+		return p.cache.failClosed()
 	}
 	if p.loan == (sheaves.Loan{}) {
 		return p.cache.badArgument("Refill", "the prefilled sheaf was returned")

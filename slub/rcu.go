@@ -29,16 +29,17 @@ func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 // at once. That memory stays bounded is then the caller's care: an event loop that is an
 // online reader reports between its rounds. It may be called in hooks and destructors, of
 // the cache's own too. Somewhat slower than FreeRCU.
-func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.retire(p, false) }
+func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.freeAfterGrace(p, false) }
 
 // freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
 // would be full, or when the object can't go there: it lies on another node, in a
 // slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.retire(p, true) }
+func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.freeAfterGrace(p, true) }
 
-func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
-	own := c.ownerOf(p)
-	if own == 0 {
+// freeAfterGrace checks an object and has it wait in a sheaf, or else in the queue.
+func (c *Cache) freeAfterGrace(p unsafe.Pointer, mayWait bool) {
+	o := c.checked(p)
+	if o == 0 {
 		return
 	}
 	if mistakes.FreedAtOnce {
@@ -48,11 +49,11 @@ func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 	if sanitized {
 		deferObject(p)
 	}
-	// Remote objects are not counted as refused, as the sheaf never saw them
-	// (kernel-facts: F4; the kernel counts F5 to F9).
-	at := int(own & (1<<nodeBits - 1))
+	// Remote objects are not counted as refused, as the sheaf never saw them (kernel:
+	// kfree_rcu_sheaf looks at the node before __kfree_rcu_sheaf counts).
+	at := o.node()
 	local := at == c.localNode()
-	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, own, mayWait) {
+	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, uint32(o), mayWait) {
 		return
 	}
 	if local && c.sheaves == nil {
@@ -64,7 +65,7 @@ func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 // initQueue makes the queue for what no sheaf takes.
 func (c *Cache) initQueue() {
 	q := &c.rcuQueue
-	q.domain, q.backlog, q.delay = c.domain, c.config.backlog.Backlog, c.config.RCUDelay
+	q.domain, q.backlog, q.delay = c.domain, c.backlog.Backlog, c.config.RCUDelay
 	q.end, q.lost = c.endQueued, c.reportUnlinked
 	if !c.layout.fpInside() {
 		q.linked = c.slabs
@@ -74,7 +75,6 @@ func (c *Cache) initQueue() {
 
 // endQueued ends the life of objects whose grace period is over.
 func (c *Cache) endQueued(objs []unsafe.Pointer) {
-	c.config.backlog.Release(uintptr(len(objs)) * c.layout.slot)
 	n := source{c}.expire(objs)
 	c.slabs.count(FreeSlowpath, n)
 	c.slabs.freeBulk(objs[:n])
@@ -83,5 +83,5 @@ func (c *Cache) endQueued(objs []unsafe.Pointer) {
 // reportUnlinked tells about an object whose link to the next one that waits leads
 // astray. Those behind it can't be found any more, and are never free.
 func (c *Cache) reportUnlinked(obj uintptr) {
-	hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
+	hooks.NewReport(hooks.FreelistCorrupt, c.eldest().name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
 }

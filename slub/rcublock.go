@@ -13,18 +13,29 @@ import (
 // A block is a page of pointers to objects that wait for a grace period together, off-heap
 // (kernel: struct kvfree_rcu_bulk_data).
 //
-//	0 <= n <= blockCap; objs[:n] are present
+//	0 <= n <= blockCap; objs[:n] are present, and in the same size, or go all at once
 //
 // Whoever detached it owns all of it; in a row it belongs to the row's mu, the first sealed
-// one's n to the holder of rcuQueue.draining.
+// one's n and bytes to the holder of rcuQueue.draining.
 type block struct {
 	next  *block
 	token rcu.Token // sealed blocks: the grace period to see out
 	n     int
+	bytes uintptr // charged to the backlog for them
 	objs  [blockCap]unsafe.Pointer
 }
 
-const blockCap = (mem.PageSize - 24) / 8
+// take takes k of the objects, and what is charged for them.
+func (b *block) take(k int) (objs []unsafe.Pointer, bytes uintptr) {
+	if bytes = b.bytes; k < b.n {
+		bytes = bytes / uintptr(b.n) * uintptr(k)
+	}
+	b.n -= k
+	b.bytes -= bytes
+	return b.objs[b.n : b.n+k], bytes
+}
+
+const blockCap = (mem.PageSize - 32) / 8
 
 const (
 	_ = mem.PageSize - unsafe.Sizeof(block{})
@@ -91,7 +102,7 @@ func (p *blockPool) pop(list **block) *block {
 // put takes an empty block back.
 func (p *blockPool) put(b *block) {
 	if invariants.Enabled {
-		invariants.Check(b.n == 0 && b.next == nil, "a block is given back with %d objects", b.n)
+		invariants.Check(b.n == 0 && b.bytes == 0 && b.next == nil, "a block is given back with %d objects, %d bytes", b.n, b.bytes)
 	}
 	p.mu.Lock()
 	switch {

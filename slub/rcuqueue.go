@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/sheaves"
@@ -31,7 +32,7 @@ import (
 type rcuQueue struct {
 	domain  *rcu.Domain
 	backlog *sheaves.Backlog
-	end     func(objs []unsafe.Pointer) // destroys and frees objects; counts them out of backlog
+	end     func(objs []unsafe.Pointer) // destroys and frees objects
 	linked  *layer                      // whose setNext and nextDeferred link objects; nil where they can't be
 	lost    func(obj uintptr)           // tells that the chain is broken behind obj
 	delay   time.Duration               // bounds how long an object waits for its grace period to begin
@@ -64,20 +65,23 @@ func (q *rcuQueue) init(rows int) {
 func (q *rcuQueue) add(p unsafe.Pointer, at int, bytes uintptr, mayWait bool) {
 	q.backlog.Charge(bytes, mayWait)
 	q.pending.Add(1)
-	if q.enqueue(p, &q.rows[at]) {
+	if q.enqueue(p, bytes, &q.rows[at]) {
 		q.arm()
 		q.backlog.Relieve()
 		return
 	}
-	q.lastResort(p, mayWait)
+	q.lastResort(p, bytes, mayWait)
 }
 
 // enqueue puts an object in a block or a chain, if there is one.
-func (q *rcuQueue) enqueue(p unsafe.Pointer, r *row) bool {
-	result, _ := r.push(q.domain, p, nil)
+func (q *rcuQueue) enqueue(p unsafe.Pointer, bytes uintptr, r *row) bool {
+	result, _ := r.push(q.domain, p, bytes, nil)
 	if result == noBlock {
 		fresh := blocks.get()
-		if result, fresh = r.push(q.domain, p, fresh); fresh != nil {
+		if invariants.Enabled {
+			invariants.Reach(invariants.RowLeft)
+		}
+		if result, fresh = r.push(q.domain, p, bytes, fresh); fresh != nil {
 			blocks.put(fresh) // another was faster
 		}
 	}
@@ -91,7 +95,7 @@ func (q *rcuQueue) enqueue(p unsafe.Pointer, r *row) bool {
 		return false
 	}
 	q.inChain.Add(1)
-	r.link(q.linked, p)
+	r.link(q.linked, p, bytes)
 	return true
 }
 
@@ -99,13 +103,13 @@ func (q *rcuQueue) enqueue(p unsafe.Pointer, r *row) bool {
 // (kernel: kvfree_call_rcu's synchronize_rcu). Where that is not allowed, not possible
 // since this is a callback, or not over in time since this may be the reader that it waits
 // for, the domain's queue takes it, on the Go heap.
-func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
+func (q *rcuQueue) lastResort(p unsafe.Pointer, bytes uintptr, mayWait bool) {
 	if mayWait {
 		ctx, cancel := context.WithTimeout(context.Background(), sheaves.MinWait)
 		defer cancel()
 		if q.domain.Synchronize(ctx) == nil {
 			q.atOnce.Add(1)
-			q.finish([]unsafe.Pointer{p})
+			q.finish([]unsafe.Pointer{p}, bytes)
 			return
 		}
 	}
@@ -113,12 +117,15 @@ func (q *rcuQueue) lastResort(p unsafe.Pointer, mayWait bool) {
 	q.calling.Add(1)
 	q.domain.Defer(func() {
 		defer q.calling.Add(-1)
-		q.finish([]unsafe.Pointer{p})
+		q.finish([]unsafe.Pointer{p}, bytes)
 	})
 }
 
-// finish ends objects whose grace period is over.
-func (q *rcuQueue) finish(objs []unsafe.Pointer) {
+// finish ends objects whose grace period is over, for which so many bytes are charged.
+// What the queue was given it counts out, whatever became of it meanwhile: what was given
+// twice is charged twice.
+func (q *rcuQueue) finish(objs []unsafe.Pointer, bytes uintptr) {
+	q.backlog.Release(bytes)
 	defer q.pending.Add(-int64(len(objs))) // should a destructor end the goroutine, too
 	q.end(objs)
 }
@@ -194,35 +201,51 @@ func (q *rcuQueue) reapLocked(most int) {
 		for b := r.ready(q.domain); b != nil && most > 0; b = r.ready(q.domain) {
 			k := min(b.n, most)
 			most -= k
-			b.n -= k // first: whatever a destructor does, none is called twice
-			q.finish(b.objs[b.n : b.n+k])
-			if b.n == 0 {
-				blocks.put(r.drop())
-			}
+			q.endBlock(r, b, k)
 		}
 		if most > 0 {
-			q.endChain(r.readyChain(q.domain))
+			q.endChain(r, r.readyChain(q.domain))
 		}
 	}
 }
 
-// endChain ends the objects of a chain in batches.
-func (q *rcuQueue) endChain(c chain) {
-	batch := q.batch[:]
-	for obj := c.head; c.n > 0; {
+// endBlock ends k objects of a row's first sealed block. They are taken off before, and the
+// block with its last: whatever a destructor does, none is called twice, and no block that
+// is empty stays.
+func (q *rcuQueue) endBlock(r *row, b *block, k int) {
+	objs, bytes := b.take(k)
+	if b.n == 0 {
+		r.drop()
+		defer blocks.put(b) // later, for it is where objs lie
+	}
+	q.finish(objs, bytes)
+}
+
+// endChain ends the objects of a row's chain in batches. What is left when a destructor ends
+// the goroutine goes back.
+func (q *rcuQueue) endChain(r *row, c chain) {
+	if c.n == 0 {
+		return
+	}
+	defer func() { r.putBack(q.linked, c) }()
+	batch, each := q.batch[:], c.bytes/uintptr(c.n)
+	for c.n > 0 {
 		k := 0
 		for k < len(batch) && c.n > 0 {
+			obj := c.head
 			next, ok := q.linked.nextDeferred(obj) // before obj is free
 			batch[k] = mem.Ptr(obj)
 			k++
 			c.n--
-			if c.n > 0 && (!ok || next == 0) {
+			if c.head = next; c.n > 0 && (!ok || next == 0) {
 				q.lost(obj)
+				q.backlog.Release(c.bytes - uintptr(k)*each)
+				q.pending.Add(-int64(c.n))
 				c.n = 0
 			}
-			obj = next
 		}
-		q.finish(batch[:k])
+		c.bytes = uintptr(c.n) * each
+		q.finish(batch[:k], uintptr(k)*each)
 	}
 }
 
@@ -237,9 +260,7 @@ func (q *rcuQueue) Barrier(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("another Barrier is under way: %w", ctx.Err())
 	}
-	err := q.sealAndReap(ctx)
-	<-q.barring
-	if err != nil {
+	if err := q.sealAndReap(ctx); err != nil {
 		return err
 	}
 	if q.calling.Load() > 0 {
@@ -248,7 +269,9 @@ func (q *rcuQueue) Barrier(ctx context.Context) error {
 	return nil
 }
 
+// sealAndReap is Barrier's part that fills barring.
 func (q *rcuQueue) sealAndReap(ctx context.Context) error {
+	defer func() { <-q.barring }() // should a destructor end the goroutine, too
 	q.seal(true)
 	if err := q.domain.Synchronize(ctx); err != nil {
 		return err
@@ -266,7 +289,7 @@ func (q *rcuQueue) Close(ctx context.Context) error {
 			return err
 		}
 	}
-	q.reapAll() // who has taken a chain, which waits doesn't see, is through with it
+	q.reapAll() // who has taken a chain, or a block's last, which waits doesn't see, is through with it
 	q.timer.Stop()
 	q.armed.Store(false)
 	q.backlog.Leave(q)

@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
@@ -256,8 +255,8 @@ func TestLargeFallbacks(t *testing.T) {
 						t.Errorf("destroyed %d times", died[p])
 					}
 				}
-				if n := b.large.inUse.Load(); n != 0 || b.config.backlog.Stats().Bytes != 0 {
-					t.Errorf("%d in use, %d bytes charged", n, b.config.backlog.Stats().Bytes)
+				if n := b.large.inUse.Load(); n != 0 || b.backlog.Stats().Bytes != 0 {
+					t.Errorf("%d in use, %d bytes charged", n, b.backlog.Stats().Bytes)
 				}
 			})
 		}
@@ -393,14 +392,14 @@ func TestRowKeepsOneBlock(t *testing.T) {
 	d := new(rcu.Domain)
 	var r row
 	p := unsafe.Pointer(new(uint64))
-	if result, left := r.push(d, p, nil); result != noBlock || left != nil {
+	if result, left := r.push(d, p, 8, nil); result != noBlock || left != nil {
 		t.Errorf("without a block: %d, %p", result, left)
 	}
 	one, other := new(block), new(block)
-	if result, left := r.push(d, p, one); result != taken || left != nil || r.open != one {
+	if result, left := r.push(d, p, 8, one); result != taken || left != nil || r.open != one {
 		t.Errorf("with one: %d, %p", result, left)
 	}
-	if result, left := r.push(d, p, other); result != taken || left != other || one.n != 2 {
+	if result, left := r.push(d, p, 8, other); result != taken || left != other || one.n != 2 {
 		t.Errorf("with another: %d, %p, %d objects in the first", result, left, one.n)
 	}
 }
@@ -413,27 +412,6 @@ func TestQueueIsHurried(t *testing.T) {
 	freeRCU(c, ps) // hangs if nobody makes room
 	if s := c.Stats().Backlog; s.Waits == 0 || s.Overruns != 0 || s.Peak != 640 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// A link that somebody wrote over is reported; what it hid stays on record, and Close
-// tells where it is.
-func TestBrokenChain(t *testing.T) {
-	c := openTattler(t, nil, Config{Size: 64, Ctor: func(unsafe.Pointer) {}, Domain: new(rcu.Domain)})
-	again := noMemory(t, 0)
-	release := holdStacks(c.Cache, percpu.RCU)
-	ps := take(t, c.Cache, 6)
-	freeRCU(c.Cache, ps)
-	release()
-	again()
-	const hidden = 2
-	*mem.At[uint64](uintptr(ps[hidden]) + c.layout.fp) = 0xdead << 40
-	same(t, "Close", c.Close(), ErrBusy)
-	if len(c.reports) != 1 || c.reports[0].Kind != hooks.FreelistCorrupt || c.reports[0].Addr != uintptr(ps[hidden]) {
-		t.Errorf("reports %v", c.reports)
-	}
-	for _, p := range ps[:hidden] {
-		c.slabs.free(uintptr(p))
 	}
 }
 

@@ -3,6 +3,7 @@ package slub
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/rcu"
 )
@@ -30,6 +31,7 @@ type row struct {
 type chain struct {
 	head, tail uintptr // last and first object that came in; 0 for none
 	n          int
+	bytes      uintptr // charged to the backlog for them, for each the same
 	token      rcu.Token
 }
 
@@ -42,9 +44,9 @@ const (
 	noBlock        // there is no block to put it in
 )
 
-// push puts p in the open block, which is fresh where there is none yet. It returns fresh
-// where that is not needed.
-func (r *row) push(d *rcu.Domain, p unsafe.Pointer, fresh *block) (pushed, *block) {
+// push puts p, for which so many bytes are charged, in the open block, which is fresh where
+// there is none yet. It returns fresh where that is not needed.
+func (r *row) push(d *rcu.Domain, p unsafe.Pointer, bytes uintptr, fresh *block) (pushed, *block) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open == nil {
@@ -57,6 +59,7 @@ func (r *row) push(d *rcu.Domain, p unsafe.Pointer, fresh *block) (pushed, *bloc
 	}
 	b.objs[b.n] = p
 	b.n++
+	b.bytes += bytes
 	if b.n < blockCap {
 		return taken, fresh
 	}
@@ -77,7 +80,7 @@ func (r *row) sealOpen(d *rcu.Domain) {
 }
 
 // link puts p in links.
-func (r *row) link(l *layer, p unsafe.Pointer) {
+func (r *row) link(l *layer, p unsafe.Pointer, bytes uintptr) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	obj := uintptr(p)
@@ -86,6 +89,7 @@ func (r *row) link(l *layer, p unsafe.Pointer) {
 		r.links.tail = obj
 	}
 	r.links.n++
+	r.links.bytes += bytes
 }
 
 // seal begins the grace period of everything. A sealed chain that still waits is waited
@@ -102,7 +106,9 @@ func (r *row) seal(d *rcu.Domain, l *layer, all bool) {
 		return
 	case r.waiting.n > 0:
 		l.setNext(r.links.tail, r.waiting.head)
-		r.links.tail, r.links.n = r.waiting.tail, r.links.n+r.waiting.n
+		r.links.tail = r.waiting.tail
+		r.links.n += r.waiting.n
+		r.links.bytes += r.waiting.bytes
 	}
 	r.links.token = d.Start()
 	r.waiting, r.links = r.links, chain{}
@@ -133,8 +139,8 @@ func (r *row) ready(d *rcu.Domain) *block {
 	return oldest
 }
 
-// drop takes the oldest sealed block off, which is empty. The caller holds draining.
-func (r *row) drop() *block {
+// drop takes the oldest sealed block off. The caller holds draining.
+func (r *row) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.first
@@ -142,7 +148,6 @@ func (r *row) drop() *block {
 		r.last = nil
 	}
 	b.next = nil
-	return b
 }
 
 // readyChain takes the sealed chain if its grace period is over; n is 0 if not. The caller
@@ -154,12 +159,32 @@ func (r *row) readyChain(d *rcu.Domain) (c chain) {
 	if n == 0 || !d.Elapsed(token) {
 		return chain{}
 	}
+	if invariants.Enabled {
+		invariants.Reach(invariants.RowLeft)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.waiting.token == token {
 		c, r.waiting = r.waiting, chain{}
 	}
 	return c
+}
+
+// putBack seals a chain once more that readyChain has taken, unless it is empty. The caller
+// holds draining.
+func (r *row) putBack(l *layer, c chain) {
+	if c.n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.waiting; w.n > 0 { // sealed since, and so later
+		l.setNext(c.tail, w.head)
+		c.tail, c.token = w.tail, w.token
+		c.n += w.n
+		c.bytes += w.bytes
+	}
+	r.waiting = c
 }
 
 func (r *row) empty() bool {

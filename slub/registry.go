@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -16,15 +15,9 @@ var caches registry
 
 type registry struct {
 	mu    sync.Mutex
-	byID  []*Cache          // index = number; nil before publish, after remove, and for 0
+	byID  []*Cache          // index = number; nil before publish, after remove, and for 0. Of aliases the oldest
 	names map[string]*Cache // caches that have a number and are not removed
 }
-
-// maxCaches is what an owner word has room for beside the node: 4 million.
-const maxCaches = (percpu.MaxOwn + 1) >> nodeBits
-
-// nodeBits of an owner word are the index of a node.
-const nodeBits = percpu.NodeBits
 
 // span sets n consecutive numbers aside, which no cache has, and returns the first.
 func (r *registry) span(n int) (first uint32, err error) {
@@ -45,9 +38,9 @@ func (r *registry) init() {
 	}
 }
 
-// reserve gives c, unless it has one of a span, a number, and a name that no other cache has. Numbers of closed
-// caches are not given out again, so that a stale pointer is never taken for a
-// younger cache's; 0 is none.
+// reserve gives c a number, unless it has one of a span, and a name that no other cache
+// has. Numbers of closed caches are not given out again, so that a stale pointer is never
+// taken for a younger cache's; 0 is none.
 func (r *registry) reserve(c *Cache) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,11 +52,19 @@ func (r *registry) reserve(c *Cache) error {
 		c.id = uint32(len(r.byID))
 		r.byID = append(r.byID, nil)
 	}
-	if r.names[c.name] != nil {
-		c.name = fmt.Sprintf("%s#%d", c.name, c.id)
+	r.nameLocked(c)
+	return nil
+}
+
+// nameLocked gives c a name that no other open cache has: its own, or that with the least
+// number from 2 on that makes it so. '#' is in no Config's name. The numbers of closed ones
+// are used again, so that metrics don't get a new label with each cache that a program
+// opens and closes. The caller holds mu.
+func (r *registry) nameLocked(c *Cache) {
+	for base, n := c.name, 2; r.names[c.name] != nil; n++ {
+		c.name = fmt.Sprintf("%s#%d", base, n)
 	}
 	r.names[c.name] = c
-	return nil
 }
 
 // publish lets others see c, which is complete.
@@ -82,27 +83,35 @@ func (r *registry) remove(c *Cache) {
 	r.mu.Unlock()
 }
 
+// forgo takes back reserve for a cache that has come to nothing. A number of its own, which
+// stands nowhere yet, is free again unless others have been given out since.
+func (r *registry) forgo(c *Cache, own bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgetName(c)
+	if last := len(r.byID) - 1; own && int(c.id) == last {
+		r.byID = r.byID[:last]
+	}
+}
+
 func (r *registry) forgetName(c *Cache) {
 	if r.names[c.name] == c {
 		delete(r.names, c.name)
 	}
 }
 
-// find returns the open cache that an owner word names, or nil.
-func (r *registry) find(word uint32) *Cache {
+// find returns the open cache that something belongs to, or nil.
+func (r *registry) find(o owner) *Cache {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if id := ownerID(word); id < uint32(len(r.byID)) {
+	if id := o.id(); id < uint32(len(r.byID)) {
 		return r.byID[id]
 	}
 	return nil
 }
 
-// ownerID takes the cache's number out of an owner word.
-func ownerID(word uint32) uint32 { return word &^ careful >> nodeBits }
-
-// Caches yields the caches that are open at the time of the call, oldest first, without
-// aliases.
+// Caches yields the caches that are open at the time of the call, oldest first; of those
+// that share slabs, and so all counters, only the oldest.
 // Any goroutine; a cache may be closed while it is looked at.
 func Caches() iter.Seq[*Cache] {
 	caches.mu.Lock()

@@ -54,7 +54,7 @@ func TestReportOfSlices(t *testing.T) {
 	b.FreeBytes(s)
 	same(t, "Close", b.Close(), nil)
 	b.FreeBytes(moved)
-	b.Free(mem.Ptr(b.base + b.pages<<mem.PageShift - 8))
+	b.Free(mem.Ptr(b.arena.Addr(b.arena.Pages()) - 8))
 	want := []string{
 		"outside their memory, as a slice of Bytes is when append has outgrown its capacity",
 		"outside their memory, as a slice of Bytes is when append has outgrown its capacity; the buckets are closed",

@@ -108,62 +108,6 @@ func (l *layer) freeBulk(objs []unsafe.Pointer) {
 	}
 }
 
-// shrink gives empty slabs back and sorts the others so that the fullest are
-// emptied first (kernel: __kmem_cache_do_shrink). It returns how many slabs are
-// left, full ones included.
-func (l *layer) shrink() (left int) {
-	for i := range l.nodes {
-		l.shrinkNode(&l.nodes[i])
-		left += int(l.nodes[i].slabs.Load())
-	}
-	return left
-}
-
-// buckets is how far slabs are told apart by the number of their free objects.
-const buckets = 32
-
-func (l *layer) shrinkNode(n *node) {
-	var byFree [buckets + 1]slabRef // lists of slabs, linked by next
-	var empty uint32
-	n.mu.Lock()
-	all := n.head
-	n.head, n.tail = 0, 0
-	n.partial.Store(0)
-	for link := all; link != 0; {
-		s := l.linked(link)
-		after := s.next
-		s.listed = false
-		switch st := s.load(); {
-		case st.inuse == 0:
-			s.next, empty = empty, link
-		default:
-			k := min(s.objects-st.inuse, buckets)
-			s.next = 0
-			if byFree[k].slab != nil {
-				s.next = byFree[k].link()
-			}
-			byFree[k] = s
-		}
-		link = after
-	}
-	for _, s := range byFree {
-		for s.slab != nil {
-			after := s.next
-			n.add(l, s, true)
-			if after == 0 {
-				break
-			}
-			s = l.linked(after)
-		}
-	}
-	n.mu.Unlock()
-	for empty != 0 {
-		s := l.linked(empty)
-		empty = s.next
-		l.discard(s)
-	}
-}
-
 // freeInSlabs sums the free objects of a node's partial slabs.
 func (l *layer) freeInSlabs(at int) (free uint64) {
 	n := &l.nodes[at]

@@ -77,10 +77,10 @@ func (l *layer) nextDeferred(obj uintptr) (next uintptr, ok bool) {
 
 // isObject reports whether addr is where an object of one of the cache's slabs starts.
 func (l *layer) isObject(addr uintptr) bool {
-	page := (addr - l.base) >> mem.PageShift
-	if page >= uintptr(l.arena.Pages()) || ownerID(l.arena.Owner(uint32(page))) != ownerID(l.owner) {
+	if page, ok := l.arena.PageOf(addr); !ok || !l.owns(page) {
 		return false
 	}
-	off := addr - l.slabOf(addr).addr
-	return off%l.size == 0
+	s := l.slabOf(addr)
+	off := addr - s.addr
+	return off%l.size == 0 && off/l.size < uintptr(s.objects) // behind them is waste
 }

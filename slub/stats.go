@@ -51,7 +51,7 @@ func (c *Cache) Stats() Stats {
 	s.ForeignFrees = c.slabs.counters.Sum(int(refused))
 	q := &c.rcuQueue
 	deferred := uint64(max(0, q.pending.Load()))
-	s.Backlog = c.config.backlog.stats()
+	s.Backlog = c.backlog.stats()
 	s.RCUQueue = QueueStats{Linked: q.inChain.Load(), Waited: q.atOnce.Load(), Callback: q.byCallback.Load()}
 	s.RCUObjects = deferred
 	s.DeferredObjects = uint64(max(0, c.deferFree.pending.Load()))

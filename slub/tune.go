@@ -62,7 +62,7 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 }
 
 // SetMinPartial changes Config.MinPartial, for slabs that become empty from now on; 0
-// for the automatic number. Any goroutine. Errors: ErrConfig for a negative number;
+// for the automatic number. Any goroutine. A closed cache keeps none. Errors: ErrConfig for a negative number;
 // ErrClosed. (Kernel: writing min_partial in sysfs.)
 func (c *Cache) SetMinPartial(slabs int) error {
 	if slabs < 0 {
@@ -72,6 +72,10 @@ func (c *Cache) SetMinPartial(slabs int) error {
 		return ErrClosed
 	}
 	c.slabs.keep.Store(int64(c.slabs.minPartial(slabs)))
+	if c.ended.Load() { // looked at after keep is stored, as Close stores them the other way
+		c.slabs.keep.Store(0)
+		return ErrClosed
+	}
 	return nil
 }
 
@@ -79,7 +83,7 @@ func (c *Cache) SetMinPartial(slabs int) error {
 // as many bytes as a burst may leave behind until the next timer.
 const waitingBytes = 16 << 20
 
-// maxWaiting is the same in sheaves of a capacity.
+// maxWaiting is waitingBytes in sheaves of a capacity, at least 16.
 func (c *Cache) maxWaiting(capacity int) int {
 	return max(16, waitingBytes/int(c.layout.slot)/capacity)
 }

@@ -30,8 +30,8 @@ func TestTypesafePagesWait(t *testing.T) {
 	if n := c.Shrink(); n != 0 {
 		t.Fatalf("%d slabs are left", n)
 	}
-	if got := a.Stats().Nodes[0].Used; got != used || c.slabs.retired.Load() == 0 {
-		t.Errorf("%d bytes of %d are held for a reader, %d slabs wait", got, used, c.slabs.retired.Load())
+	if got := a.Stats().Nodes[0].Used; got != used || c.slabs.deferredSlabs.Load() == 0 {
+		t.Errorf("%d bytes of %d are held for a reader, %d slabs wait", got, used, c.slabs.deferredSlabs.Load())
 	}
 	other := open(t, a, Config{Size: 64, Flags: NoMerge})
 	for _, p := range take(t, other, 2000) {
@@ -48,7 +48,7 @@ func TestTypesafePagesWait(t *testing.T) {
 	if err := domain.Barrier(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if n := c.slabs.retired.Load(); n != 0 {
+	if n := c.slabs.deferredSlabs.Load(); n != 0 {
 		t.Errorf("%d slabs wait after the grace period", n)
 	}
 	r.Close()
@@ -70,7 +70,7 @@ func TestTypesafeFreeOfRetired(t *testing.T) {
 	r.Close()
 }
 
-// Close waits for retired slabs.
+// Close waits for slabs whose pages do.
 func TestTypesafeClose(t *testing.T) {
 	a := newArena(t, arena.Config{})
 	domain := new(rcu.Domain)

@@ -1,21 +1,36 @@
 package slub
 
-import "iter"
+import (
+	"iter"
 
-// all yields the cache's slabs, listed or not, by looking at the owner of every
-// page of the arena. For reports: it takes milliseconds for each GiB of range, and
-// what it sees may have changed meanwhile.
-func (l *layer) all() iter.Seq[slabRef] {
-	return func(yield func(slabRef) bool) {
-		for page := uint32(0); page < l.arena.Pages(); page++ {
-			head, order, ok := l.arena.Head(page)
+	"github.com/slubd/slubd/arena"
+)
+
+// runsOf yields the head pages of an arena's runs whose owner has the given number, by
+// looking at every page. For reports: it takes milliseconds for each GiB of range, and what
+// it sees may have changed meanwhile.
+func runsOf(a *arena.Arena, id uint32) iter.Seq[uint32] {
+	return func(yield func(head uint32) bool) {
+		for page := uint32(0); page < a.Pages(); page++ {
+			head, order, ok := a.Head(page)
 			if !ok {
 				continue
 			}
-			if ownerID(l.arena.Owner(head)) == ownerID(l.owner) && !yield(l.slabAt(head)) {
+			if owner(a.Owner(head)).id() == id && !yield(head) {
 				return
 			}
 			page = head + 1<<order - 1
+		}
+	}
+}
+
+// all yields the cache's slabs, listed or not. See runsOf for when.
+func (l *layer) all() iter.Seq[slabRef] {
+	return func(yield func(slabRef) bool) {
+		for head := range runsOf(l.arena, l.id) {
+			if !yield(l.slabAt(head)) {
+				return
+			}
 		}
 	}
 }

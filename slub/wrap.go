@@ -56,7 +56,7 @@ func (c *Cache) freed(p unsafe.Pointer) (keep bool) {
 		return true
 	}
 	if c.config.Flags&InitOnFree != 0 {
-		hooks.Wipe(uintptr(p), c.layout.size)
+		mem.Zero(uintptr(p), c.layout.size)
 	}
 	if sanitized && c.config.Flags&TypesafeByRCU == 0 { // else readers may look at it
 		releaseObject(p, c.layout)

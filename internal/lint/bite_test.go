@@ -59,7 +59,11 @@ func TestRulesBite(t *testing.T) {
 		{"lower floor exists", map[string]string{
 			"slub/slab.go": imp("slub"), "slub/node.go": imp("slub"), "slub/orders.go": imp("slub"),
 			"slub/layer.go": imp("slub"), "slub/slabfree.go": imp("slub"), "slub/slabnowait.go": imp("slub"),
+			"slub/slabshrink.go": imp("slub"), "slub/slabvalidate.go": imp("slub"), "slub/walk.go": imp("slub"), "slub/owner.go": imp("slub"),
 		}, []string{"slub/freelist.go", "slub/order.go"}},
+		{"lower floor listed", map[string]string{
+			"slub/doc.go": "// Package slub has floors. The lower one (layer,\n// node) is low.\npackage slub\n", "rcu/doc.go": imp("rcu"),
+		}, []string{"slub/doc.go"}},
 		{"cgo placement", map[string]string{
 			"internal/sys/rseq.go":                   imp("sys", "C"),
 			"cmd/slubd-bench/internal/native/n.go":   imp("native", "C"),

@@ -3,7 +3,7 @@
 // its build tags, and reports
 //
 //   - imports that the graph below does not have, and the lower floor of slub
-//     (layer, node, slab, slabfree, freelist, order) reaching for the upper one;
+//     (see lowerFloor) reaching for the upper one, or not as its comment lists it;
 //   - cgo, assembly, go:linkname and unsafe outside the places made for them;
 //   - a slub that links the Prometheus client;
 //   - files that are too long, not as gofmt writes them, carry to-do markers,
@@ -13,10 +13,9 @@
 //
 // The import graph, "a < b" meaning that b may import a, bottom first:
 //
-//	nothing < internal/invariants, internal/mem, internal/mistakes, internal/sys, internal/text
+//	nothing < hooks, internal/invariants, internal/mem, internal/mistakes, internal/sys, internal/text
 //	internal/mem < internal/lock
 //	internal/sys, internal/mem < numa
-//	internal/mem < hooks
 //	internal/invariants, internal/mem, internal/mistakes, internal/sys < internal/percpu
 //	internal/invariants, internal/mem, internal/mistakes, internal/percpu, internal/text < rcu
 //	internal/*, numa < arena

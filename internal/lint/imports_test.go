@@ -18,7 +18,7 @@ var graph = map[string][]string{
 	"internal/lint":       {},
 	"numa":                {"internal/sys", "internal/mem"},
 	"rcu":                 {"internal/invariants", "internal/mem", "internal/mistakes", "internal/percpu", "internal/text"},
-	"hooks":               {"internal/mem"},
+	"hooks":               {},
 	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/mistakes", "internal/sys"},
 	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "internal/text", "numa"},
 	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/mistakes", "internal/percpu", "internal/text", "rcu"},
@@ -97,7 +97,9 @@ func reachable(dir string) []string {
 // lowerFloor are the files of slub that know slabs and page runs and nothing
 // of what is built on them; platform twins (slab_race.go) count with their
 // stem.
-var lowerFloor = []string{"layer", "node", "slab", "slabfree", "slabnowait", "freelist", "order"}
+var lowerFloor = []string{
+	"layer", "node", "slab", "slabfree", "slabnowait", "slabshrink", "slabvalidate", "walk", "freelist", "order", "owner",
+}
 
 // upperOnly is what the lower floor may not import.
 var upperOnly = []string{"sheaves", "rcu", "hooks"}
@@ -128,6 +130,25 @@ func lowerFloorExists(t tree) (f findings) {
 		name := "slub/" + stem + ".go"
 		if !slices.ContainsFunc(t, func(s *source) bool { return s.name == name }) {
 			f = append(f, name+": a file of the lower floor is missing")
+		}
+	}
+	return f
+}
+
+// lowerFloorListed keeps the list in slub's package comment the same as lowerFloor.
+func lowerFloorListed(t tree) (f findings) {
+	for _, s := range t {
+		if s.name != "slub/doc.go" {
+			continue
+		}
+		text := strings.Join(strings.Fields(strings.ReplaceAll(string(s.text), "//", " ")), " ")
+		_, after, _ := strings.Cut(text, "The lower one (")
+		list, _, _ := strings.Cut(after, ")")
+		listed, want := strings.Split(list, ", "), slices.Clone(lowerFloor)
+		slices.Sort(listed)
+		slices.Sort(want)
+		if !slices.Equal(listed, want) {
+			f.add(s, "lists %v as the lower floor, which is %v", listed, want)
 		}
 	}
 	return f

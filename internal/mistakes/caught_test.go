@@ -31,7 +31,7 @@ const (
 	members  = `^TestTorture$/^two_members$`
 	visitors = `^TestTorture$/^two_visitors$`
 	barrier  = `^TestBarrierMissesNothing$`
-	fence    = `^TestReadersFence$`
+	fence    = `^TestReadersFence$/^membarrier$`
 	freeRCU  = `^TestTortureFreeRCU$/^sheaves$`
 	nodes    = `^TestTortureFreeRCU$/^four_nodes$`
 

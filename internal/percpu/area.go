@@ -36,10 +36,25 @@ func rows() int { return max(NumCPU(), kernelCPUs) + guards }
 // cache must meet zeroes, not another cache's objects.
 var areas = struct {
 	mu   sync.Mutex
-	last uintptr            // address of the area with cells left, in its first row; 0 for none
-	next uintptr            // offset of the first of them in a row
-	dead map[uintptr]uint16 // by page of CPU 0's row: a bit for each dead cell
-}{dead: make(map[uintptr]uint16)}
+	last uintptr              // address of the area with cells left, in its first row; 0 for none
+	next uintptr              // offset of the first of them in a row
+	made int                  // cells handed out
+	gone int                  // of them, those given up
+	dead map[uintptr]deadPage // by address in CPU 0's row
+}{dead: make(map[uintptr]deadPage)}
+
+// A deadPage is a page with cells that were given up, a bit for each.
+type deadPage struct {
+	cells  uint16
+	stacks uint16 // of these, those of slots
+}
+
+// Cells returns how many cells are in use: handed out and not given up.
+func Cells() int {
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	return areas.made - areas.gone
+}
 
 // newCell returns a zeroed cell. Its pages are there, so that no operation finds one
 // missing. The error is sys.Reserve's.
@@ -60,39 +75,74 @@ func newCell() (addr uintptr, err error) {
 		}
 	}
 	areas.next += cellSize
+	areas.made++
 	return first + guards<<rowShift, nil
 }
 
-// killCell gives up a cell that reads as zeroes but for counts: who still uses it must
-// find it consistent while it is cleared. The pages go back to the kernel with their last
-// cell; the error is sys.Discard's.
-func killCell(addr uintptr) error {
-	for cpu := range NumCPU() {
-		clearWords(addr + uintptr(cpu)<<rowShift)
-	}
-	areas.mu.Lock()
-	defer areas.mu.Unlock()
-	page := addr &^ (mem.PageSize - 1)
-	cell := uint16(1) << (addr % mem.PageSize / cellSize)
-	if invariants.Enabled {
-		invariants.Check(areas.dead[page]&cell == 0, "cell %#x is given up twice", addr)
-	}
-	areas.dead[page] |= cell
-	if areas.dead[page] != 1<<pageCells-1 {
+// killCell gives up a cell whose words have been cleared. The pages go back to the kernel
+// with their last cell; the error is sys.Discard's.
+//
+// Somebody who still uses closed slots may hold the lock of one of their stacks, even now:
+// the gate must not open under him by its page's becoming zeroes. So that is done with all
+// locks in it held. Nobody else ever holds two, and a holder waits for nothing.
+func killCell(addr uintptr, stacks bool) error {
+	dead := bury(addr, stacks)
+	if dead.cells != 1<<pageCells-1 {
 		return nil
 	}
-	delete(areas.dead, page)
 	for cpu := range NumCPU() {
-		if err := discard(page+uintptr(cpu)<<rowShift, mem.PageSize); err != nil {
+		if err := dead.discard(addr&^(mem.PageSize-1), cpu); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// clearWords zeroes one CPU's part of a cell, by whole words.
+// bury notes that a cell is given up, and returns all of its page that are.
+func bury(addr uintptr, stacks bool) deadPage {
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	page := addr &^ (mem.PageSize - 1)
+	cell := uint16(1) << (addr % mem.PageSize / cellSize)
+	dead := areas.dead[page]
+	if invariants.Enabled {
+		invariants.Check(dead.cells&cell == 0, "cell %#x is given up twice", addr)
+	}
+	areas.gone++
+	dead.cells |= cell
+	if stacks {
+		dead.stacks |= cell
+	}
+	areas.dead[page] = dead
+	if dead.cells == 1<<pageCells-1 {
+		delete(areas.dead, page)
+	}
+	return dead
+}
+
+// discard gives one CPU's page back, which unlocks the stacks in it.
+func (d deadPage) discard(page uintptr, cpu int) error {
+	var held []*Stack
+	for i := range uintptr(pageCells) {
+		if d.stacks&(1<<i) != 0 {
+			s := Slots{page + i*cellSize}
+			held = append(held, s.LockCPU(cpu, Main), s.LockCPU(cpu, RCU))
+		}
+	}
+	err := discard(page+uintptr(cpu)<<rowShift, mem.PageSize)
+	if err != nil { // the page is as it was
+		for _, st := range held {
+			st.Unlock()
+		}
+	}
+	return err
+}
+
+// clearWords zeroes a cell, by whole words.
 func clearWords(addr uintptr) {
-	for off := uintptr(0); off < cellSize; off += 8 {
-		mem.Store64(mem.At[uint64](addr+off), 0)
+	for cpu := range NumCPU() {
+		for off := uintptr(0); off < cellSize; off += 8 {
+			mem.Store64(mem.At[uint64](addr+uintptr(cpu)<<rowShift+off), 0)
+		}
 	}
 }

@@ -62,7 +62,8 @@ func TestDeadCells(t *testing.T) {
 		}
 		refused := errors.New("refused")
 		restore := sys.FailNth(sys.CallDiscard, NumCPU(), refused)
-		err := killCell(addr)
+		clearWords(addr)
+		err := killCell(addr, false)
 		restore()
 		if errors.Is(err, refused) {
 			discards = i + 1

@@ -31,7 +31,10 @@ func (c Counters) Add(i int, n uint64) {
 
 // Forget gives the counters up, once. They read 0 from then on, and may still be added
 // to. The error is sys.Discard's.
-func (c Counters) Forget() error { return killCell(c.base) }
+func (c Counters) Forget() error {
+	clearWords(c.base)
+	return killCell(c.base, false)
+}
 
 func (c Counters) row(cpu, i int) *uint64 {
 	return mem.At[uint64](c.base + uintptr(cpu)<<rowShift + uintptr(i)*8)

@@ -137,10 +137,19 @@ func (r *Readers) Flip() {
 // Fence makes what Enter does without a memory barrier look as if it did with one: after
 // it, whoever has not been counted yet has not loaded anything inside its section either,
 // and will see all that was stored before the Fence. It makes a system call, of one or two
-// microseconds, where Enter is a sequence. False means that the kernel had no memory for
-// it; nothing is promised then.
-func (r *Readers) Fence() bool {
-	return !r.fence || mistakes.FenceDropped || sys.Membarrier() == nil
+// microseconds, where Enter is a sequence.
+//
+// refused is the kernel's error, if it didn't want to. The Fence is done all the same, by a
+// stop of all goroutines; where that is not possible either, done is false, and nothing
+// is promised.
+func (r *Readers) Fence() (done bool, refused error) {
+	if !r.fence || mistakes.FenceDropped {
+		return true, nil
+	}
+	if refused = sys.Membarrier(); refused == nil {
+		return true, nil
+	}
+	return instead(refused) == nil, refused
 }
 
 // Open returns how many sections are open under an index: all that were counted before
@@ -186,5 +195,6 @@ func selfTestReaders(r *Readers) bool {
 	left := r.Open(even) == 0 && r.Open(odd) == 1
 	r.Exit(c)
 	runtime.KeepAlive(r)
-	return a == even && b == odd && c == odd && opened && left && r.Open(odd) == 0 && r.Entered() == 3 && r.Fence()
+	_, refused := r.Fence()
+	return a == even && b == odd && c == odd && opened && left && r.Open(odd) == 0 && r.Entered() == 3 && refused == nil
 }

@@ -5,8 +5,10 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -15,10 +17,19 @@ import (
 // its section. Without the fence the store that counts the reader may leave its CPU later
 // than the load behind it was done, which x86 allows, too.
 func TestReadersFence(t *testing.T) {
+	t.Run("membarrier", func(t *testing.T) { litmus(t, testutil.Stress(t, 20_000), false) })
+	t.Run("refused", func(t *testing.T) {
+		defer sys.FailNth(sys.CallMembarrier, 0, syscall.EPERM)()
+		litmus(t, testutil.Stress(t, 4_000), true)
+	})
+}
+
+// litmus is that test. With stop, membarrier may be refused.
+func litmus(t *testing.T, n int, stop bool) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		t.Skip("needs two goroutines that run at once")
 	}
-	rounds := uint64(testutil.Stress(t, 20_000))
+	rounds := uint64(n)
 	seed := testutil.Seed(t)
 	r := NewReaders()
 	// The last round in which: the pointer was replaced, the round began, the updater had
@@ -45,8 +56,8 @@ func TestReadersFence(t *testing.T) {
 		begun.Store(n)
 		idle(rng)
 		replaced.Store(n)
-		if !r.Fence() {
-			t.Fatal("no memory for a fence")
+		if done, refused := r.Fence(); !done || refused != nil && !stop {
+			t.Fatalf("no fence: %v", refused)
 		}
 		open := r.Open(r.Current())
 		looked.Store(n)

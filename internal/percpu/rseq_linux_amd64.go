@@ -117,11 +117,14 @@ func registeredCPU() int {
 }
 
 // restartCPU has the kernel restart whatever sequence is running on cpu. An
-// offline CPU runs none, and the kernel says so by doing nothing.
+// offline CPU runs none, and the kernel says so by doing nothing. Where it refuses, though
+// the process registered at start-up, all goroutines are stopped instead.
 func restartCPU(cpu int) {
-	if err := sys.MembarrierRseq(cpu); err != nil {
-		// The process registered at start-up, after which the call has no way to
-		// fail; without it the lock would exclude nobody.
-		panic("slubd: membarrier: " + err.Error())
+	err := sys.MembarrierRseq(cpu)
+	if err != nil {
+		err = instead(err)
+	}
+	if err != nil {
+		panic("slubd: " + err.Error()) // the lock would exclude nobody
 	}
 }

@@ -25,7 +25,7 @@ func selfTest(e engine) (err error) {
 	if err != nil {
 		return err
 	}
-	defer slots.Forget() // refused or not
+	defer slots.abandon()
 	// Off-heap like all that a stack points to: a Go array would lie on this
 	// goroutine's stack, which may move.
 	array, err := Reserve(mem.PageSize)
@@ -154,7 +154,7 @@ func selfTestChoice(e engine) (err error) {
 		if c.stacks[i], err = NewSlots(); err != nil {
 			return err
 		}
-		defer c.stacks[i].Forget()
+		defer c.stacks[i].abandon()
 	}
 	if c.arrays, err = Reserve(mem.PageSize); err != nil {
 		return err

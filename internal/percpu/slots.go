@@ -28,8 +28,33 @@ func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem
 func Unreserve(addr, n uintptr) error { return sys.Unmap(addr, mem.AlignUp(n, mem.PageSize)) }
 
 // Forget gives up slots that are closed, once: they read as zeroes from then on, counts
-// included. The error is sys.Discard's.
-func (s Slots) Forget() error { return killCell(s.base) }
+// included. It waits for the holders of stacks. The error is sys.Discard's.
+//
+// Operations of those who still use the slots may be under way. None may spoil the zeroes,
+// nor lose a lock that it holds:
+//
+//   - Push and pop that loaded the gate before it was closed for good were restarted by
+//     the LockCPU that did so, or have committed before. Later ones find the owner word
+//     and the size 0 and don't commit.
+//   - lockStack may commit at any time. It stores the gate only, and clear holds the lock
+//     while it stores: LockCPU has restarted a lockStack that loaded the open gate, or it
+//     was overtaken by it, and waits for its Unlock. A holder finds the owner word and the
+//     capacity 0 and changes nothing.
+//   - The cell is not handed out again, so that whatever is late meets no other cache.
+func (s Slots) Forget() error {
+	for cpu := range NumCPU() {
+		s.LockCPU(cpu, Main).clear()
+		s.LockCPU(cpu, RCU).clear()
+	}
+	return killCell(s.base, true)
+}
+
+// abandon gives up slots that nobody else has seen. It needs no lock, of which there are
+// none before an engine has been chosen.
+func (s Slots) abandon() {
+	clearWords(s.base)
+	bury(s.base, true)
+}
 
 func discard(addr, n uintptr) error { return sys.Discard(addr, mem.AlignUp(n, mem.PageSize)) }
 

@@ -199,6 +199,20 @@ func (s *Stack) Unlock() {
 	mem.Store64(&s.gate, uint64(s.Own())<<ownShift)
 }
 
+// clear zeroes a closed stack and unlocks it. seq goes on: a Snapshot that has read what
+// was there before must find that somebody has held the lock.
+func (s *Stack) clear() {
+	if invariants.Enabled {
+		invariants.Check(s.Cap() == 0 && s.Own() == 0 && s.Spare == 0, "a stack in use is given up, owner %#x, capacity %d", s.Own(), s.cap)
+	}
+	s.objs, s.Sheaf = 0, 0
+	mem.Store64(&s.head, 0)
+	mem.Store64(&s.base, 0)
+	mem.Store64(&s.pushes, 0)
+	mem.Store64(&s.pops, 0)
+	s.Unlock()
+}
+
 // held reports whether somebody holds the lock.
 func (s *Stack) held() bool { return atomic.LoadUint64(&s.gate)&heldMark != 0 }
 

@@ -1,0 +1,166 @@
+package slub
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
+)
+
+// A deserter is a destructor that every now and then doesn't return, and keeps count.
+type deserter struct {
+	every int
+	leave func()
+	mu    sync.Mutex
+	calls int
+	died  map[unsafe.Pointer]int
+}
+
+func (d *deserter) destroy(p unsafe.Pointer) {
+	d.mu.Lock()
+	d.died[p]++
+	d.calls++
+	leave := d.calls%d.every == 0
+	d.mu.Unlock()
+	if leave {
+		d.leave()
+	}
+}
+
+func (d *deserter) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.died)
+}
+
+// settled fails unless n objects have been destroyed, once each. From now on all return.
+func (d *deserter) settled(t *testing.T, n int) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.every = math.MaxInt
+	if d.calls != n || len(d.died) != n {
+		t.Errorf("%d calls for %d objects of %d", d.calls, len(d.died), n)
+	}
+}
+
+// apart runs f on a goroutine of its own, which may not survive it.
+func apart(f func()) {
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		f()
+	}()
+	<-done
+}
+
+// Whoever runs a destructor that ends its goroutine, or panics, and is recovered: no object
+// is lost, none is destroyed twice, and all memory comes back.
+func TestDestructorThatDoesNotReturn(t *testing.T) {
+	barrier := func(c *Cache) { apart(func() { _ = c.Barrier(context.Background()) }) }
+	for name, tt := range map[string]struct {
+		cfg    Config
+		held   bool // the stacks of rcu_free
+		blocks int  // of the reserve; -1 if there is memory
+		run    func(*Cache)
+
+		recovers bool // whoever runs destructors
+	}{
+		"sheaves, Barrier": {Config{}, false, -1, barrier, false},
+		"sheaves, Alloc": {Config{}, false, -1, func(c *Cache) {
+			c.sheaves.Submit()
+			apart(func() {
+				for range 300 { // until main is empty
+					p, err := c.Alloc()
+					if err != nil {
+						break
+					}
+					defer c.Free(p)
+				}
+			})
+			c.rcuQueue.Submit()
+			apart(func() { c.rcuQueue.poll() }) // what was left behind
+		}, true},
+		"sheaves, hurried":    {Config{RCUSoftLimit: 1}, false, -1, barrier, false},
+		"sheaves, with hooks": {Config{Hooks: hooks.Hooks{Free: func(hooks.Object) bool { return false }}}, false, -1, barrier, false},
+		"blocks, Barrier":     {Config{}, true, -1, barrier, true},
+		"blocks, Alloc": {Config{}, true, -1, func(c *Cache) {
+			c.rcuQueue.Submit()
+			apart(func() { c.rcuQueue.poll() })
+		}, true},
+		"chain, Barrier": {Config{Ctor: func(unsafe.Pointer) {}}, true, 0, barrier, true},
+		"waited for":     {Config{}, true, 0, barrier, true},
+	} {
+		for how, leave := range map[string]func(){"Goexit": runtime.Goexit, "panic": func() { panic("recovered") }} {
+			if how == "panic" && !tt.recovers {
+				continue // some run on goroutines of the package's, where nobody recovers
+			}
+			for every, n := range map[int]int{7: 900, 1: 100} {
+				t.Run(fmt.Sprintf("%s, %s of each %dth", name, how, every), func(t *testing.T) {
+					d := &deserter{every: every, leave: leave, died: map[unsafe.Pointer]int{}}
+					tt.cfg.Size, tt.cfg.RCUDtor, tt.cfg.RCUDelay, tt.cfg.Domain = 64, d.destroy, time.Hour, new(rcu.Domain)
+					a := newArena(t, arena.Config{})
+					c := open(t, a, tt.cfg)
+					ps := take(t, c, n)
+					again, release := func() {}, func() {}
+					if tt.blocks >= 0 {
+						again = noMemory(t, tt.blocks)
+					}
+					if tt.held {
+						release = holdStacks(c, percpu.RCU)
+					}
+					for _, p := range ps {
+						apart(func() { c.FreeRCU(p) })
+					}
+					release()
+					again()
+					for tries := 0; d.count() < n; tries++ {
+						if tries == 10*n {
+							t.Fatalf("%d of %d destroyed", d.count(), n)
+						}
+						tt.run(c)
+					}
+					d.settled(t, n)
+					same(t, "Close", c.Close(), nil)
+					s := c.Stats().Backlog
+					if left := c.rcuQueue.pending.Load(); s.Bytes != 0 || left != 0 || usedBytes(t, a, c.domain) != 0 {
+						t.Errorf("%d bytes and %d objects wait, %d bytes are used", s.Bytes, left, usedBytes(t, a, c.domain))
+					}
+				})
+			}
+		}
+	}
+}
+
+// The same for large objects.
+func TestLargeDestructorThatDoesNotReturn(t *testing.T) {
+	for _, kind := range []string{"run", "mapping"} {
+		t.Run(fmt.Sprint(kind), func(t *testing.T) {
+			d := &deserter{every: 2, leave: runtime.Goexit, died: map[unsafe.Pointer]int{}}
+			a := newArena(t, arena.Config{})
+			b := openBuckets(t, a, BucketsConfig{Domain: new(rcu.Domain), RCUDtor: d.destroy})
+			for range 9 {
+				b.FreeRCU(malloc(t, b, kinds[kind]))
+			}
+			for tries := 0; d.count() < 9 && tries < 100; tries++ {
+				apart(func() { _ = b.Barrier(context.Background()) })
+			}
+			d.settled(t, 9)
+			same(t, "Close", b.Close(), nil)
+			if b.backlog.Stats().Bytes != 0 || a.Stats().Mapped != 0 || usedBytes(t, a, b.config.Domain) != 0 {
+				t.Errorf("%d bytes wait, %d mapped, %d used",
+					b.backlog.Stats().Bytes, a.Stats().Mapped, usedBytes(t, a, b.config.Domain))
+			}
+		})
+	}
+}
