@@ -3,9 +3,11 @@ package percpu
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
 )
 
 // Per-CPU memory. An area has a row for every CPU number that the kernel could show, and
@@ -70,8 +72,11 @@ func newCell() (addr uintptr, err error) {
 	}
 	first := areas.last + areas.next
 	if areas.next%mem.PageSize == 0 {
-		for cpu := range NumCPU() + guards {
-			*mem.At[uint64](first + uintptr(cpu)<<rowShift) = 0
+		for row := range uintptr(guards) { // a look maps the page of zeroes, which is no memory
+			atomic.LoadUint64(mem.At[uint64](first + row<<rowShift))
+		}
+		for cpu := range NumCPU() {
+			*mem.At[uint64](first + uintptr(guards+cpu)<<rowShift) = 0
 		}
 	}
 	areas.next += cellSize
@@ -129,7 +134,7 @@ func (d deadPage) discard(page uintptr, cpu int) error {
 			held = append(held, s.LockCPU(cpu, Main), s.LockCPU(cpu, RCU))
 		}
 	}
-	err := discard(page+uintptr(cpu)<<rowShift, mem.PageSize)
+	err := sys.Discard(page+uintptr(cpu)<<rowShift, mem.PageSize)
 	if err != nil { // the page is as it was
 		for _, st := range held {
 			st.Unlock()

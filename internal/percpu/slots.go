@@ -56,8 +56,6 @@ func (s Slots) abandon() {
 	bury(s.base, true)
 }
 
-func discard(addr, n uintptr) error { return sys.Discard(addr, mem.AlignUp(n, mem.PageSize)) }
-
 // Stack returns cpu's stack without taking its lock.
 func (s Slots) Stack(cpu int, k Kind) *Stack {
 	return mem.At[Stack](s.base + uintptr(cpu)<<rowShift + uintptr(k))
