@@ -65,7 +65,8 @@
 //
 // # Lock order
 //
-//	a stack's lock   never two; operations try, flushes wait
+//	a stack's lock   never two, but those of dead cells when their page goes; operations
+//	                 try, flushes wait
 //	areas.mu         which cells are handed out and given up; memory is mapped under it
 //
 // Neither is taken under the other: cells come and go with caches.
@@ -73,6 +74,7 @@
 // # Not allowed
 //
 // Under a stack's lock: blocking, system calls, calls into hooks or into Source,
-// taking a second stack's lock. A holder that is descheduled doesn't block anybody,
+// taking a second stack's lock (deadPage.discard takes those that nobody holds for long any
+// more). A holder that is descheduled doesn't block anybody,
 // but sends every operation of that CPU to the slow path meanwhile.
 package percpu
