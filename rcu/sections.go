@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -84,21 +83,16 @@ func (s *sections) drain(d *Domain) bool {
 		s.goal.Store(uint64(goal))
 	}
 	if !s.drainOld {
-		if !mistakes.FirstDrainSkipped && !s.empty(s.counts.Current().Other()) {
+		if !s.empty(s.counts.Current().Other()) {
 			return false
 		}
-		if !mistakes.FlipForgotten {
-			s.counts.Flip()
-		}
+		s.counts.Flip()
 		s.drainOld = true
 	}
-	if !mistakes.SecondDrainSkipped && !s.empty(s.counts.Current().Other()) {
+	if !s.empty(s.counts.Current().Other()) {
 		return false
 	}
 	s.drainOld = false
-	if mistakes.GoalReadLate {
-		s.goal.Store(uint64(d.seq.load()))
-	}
 	s.completed.raise(Token(s.goal.Load()))
 	s.goal.Store(0)
 	return true

@@ -292,6 +292,34 @@ type counting struct{ submitted, reaped int }
 func (c *counting) Submit() { c.submitted++ }
 func (c *counting) Reap()   { c.reaped++ }
 
+// TestHurriedAnew: what is charged while a rush reaps, and so may come too late for it,
+// starts another one.
+func TestHurriedAnew(t *testing.T) {
+	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return charge, 0 }})
+	m := &relapsing{b: b}
+	b.Join(m)
+	b.Charge(2*charge, false)
+	b.Relieve()
+	eventually(t, "the member is reaped", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return m.reaped > 0 })
+	if n := b.Stats().Hurries; n != 2 {
+		t.Errorf("hurried %d times, want once more for what came during the first", n)
+	}
+	b.Leave(m)
+}
+
+// relapsing goes beyond the limit again when it is reaped first.
+type relapsing struct {
+	counting
+	b *Backlog
+}
+
+func (r *relapsing) Reap() {
+	if r.counting.Reap(); r.reaped == 1 {
+		r.b.Charge(charge, false)
+		r.b.Relieve()
+	}
+}
+
 // TestReapKeepsOrder: hurrying takes back whatever is ready, and nothing that isn't.
 func TestReapKeepsOrder(t *testing.T) {
 	r := limited(t, 0, 0, 0)

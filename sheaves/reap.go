@@ -1,7 +1,6 @@
 package sheaves
 
 import (
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
@@ -158,9 +157,7 @@ func (s *Set) expired(b *barn) *sheaf {
 	if sh == nil {
 		return nil
 	}
-	if !mistakes.DestructorSkipped {
-		s.expire(sh)
-	}
+	s.expire(sh)
 	if sh.size == 0 || sh.noBarn {
 		s.house(sh, b)
 		return nil

@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // FreeRCU frees an object once every reader of the cache's Domain that may hold it
@@ -38,10 +37,6 @@ func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.retire(p, true) }
 func (c *Cache) retire(p unsafe.Pointer, mayWait bool) {
 	own := c.ownerOf(p)
 	if own == 0 {
-		return
-	}
-	if mistakes.FreedAtOnce {
-		c.Free(p)
 		return
 	}
 	if sanitized {

@@ -13,13 +13,13 @@
 //
 // The import graph, "a < b" meaning that b may import a, bottom first:
 //
-//	nothing < internal/invariants, internal/mem, internal/mistakes, internal/sys
+//	nothing < internal/invariants, internal/mem, internal/sys
 //	internal/sys, internal/mem < numa
 //	internal/mem < hooks
-//	internal/invariants, internal/mem, internal/mistakes, internal/sys < internal/percpu
-//	internal/invariants, internal/mem, internal/mistakes, internal/percpu < rcu
+//	internal/invariants, internal/mem, internal/sys < internal/percpu
+//	internal/invariants, internal/mem, internal/percpu < rcu
 //	internal/*, numa < arena
-//	internal/mem, internal/percpu, internal/invariants, internal/mistakes, rcu < sheaves
+//	internal/mem, internal/percpu, internal/invariants, rcu < sheaves
 //	arena, hooks, numa, rcu, sheaves, internal/* < slub
 //	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples

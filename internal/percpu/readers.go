@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/sys"
 )
 
@@ -111,9 +110,6 @@ func (r *Readers) byAtomics() {
 
 func (r *Readers) enterAtomically(cpu int) Index {
 	i := r.Current()
-	if mistakes.FirstDrainSkipped {
-		mistakes.Linger() // be a straggler
-	}
 	atomic.AddUint64(&r.row(cpu).at(i).enters, 1)
 	return i
 }
@@ -137,7 +133,7 @@ func (r *Readers) Flip() {
 // microseconds, where Enter is a sequence. False means that the kernel had no memory for
 // it; nothing is promised then.
 func (r *Readers) Fence() bool {
-	return !r.fence || mistakes.FenceDropped || sys.Membarrier() == nil
+	return !r.fence || sys.Membarrier() == nil
 }
 
 // Open returns how many sections are open under an index: all that were counted before
@@ -149,11 +145,7 @@ func (r *Readers) Fence() bool {
 // begins and ends in between makes up for one that is still open.
 func (r *Readers) Open(i Index) int64 {
 	exited := r.sum(i, (*readerCount).exited)
-	entered := r.sum(i, (*readerCount).entered)
-	if mistakes.ExitsReadLast {
-		exited = r.sum(i, (*readerCount).exited)
-	}
-	return int64(entered - exited)
+	return int64(r.sum(i, (*readerCount).entered) - exited)
 }
 
 // Entered returns how many sections have ever begun.
@@ -164,9 +156,6 @@ func (r *Readers) Entered() uint64 {
 // sum adds up one count of all rows.
 func (r *Readers) sum(i Index, count func(*readerCount) uint64) (n uint64) {
 	for cpu := range NumCPU() + 1 {
-		if mistakes.RowMissed && cpu == 0 {
-			continue
-		}
 		n += count(r.row(cpu).at(i))
 	}
 	return n
