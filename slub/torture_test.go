@@ -7,11 +7,13 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/rcu"
 )
@@ -227,7 +229,10 @@ func (tt *torture) run(t *testing.T, cfg Config, topology arena.Config, ops int,
 	cfg.Size, cfg.Domain, cfg.RCUDtor = unsafe.Sizeof(specimen{}), tt.domain, tt.destroy
 	tt.cache = open(t, newArena(t, topology), cfg)
 	if tt.poor {
-		noMemory(t, 0)
+		defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
+		for b := blocks.get(); b != nil; b = blocks.get() {
+			defer blocks.put(b)
+		}
 	}
 	defer testutil.Shuffle(t, seed)()
 
@@ -271,10 +276,10 @@ func TestTortureFreeRCU(t *testing.T) {
 		poor     bool
 		percent  int
 	}{
-		{"sheaves", Config{RCUDelay: time.Millisecond}, arena.Config{}, false, 40},
+		{"sheaves", Config{RCUDelay: time.Millisecond}, arena.Config{}, false, 50},
 		{"small sheaves", Config{SheafCapacity: 4, BarnFull: 1, BarnEmpty: 1}, arena.Config{}, false, 20},
 		{"four nodes", Config{}, arena.Config{Topology: fakeNodes(t, 4)}, false, 20},
-		{"chains", Config{Ctor: outside, RCUDelay: time.Millisecond}, arena.Config{}, true, 20},
+		{"chains", Config{Ctor: outside, SheafCapacity: 8000, RCUDelay: time.Millisecond}, arena.Config{}, true, 10},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			(&torture{poor: s.poor}).run(t, s.config, s.topology, ops/100*s.percent, seed)
