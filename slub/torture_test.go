@@ -228,7 +228,7 @@ func (tt *torture) run(t *testing.T, cfg Config, topology arena.Config, ops int,
 	tt.t, tt.domain, tt.died = t, new(rcu.Domain), make([]atomic.Int64, breeders)
 	cfg.Size, cfg.Domain, cfg.RCUDtor = unsafe.Sizeof(specimen{}), tt.domain, tt.destroy
 	tt.cache = open(t, newArena(t, topology), cfg)
-	if tt.poor {
+	if tt.poor { // what is mapped for the first sheaf has no room for a second of 8000
 		defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
 		for b := blocks.get(); b != nil; b = blocks.get() {
 			defer blocks.put(b)
