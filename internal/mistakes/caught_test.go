@@ -22,7 +22,7 @@ var wanted = flag.String("mistake", "", "the mistake to make, or all")
 // to do meanwhile is more than they can.
 const (
 	patience = time.Minute
-	hang     = 30 * time.Second // until the test's process says that it hangs
+	hang     = 50 * time.Second // until the test's process says that it hangs
 	plenty   = "SLUBD_STRESS_OPS=4000000000"
 )
 
