@@ -41,7 +41,7 @@ bench:          ## the benchmark suite, about a minute
 	go run ./cmd/slubd-bench
 
 mistakes:       ## seeded mistakes, each of which a torture or barrier test must catch
-	go test -count=1 -tags mistakes -timeout 40m -v ./internal/mistakes
+	go test -v -timeout 60m ./internal/mistakes -mistake all
 
 numa:           ## placement on a virtual machine with four NUMA nodes
 	.ci/numa

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/slubd/slubd/internal/invariants"
-	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // padding keeps words that different CPUs write 128 bytes apart: two cache
@@ -97,11 +96,7 @@ func (d *Domain) Register(name string) *Reader {
 func (d *Domain) unregister(r *Reader) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := d.list()
-	if !mistakes.ListEditedInPlace {
-		list = slices.Clone(list)
-	}
-	list = slices.DeleteFunc(list, func(o *Reader) bool { return o == r })
+	list := slices.DeleteFunc(slices.Clone(d.list()), func(o *Reader) bool { return o == r })
 	d.readers.Store(&list)
 }
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/slubd/slubd/internal/invariants"
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -94,21 +93,16 @@ func (s *sections) drain(d *Domain) bool {
 		s.goal.Store(uint64(goal))
 	}
 	if !s.drainOld {
-		if !mistakes.FirstDrainSkipped && !s.empty(s.counts.Current().Other()) {
+		if !s.empty(s.counts.Current().Other()) {
 			return false
 		}
-		if !mistakes.FlipForgotten {
-			s.counts.Flip()
-		}
+		s.counts.Flip()
 		s.drainOld = true
 	}
-	if !mistakes.SecondDrainSkipped && !s.empty(s.counts.Current().Other()) {
+	if !s.empty(s.counts.Current().Other()) {
 		return false
 	}
 	s.drainOld = false
-	if mistakes.GoalReadLate {
-		s.goal.Store(uint64(d.seq.load()))
-	}
 	s.completed.raise(Token(s.goal.Load()))
 	s.goal.Store(0)
 	return true

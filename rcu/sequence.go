@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/slubd/slubd/internal/invariants"
-	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // Token names a grace period: the sequence number that every reader must
@@ -56,9 +55,4 @@ func (s *sequence) raise(t Token) bool {
 
 // reached reports whether now is at or past goal. The difference is signed,
 // so the answer is right across wrap-around.
-func reached(now, goal Token) bool {
-	if mistakes.ComparedUnsigned {
-		return now >= goal
-	}
-	return int64(now-goal) >= 0
-}
+func reached(now, goal Token) bool { return int64(now-goal) >= 0 }

@@ -1,9 +1,6 @@
 package rcu
 
-import (
-	"github.com/slubd/slubd/internal/invariants"
-	"github.com/slubd/slubd/internal/mistakes"
-)
+import "github.com/slubd/slubd/internal/invariants"
 
 // Start begins a grace period that covers everything the caller did before:
 // once Poll says that it is over, no reader holds a reference to what the
@@ -24,12 +21,7 @@ import (
 //     first load. If scan still finds 0, then A came before the scan, the scan
 //     before that store, and the store before the load: it came after U.
 //     For this it does not matter how old the number in the word is.
-func (d *Domain) Start() Token {
-	if mistakes.StartJoins {
-		return d.seq.load()
-	}
-	return d.seq.next()
-}
+func (d *Domain) Start() Token { return d.seq.next() }
 
 // Poll reports whether t's grace period is over, and moves it on. It never blocks: it looks
 // at the readers' words and the sections' counters at most once. Costs a load and a compare
@@ -38,9 +30,6 @@ func (d *Domain) Start() Token {
 // grace period makes a system call of some microseconds; see Elapsed. One Poll in 64 in vain
 // looks for stalls, under Domain.mu, a leaf. Any goroutine, under any lock.
 func (d *Domain) Poll(t Token) bool {
-	if mistakes.PollEarly && t != 0 {
-		t -= step
-	}
 	if reached(d.completed.load(), t) || d.step(t) {
 		return true
 	}
@@ -81,8 +70,6 @@ func (d *Domain) scan(t Token) bool {
 	}
 	if h := d.holder.Load(); h != nil && h.behind(t) {
 		return false
-	} else if mistakes.HolderTrusted && h != nil {
-		return true
 	}
 	// seq is loaded before sections and the words: a reader that comes online during the
 	// scan is covered by the argument at Start for all numbers up to here, and one that
@@ -91,23 +78,16 @@ func (d *Domain) scan(t Token) bool {
 	if invariants.Enabled {
 		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)
 	}
-	if s := d.sections.Load(); s != nil && !mistakes.SectionsForgotten {
+	if s := d.sections.Load(); s != nil {
 		if c := s.completed.load(); !reached(c, oldest) {
 			oldest = c
 		}
 	}
 	var holder *Reader
-	readers := d.list()
-	if mistakes.ReaderMissed && len(readers) > 0 {
-		readers = readers[:len(readers)-1]
-	}
-	for _, r := range readers {
+	for _, r := range d.list() {
 		if w := r.seen(); w != offline && !reached(w, oldest) {
 			oldest, holder = w, r
 		}
-	}
-	if mistakes.SequenceReadLate && holder == nil {
-		oldest = d.seq.load()
 	}
 	d.holder.Store(holder)
 	if d.completed.raise(oldest) {

@@ -5,7 +5,6 @@ import (
 	"runtime"
 
 	"github.com/slubd/slubd/internal/invariants"
-	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // turn is how many objects the worker handles before it lets others run:
@@ -50,9 +49,6 @@ func (w *worker) more() bool {
 				return false
 			}
 			continue
-		}
-		if mistakes.CallbackEarly {
-			w.batch.token = 0
 		}
 		// Fails only when its context ends.
 		_ = w.domain.await(context.Background(), w.batch.token, false)

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -16,9 +15,6 @@ import (
 // the Domain, nor by an online reader.
 func (s *Set) Barrier(ctx context.Context) error {
 	for cpu := range percpu.NumCPU() {
-		if mistakes.CPUMissed && cpu == 0 {
-			continue
-		}
 		s.submitCPU(cpu, true)
 	}
 	if err := s.Domain.Synchronize(ctx); err != nil {
@@ -28,9 +24,7 @@ func (s *Set) Barrier(ctx context.Context) error {
 	for i := range s.barns {
 		s.reapAll(&s.barns[i], s.barns[i].takeAll)
 	}
-	if !mistakes.ExpiringMissed {
-		s.expiring.wait()
-	}
+	s.expiring.wait()
 	return nil
 }
 

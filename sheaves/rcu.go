@@ -3,7 +3,6 @@ package sheaves
 import (
 	"unsafe"
 
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -165,9 +164,7 @@ func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
 	b, node := s.barnOf(cpu)
 	sh.node, sh.noBarn = uint16(node), noBarn
 	s.discharge(sh, sh.size)
-	if !mistakes.SheafUnstamped {
-		sh.token = s.Domain.Start()
-	}
+	sh.token = s.Domain.Start()
 	b.park(sh)
 	return b
 }

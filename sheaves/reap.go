@@ -1,7 +1,6 @@
 package sheaves
 
 import (
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
@@ -181,9 +180,7 @@ func (s *Set) expired(b *barn) *sheaf {
 	if sh == nil {
 		return nil
 	}
-	if !mistakes.DestructorSkipped {
-		s.expire(sh, b)
-	}
+	s.expire(sh, b)
 	if sh.size == 0 || sh.noBarn {
 		s.house(sh, b)
 		return nil

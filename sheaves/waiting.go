@@ -2,7 +2,6 @@ package sheaves
 
 import (
 	"github.com/slubd/slubd/internal/mem"
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -81,7 +80,7 @@ func (b *barn) left(s *sheaf) {
 // grace periods on (Domain.Advance).
 func (b *barn) sortReady(d *rcu.Domain) {
 	b.sortParked()
-	for s := b.waiting; s != nil && (mistakes.SheafReadyEarly || d.Elapsed(s.token)); s = b.waiting {
+	for s := b.waiting; s != nil && d.Elapsed(s.token); s = b.waiting {
 		if b.waiting = s.next; b.waiting == nil {
 			b.last = nil
 		}

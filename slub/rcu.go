@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mistakes"
 )
 
 // FreeRCU frees an object once every reader of the cache's Domain that may hold it
@@ -40,10 +39,6 @@ func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.freeAfterGrace(p, true) }
 func (c *Cache) freeAfterGrace(p unsafe.Pointer, mayWait bool) {
 	o := c.checked(p)
 	if o == 0 {
-		return
-	}
-	if mistakes.FreedAtOnce {
-		c.Free(p)
 		return
 	}
 	if sanitized {

@@ -7,11 +7,13 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/rcu"
 )
@@ -48,6 +50,7 @@ type torture struct {
 	slots  [16]atomic.Pointer[specimen] // where readers look
 	seen   [stages]atomic.Uint64        // in which stage readers had them
 	died   []atomic.Int64               // destroyed, by owner
+	poor   bool                         // there is no memory for sheaves and blocks
 
 	stop    atomic.Bool // the writers are done, or something has failed
 	failing sync.Once
@@ -89,6 +92,7 @@ func (b *breeder) run(ops int) {
 		for range n {
 			b.exchange()
 		}
+		runtime.Gosched() // so that a sheaf has objects of several owners
 		switch b.rng.IntN(256) {
 		case 0, 1:
 			b.barrier()
@@ -224,6 +228,12 @@ func (tt *torture) run(t *testing.T, cfg Config, topology arena.Config, ops int,
 	tt.t, tt.domain, tt.died = t, new(rcu.Domain), make([]atomic.Int64, breeders)
 	cfg.Size, cfg.Domain, cfg.RCUDtor = unsafe.Sizeof(specimen{}), tt.domain, tt.destroy
 	tt.cache = open(t, newArena(t, topology), cfg)
+	if tt.poor { // what is mapped for the first sheaf has no room for a second of 8000
+		defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
+		for b := blocks.get(); b != nil; b = blocks.get() {
+			defer blocks.put(b)
+		}
+	}
 	defer testutil.Shuffle(t, seed)()
 
 	var reading, breeding sync.WaitGroup
@@ -251,25 +261,28 @@ func (tt *torture) report() {
 		seen[i] = tt.seen[i].Load()
 	}
 	st := tt.cache.Stats()
-	tt.t.Logf("stages seen %v; FreeRCU by sheaf %d, refused %d; %+v", seen,
-		st.Events[FreeRCUSheaf], st.Events[FreeRCUSheafFail], tt.domain.Stats())
+	tt.t.Logf("stages seen %v; FreeRCU by sheaf %d, refused %d; %+v; %+v", seen,
+		st.Events[FreeRCUSheaf], st.Events[FreeRCUSheafFail], st.RCUQueue, tt.domain.Stats())
 }
 
 func TestTortureFreeRCU(t *testing.T) {
 	seed := testutil.Seed(t)
 	ops := testutil.Stress(t, 2_000_000)
+	outside := func(p unsafe.Pointer) { (*specimen)(p).life.Store(unborn) } // with a constructor the free pointer is
 	for _, s := range []struct {
 		name     string
 		config   Config
 		topology arena.Config
+		poor     bool
 		percent  int
 	}{
-		{"sheaves", Config{RCUDelay: time.Millisecond}, arena.Config{}, 50},
-		{"small sheaves", Config{SheafCapacity: 4, BarnFull: 1, BarnEmpty: 1}, arena.Config{}, 25},
-		{"four nodes", Config{}, arena.Config{Topology: fakeNodes(t, 4)}, 25},
+		{"sheaves", Config{RCUDelay: time.Millisecond}, arena.Config{}, false, 50},
+		{"small sheaves", Config{SheafCapacity: 4, BarnFull: 1, BarnEmpty: 1}, arena.Config{}, false, 20},
+		{"four nodes", Config{}, arena.Config{Topology: fakeNodes(t, 4)}, false, 20},
+		{"chains", Config{Ctor: outside, SheafCapacity: 8000, RCUDelay: time.Millisecond}, arena.Config{}, true, 10},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			new(torture).run(t, s.config, s.topology, ops/100*s.percent, seed)
+			(&torture{poor: s.poor}).run(t, s.config, s.topology, ops/100*s.percent, seed)
 		})
 	}
 }

@@ -13,13 +13,13 @@
 //
 // The import graph, "a < b" meaning that b may import a, bottom first:
 //
-//	nothing < hooks, internal/invariants, internal/mem, internal/mistakes, internal/sys, internal/text
+//	nothing < hooks, internal/invariants, internal/mem, internal/sys, internal/text
 //	internal/mem < internal/lock
 //	internal/sys, internal/mem < numa
-//	internal/invariants, internal/mem, internal/mistakes, internal/sys < internal/percpu
-//	internal/invariants, internal/mem, internal/mistakes, internal/percpu, internal/text < rcu
+//	internal/invariants, internal/mem, internal/sys < internal/percpu
+//	internal/invariants, internal/mem, internal/percpu, internal/text < rcu
 //	internal/*, numa < arena
-//	internal/lock, internal/mem, internal/percpu, internal/invariants, internal/mistakes, internal/text, rcu < sheaves
+//	internal/lock, internal/mem, internal/percpu, internal/invariants, internal/text, rcu < sheaves
 //	arena, hooks, numa, rcu, sheaves, internal/* < slub
 //	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples

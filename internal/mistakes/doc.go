@@ -1,22 +1,22 @@
-// Package mistakes is a list of faults that this module is built to have on
-// demand, so that its torture and barrier tests can be shown to notice them. The
-// kernel's guide to rcutorture advises its readers to break RCU by hand for the same
-// end; here that is kept in working order.
+// Package mistakes shows that the torture and barrier tests of rcu, sheaves and slub
+// notice the faults that they are there for. It is a test and nothing else: a table of
+// mistakes, each a small change to one of the module's files, and the test that must fail
+// with it. The kernel's guide to rcutorture advises its readers to break RCU by hand for
+// the same end; here that is kept in working order.
 //
-// In ordinary builds each mistake is the constant false, and a place that makes it
-// on demand compiles to nothing:
+//	go test ./internal/mistakes                              # the changes fit the code
+//	go test -v ./internal/mistakes -mistake FlipForgotten    # one of them is caught
+//	make mistakes                                            # all are
 //
-//	if mistakes.WaitSkipped {
-//		return nil
-//	}
+// The code itself knows nothing of this. A change is written as in a diff, and the lines
+// that it expects must be found in their file exactly once: who edits those lines edits the
+// table, or the first command fails. The changed file is given to the go command as an
+// overlay (go help build), so that the tree is never touched.
 //
-// In builds with -tags mistakes it is a variable, true if the environment variable
-// SLUBD_MISTAKE names it. `make mistakes` runs the tests with each mistake in turn
-// and demands that they fail; docs/torture.md has the table of what caught which.
+// A mistake belongs here if somebody might make it in earnest, and it can be observed on
+// this hardware: no reader of x86 ever sees its fences missing for want of a load barrier.
+// Where it shows only if others come between two instructions, the change has a pause there.
+// docs/torture.md has the list of what caught which, and how soon.
 //
-// A mistake belongs here if somebody might make it in earnest, leaves the code
-// around it unchanged, and can be observed on this hardware: no reader of x86 ever
-// sees its fences missing for want of a load barrier.
-//
-// It imports only the standard library; rcu, sheaves and slub import it.
+// It imports only the standard library; nothing imports it.
 package mistakes

@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
-	"github.com/slubd/slubd/internal/mistakes"
 	"github.com/slubd/slubd/internal/sys"
 )
 
@@ -114,9 +113,6 @@ func (r *Readers) byAtomics() {
 
 func (r *Readers) enterAtomically(cpu int) Index {
 	i := r.Current()
-	if mistakes.FirstDrainSkipped {
-		mistakes.Linger() // be a straggler
-	}
 	atomic.AddUint64(&r.row(cpu).at(i).enters, 1)
 	return i
 }
@@ -143,7 +139,7 @@ func (r *Readers) Flip() {
 // stop of all goroutines; where that is not possible either, done is false, and nothing
 // is promised.
 func (r *Readers) Fence() (done bool, refused error) {
-	if !r.fence || mistakes.FenceDropped {
+	if !r.fence {
 		return true, nil
 	}
 	if refused = sys.Membarrier(); refused == nil {
@@ -161,11 +157,7 @@ func (r *Readers) Fence() (done bool, refused error) {
 // begins and ends in between makes up for one that is still open.
 func (r *Readers) Open(i Index) int64 {
 	exited := r.sum(i, (*readerCount).exited)
-	entered := r.sum(i, (*readerCount).entered)
-	if mistakes.ExitsReadLast {
-		exited = r.sum(i, (*readerCount).exited)
-	}
-	return int64(entered - exited)
+	return int64(r.sum(i, (*readerCount).entered) - exited)
 }
 
 // Entered returns how many sections have ever begun.
@@ -176,9 +168,6 @@ func (r *Readers) Entered() uint64 {
 // sum adds up one count of all rows.
 func (r *Readers) sum(i Index, count func(*readerCount) uint64) (n uint64) {
 	for cpu := range NumCPU() + 1 {
-		if mistakes.RowMissed && cpu == 0 {
-			continue
-		}
 		n += count(r.row(cpu).at(i))
 	}
 	return n
