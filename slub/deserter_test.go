@@ -149,8 +149,12 @@ func TestLargeDestructorThatDoesNotReturn(t *testing.T) {
 			d := &deserter{every: 2, leave: runtime.Goexit, died: map[unsafe.Pointer]int{}}
 			a := newArena(t, arena.Config{})
 			b := openBuckets(t, a, BucketsConfig{Domain: new(rcu.Domain), RCUDtor: d.destroy})
+			var ps []unsafe.Pointer
 			for range 9 {
-				b.FreeRCU(malloc(t, b, kinds[kind]))
+				ps = append(ps, malloc(t, b, kinds[kind]))
+			}
+			for _, p := range ps {
+				b.FreeRCU(p)
 			}
 			for tries := 0; d.count() < 9 && tries < 100; tries++ {
 				apart(func() { _ = b.Barrier(context.Background()) })

@@ -36,14 +36,14 @@ func TestOvertaken(t *testing.T) {
 	a := newArena(t, arena.Config{})
 	d := new(rcu.Domain)
 	late := 0
-	for round := range testutil.Stress(t, 60_000) / 500 {
+	for round := range testutil.Stress(t, 60_000) / 800 {
 		cfg := overtakable[round%len(overtakable)]
 		cfg.Domain = d
 		c, err := New(a, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := &overtaken{t: t, alloc: c.Alloc, free: c.Free, freeRCU: c.FreeRCU, rng: rand.New(rand.NewPCG(seed, uint64(round)))}
+		u := &overtaken{t: t, most: 100, alloc: c.Alloc, free: c.Free, freeRCU: c.FreeRCU, rng: rand.New(rand.NewPCG(seed, uint64(round)))}
 		u.more = []func(unsafe.Pointer){c.FreeDeferred, c.FreeRCUNoWait, func(p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) }}
 		if c.sheaves != nil {
 			u.prefill = func() {
@@ -138,7 +138,7 @@ func TestBucketsOvertaken(t *testing.T) {
 	a := newArena(t, arena.Config{})
 	d := new(rcu.Domain)
 	late := 0
-	for round := range testutil.Stress(t, 60_000) / 2000 {
+	for round := range testutil.Stress(t, 60_000) / 4000 {
 		b, err := NewBuckets(a, BucketsConfig{Domain: d})
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestBucketsOvertaken(t *testing.T) {
 		var next atomic.Int64
 		sizes := []int{100, 3000, 40_000, 100_000, maxRun + 1}
 		alloc := func() (unsafe.Pointer, error) { return b.Malloc(sizes[int(next.Add(1))%len(sizes)]) }
-		u := &overtaken{t: t, alloc: alloc, free: b.Free, freeRCU: b.FreeRCU, rng: rand.New(rand.NewPCG(seed, uint64(round)))}
+		u := &overtaken{t: t, most: 10, alloc: alloc, free: b.Free, freeRCU: b.FreeRCU, rng: rand.New(rand.NewPCG(seed, uint64(round)))}
 		u.more = []func(unsafe.Pointer){b.FreeRCUNoWait}
 		late += u.run(b.Close)
 		if used := usedBytes(t, a, d); used != 0 || a.Stats().Mapped != 0 {
@@ -169,6 +169,7 @@ func usedBytes(t *testing.T, a *arena.Arena, d *rcu.Domain) (n uint64) {
 // overtaken are users that go on while their allocator is closed.
 type overtaken struct {
 	t       *testing.T
+	most    int // objects that a user holds
 	alloc   func() (unsafe.Pointer, error)
 	free    func(unsafe.Pointer)
 	freeRCU func(unsafe.Pointer)
@@ -226,7 +227,7 @@ func (u *overtaken) work(rng *rand.Rand, over *atomic.Bool) (late bool) {
 		if u.prefill != nil && rng.IntN(16) == 0 {
 			u.prefill()
 		}
-		for len(held) > rng.IntN(100) {
+		for len(held) > rng.IntN(u.most) {
 			held = u.giveBack(rng, held)
 		}
 	}

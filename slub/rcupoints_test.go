@@ -74,3 +74,33 @@ func TestSurplusBlockGoesBack(t *testing.T) {
 	again()
 	same(t, "Barrier", c.Barrier(context.Background()), nil)
 }
+
+// Who ends what waits is through with what there was when he came, even if as much comes
+// meanwhile: Barrier and Close wait for him.
+func TestReapHasAnEnd(t *testing.T) {
+	var c *Cache
+	var next []unsafe.Pointer
+	died := 0
+	c = open(t, nil, Config{Size: 64, Flags: TypesafeByRCU, Domain: new(rcu.Domain), RCUDelay: time.Hour,
+		RCUDtor: func(unsafe.Pointer) {
+			if died++; len(next) > 0 {
+				p := next[0]
+				next = next[1:]
+				release := holdStacks(c, percpu.RCU)
+				c.FreeRCUNoWait(p)
+				release()
+				c.rcuQueue.Submit()
+			}
+		}})
+	ps := take(t, c, 50)
+	next = ps[1:]
+	release := holdStacks(c, percpu.RCU)
+	c.FreeRCU(ps[0])
+	release()
+	c.rcuQueue.Submit()
+	for want := 1; want <= len(ps); want++ {
+		if c.rcuQueue.reapAll(); died != want {
+			t.Fatalf("%d objects ended, of which %d were there", died, want)
+		}
+	}
+}

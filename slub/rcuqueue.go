@@ -194,14 +194,18 @@ func (q *rcuQueue) poll() {
 	}
 }
 
-// reapLocked ends up to most objects that are ready. Chains go as a whole.
+// reapLocked ends up to most objects that are ready, of those that are sealed now: others may
+// seal faster than a loop would end them. Chains go as a whole.
 func (q *rcuQueue) reapLocked(most int) {
 	for i := range q.rows {
 		r := &q.rows[i]
-		for b := r.ready(q.domain); b != nil && most > 0; b = r.ready(q.domain) {
+		for b, last := r.ready(q.domain), r.youngest(); b != nil && most > 0; b = r.ready(q.domain) {
 			k := min(b.n, most)
 			most -= k
-			q.endBlock(r, b, k)
+			through := b == last && k == b.n
+			if q.endBlock(r, b, k); through {
+				break
+			}
 		}
 		if most > 0 {
 			q.endChain(r, r.readyChain(q.domain))

@@ -139,6 +139,14 @@ func (r *row) ready(d *rcu.Domain) *block {
 	return oldest
 }
 
+// youngest returns the youngest sealed block, or nil. It stays in the row as long as the
+// caller holds draining.
+func (r *row) youngest() *block {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
 // drop takes the oldest sealed block off. The caller holds draining.
 func (r *row) drop() {
 	r.mu.Lock()
