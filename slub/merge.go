@@ -22,7 +22,7 @@ import (
 
 // shared is what aliases have in common beside slabs and sheaves.
 type shared struct {
-	members   []*Cache    // the open ones, oldest first; the last one stays until it is closed. Under caches.mu
+	members   []*Cache    // the open ones, oldest first; the last one stays when it is closed. Under caches.mu
 	left      []string    // names of those that were closed, the last maxListed of them. Under caches.mu
 	ended     atomic.Bool // the last one is being closed, or is. Set under caches.mu
 	rcuQueue  rcuQueue    // objects for FreeRCU that found no sheaf
