@@ -46,7 +46,8 @@ func alloc(r *rig) bool {
 
 func onRefill(s *source) *func() { return &s.onRefill }
 
-// TestAlloc covers kernel-facts 2.1 and 2.2 up to the refill.
+// TestAlloc covers the walk up to the refill (kernel: alloc_from_pcs,
+// __pcs_replace_empty_main).
 func TestAlloc(t *testing.T) {
 	run(t, []walk{
 		{name: "from main", before: state{2, none, 0, 0}, after: state{1, none, 0, 0}},

@@ -8,7 +8,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// TestAllocBulk covers kernel-facts 2.8: main, spare, barn, and never a refill.
+// TestAllocBulk (kernel: alloc_from_pcs_bulk): main, spare, barn, and never a refill.
 func TestAllocBulk(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before    state

@@ -30,7 +30,7 @@ func keepFirst(n int) func(unsafe.Pointer) bool {
 	return func(unsafe.Pointer) bool { n--; return n >= 0 }
 }
 
-// TestExpire covers kernel-facts 2.11: where an expired sheaf goes.
+// TestExpire: where an expired sheaf goes (kernel: rcu_free_sheaf).
 func TestExpire(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before  state

@@ -9,7 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// TestFlushCPU covers kernel-facts 2.7: everything but the barn, and rcu_free through
+// TestFlushCPU (kernel: __pcs_flush_all_cpu): everything but the barn, and rcu_free through
 // a grace period to the source.
 func TestFlushCPU(t *testing.T) {
 	r := newRig(t, 1)

@@ -18,7 +18,8 @@ func free(r *rig) bool {
 
 func onFlush(s *source) *func() { return &s.onFlush }
 
-// TestFree covers kernel-facts 2.5 and 2.6.
+// TestFree covers the walk on a full main sheaf (kernel: free_to_pcs,
+// __pcs_replace_full_main).
 func TestFree(t *testing.T) {
 	run(t, []walk{
 		{name: "to main", before: state{2, none, 0, 0}, after: state{3, none, 0, 0}},

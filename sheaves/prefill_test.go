@@ -32,7 +32,7 @@ func (r *rig) use(l Loan, n int) {
 	l.SetSize(size)
 }
 
-// TestPrefill covers kernel-facts 2.13: where the sheaf comes from.
+// TestPrefill: where the sheaf comes from (kernel: kmem_cache_prefill_sheaf).
 func TestPrefill(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before  state

@@ -60,7 +60,7 @@ func (r *rig) refuseRCU(own uint32) {
 	}
 }
 
-// TestFreeRCUFirst: where the first object's rcu_free comes from (kernel-facts 2.10).
+// TestFreeRCUFirst: where the first object's rcu_free comes from (kernel: __kfree_rcu_sheaf).
 func TestFreeRCUFirst(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after state
@@ -81,7 +81,7 @@ func TestFreeRCUFirst(t *testing.T) {
 	}
 }
 
-// TestFreeRCURefusals: F5 to F9, of which each counts once.
+// TestFreeRCURefusals: whatever keeps __kfree_rcu_sheaf from a sheaf counts once.
 func TestFreeRCURefusals(t *testing.T) {
 	full := state{4, none, 0, 0}
 	for name, tt := range map[string]struct {

@@ -115,7 +115,7 @@ func TestNewWithoutCells(t *testing.T) {
 // cellsOfArea is how many slots or counters there are between two mappings.
 const cellsOfArea = 256
 
-// TestCapacity has the numbers of kernel-facts 2.14, and those that few CPUs make of them.
+// TestCapacity has the kernel's numbers (calculate_sheaf_capacity), and those that few CPUs make of them.
 func TestCapacity(t *testing.T) {
 	for _, tt := range []struct {
 		size                      uintptr

@@ -143,7 +143,7 @@ func (s *storm) quiesce() {
 	exactly("loans", st.Loans, 0)
 	exactly("refusals of FreeRCU", st.Events[RCUFail], s.rcuRefusals.Load())
 	exactly("sheaves", st.Events[SheafAlloc]-st.Events[SheafFree], uint64(percpu.NumCPU()))
-	// The identity of kernel-facts 4.1.
+	// What went into sheaves has come out again.
 	exactly("objects out of sheaves", st.Pops+s.lent.Load()+st.Events[Flushed]+s.kept.Load(),
 		st.Events[Refilled]+st.Pushes+st.RCUPushes)
 	s.Close()

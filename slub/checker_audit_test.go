@@ -87,7 +87,7 @@ func (s *subject) audit(out int64) {
 	if made := st.Events[AllocSlab] - st.Events[FreeSlab]; slabs > made {
 		s.faultf("cache %q: %d slabs, of %d that were made and not freed", c.Name(), slabs, made)
 	}
-	// What went into sheaves came out again or is still there (kernel-facts 4.1).
+	// What went into sheaves came out again or is still there.
 	in := event(SheafRefill) + event(FreeFastpath) + event(FreeRCUSheaf)
 	gone := event(AllocFastpath) + c.counter(loaned) + event(SheafFlush)
 	parked := int64(st.SheafObjects)

@@ -43,7 +43,7 @@ func expectListed(t *testing.T, c *Cache, slabs [][]unsafe.Pointer, when string,
 }
 
 // What goes to the tail of a node's list is to gather free objects before it is emptied
-// again, what goes to the head is to be used up first (kernel-facts 3.5 and 2.4).
+// again, what goes to the head is to be used up first (kernel: __slab_free, get_partial_node).
 func TestPartialListOrder(t *testing.T) {
 	c := open(t, nil, Config{Size: 256, Flags: NoSheaves, MinPartial: 1})
 	slabs := fullSlabs(t, c, 4)
@@ -95,7 +95,7 @@ func TestPartialListOrder(t *testing.T) {
 }
 
 // Shrink gives back empty slabs, and lets the fullest be used up first, so that others
-// become empty (kernel-facts 2.12); it returns how many there are, full ones included.
+// become empty (kernel: __kmem_cache_do_shrink); it returns how many there are, full ones included.
 func TestShrinkSorts(t *testing.T) {
 	c := open(t, nil, Config{Size: 64, Flags: NoSheaves, MinPartial: 20})
 	slabs := fullSlabs(t, c, 8)
@@ -136,7 +136,7 @@ func TestShrinkLeavesWaiting(t *testing.T) {
 }
 
 // Order, objects per slab, empty slabs kept and sheaf capacity are what a 7.1 kernel on
-// a machine of four to seven CPUs shows for its kmalloc caches (kernel-facts 1.4 (j)).
+// a machine of four to seven CPUs shows for its kmalloc caches.
 func TestFiguresOfTheKernel(t *testing.T) {
 	for _, k := range []struct {
 		size                                 uintptr
