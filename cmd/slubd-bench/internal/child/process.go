@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,16 +32,16 @@ type answered struct {
 	err error
 }
 
-// Start executes this program as a child. preload, when not empty, becomes
-// its LD_PRELOAD; an inherited one is dropped in any case. name appears in
-// errors.
-func Start(name, preload string) (*Process, error) {
+// Start executes this program as a child. The libraries of preload, of which
+// empty ones don't count, become its LD_PRELOAD; an inherited one is dropped in
+// any case. name appears in errors that say how the child ended.
+func Start(name string, preload ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("child %s: %w", name, err)
 	}
 	p := &Process{name: name, cmd: exec.Command(self), answers: make(chan answered), stderr: new(tail)}
-	p.cmd.Env = environ(os.Environ(), preload)
+	p.cmd.Env = environ(os.Environ(), preload...)
 	p.cmd.Stderr = p.stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("child %s: %w", name, err)
@@ -58,10 +59,11 @@ func Start(name, preload string) (*Process, error) {
 }
 
 // environ is the parent's environment with Env set and LD_PRELOAD replaced.
-func environ(parent []string, preload string) []string {
+func environ(parent []string, preload ...string) []string {
 	env := []string{Env + "=1"}
-	if preload != "" {
-		env = append(env, "LD_PRELOAD="+preload)
+	preload = slices.DeleteFunc(slices.Clone(preload), func(path string) bool { return path == "" })
+	if len(preload) > 0 {
+		env = append(env, "LD_PRELOAD="+strings.Join(preload, ":"))
 	}
 	for _, v := range parent {
 		if !strings.HasPrefix(v, "LD_PRELOAD=") && !strings.HasPrefix(v, Env+"=") {
@@ -87,7 +89,8 @@ func (p *Process) read(stdout io.Reader) {
 }
 
 // Call sends r and waits for the answer, for the child's death, or for ctx,
-// whose end kills the child. After a death all Calls fail.
+// whose end kills the child. After a death all Calls fail. An error of the
+// request itself is the child's, without its name.
 func (p *Process) Call(ctx context.Context, r Request) (Answer, error) {
 	if p.failed != nil {
 		return Answer{}, p.failed
@@ -100,7 +103,7 @@ func (p *Process) Call(ctx context.Context, r Request) (Answer, error) {
 			return Answer{}, p.bury(fmt.Errorf("child %s: %w", p.name, ErrDied), patience)
 		}
 		if a.Error != "" {
-			return a.Answer, fmt.Errorf("%s: %s", p.name, a.Error)
+			return a.Answer, errors.New(a.Error)
 		}
 		return a.Answer, nil
 	case <-ctx.Done():

@@ -115,38 +115,40 @@ func (r *run) process(ctx context.Context, lib native.Library) (*child.Process, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := child.Start(lib.Alloc, path)
+	rival := ""
+	if lib.Rival != nil {
+		if rival, err = r.compile(lib.Rival); err != nil {
+			return nil, err
+		}
+	}
+	p, err := child.Start(lib.Alloc, path, rival)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := call(ctx, p, child.Request{Op: child.Hello, Symbol: lib.Symbol}); err != nil {
+	_, err = call(ctx, p, child.Request{Op: child.Hello, Symbol: lib.Symbol})
+	if err == nil && rival != "" {
+		_, err = call(ctx, p, child.Request{Op: child.Load, Path: rival})
+	}
+	if err != nil {
 		_ = p.Close()
 		return nil, err
-	}
-	if lib.Rival != nil {
-		if err := r.load(ctx, p, lib.Rival); err != nil {
-			_ = p.Close()
-			return nil, err
-		}
 	}
 	r.processes[lib.Alloc] = p
 	return p, nil
 }
 
-// load compiles a rival, where the suite's directory has none yet, and loads it into p.
-func (r *run) load(ctx context.Context, p *child.Process, rival *native.Rival) (err error) {
+// compile makes a rival's library, where the suite's directory has none yet.
+func (r *run) compile(rival *native.Rival) (path string, err error) {
+	if path, ok := r.compiled[rival]; ok {
+		return path, nil
+	}
 	if r.dir == "" {
 		if r.dir, err = os.MkdirTemp("", "slubd-bench"); err != nil {
-			return err
+			return "", err
 		}
 	}
-	path, ok := r.compiled[rival]
-	if !ok {
-		if path, err = rival.Compile(r.dir); err != nil {
-			return err
-		}
+	if path, err = rival.Compile(r.dir); err == nil {
 		r.compiled[rival] = path
 	}
-	_, err = call(ctx, p, child.Request{Op: child.Load, Path: path})
-	return err
+	return path, err
 }
