@@ -125,6 +125,26 @@ func TestGoBench(t *testing.T) {
 	}
 }
 
+// natives run pair's loop where slubd has prefill: that row would count pair twice.
+func TestTheMeanIsOfRowsRunAlike(t *testing.T) {
+	var results []runner.Result
+	for _, name := range []string{"pair", "bulk", "prefill"} {
+		for alloc, median := range map[string]float64{workload.Slubd: 6, workload.TCMalloc: 3} {
+			r := result(alloc, median)
+			if r.Workload = name; name != "pair" {
+				r.Median *= 100 * median
+			}
+			results = append(results, r)
+		}
+	}
+	if s := summarize(results); s == nil || s.Rows != 1 || s.GeoMean != 2 {
+		t.Errorf("%+v", s)
+	}
+	if s := summarize(results[2:]); s != nil {
+		t.Errorf("bulk and prefill alone: %+v", s)
+	}
+}
+
 // The field names are promised to be stable: this test lists them once more.
 func TestJSONFieldNames(t *testing.T) {
 	var b bytes.Buffer
