@@ -88,7 +88,7 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	env := machine.Describe()
 	p := newProgress(stderr)
 	found, err := runner.Run(ctx, runner.Plan(o.choice), runner.Config{
-		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count,
+		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
 		Libraries: native.Libraries(), Dirs: native.Dirs(), Progress: p.step,
 	})
 	p.clear()

@@ -64,30 +64,39 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 		if x.Median <= 0 || x.Min > x.Median || x.Median > x.Max || x.N != 2 || len(x.Values) != 2 || x.Unit == "" {
 			t.Errorf("odd result %+v", x)
 		}
-		if x.Alloc == workload.Slubd && x.Extra["engine"] == nil {
-			t.Errorf("%s: slubd's engine is not told", x.Workload)
-		}
 		if (x.Workload == string(workload.MallocMix)) != (x.Extra[Classes] != nil) {
 			t.Errorf("%s, %s: classes %v", x.Workload, x.Alloc, x.Extra[Classes])
 		}
 	}
 }
 
-func TestRunsTakeTurnsAndRotate(t *testing.T) {
-	var turns []string
-	cfg := brief(workload.Slubd, workload.Go, workload.Pool)
-	cfg.Count = 4
-	cfg.Progress = func(s Step) {
-		if strings.HasPrefix(s.Stage, "round") {
-			turns = append(turns, s.Alloc)
+func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
+	turns := func(seed uint64) (rounds []string) {
+		cfg := brief(workload.Slubd, workload.Go, workload.Pool)
+		cfg.Count, cfg.Seed = 20, seed
+		cfg.Progress = func(s Step) {
+			if strings.HasPrefix(s.Stage, "round") {
+				rounds = append(rounds, s.Alloc)
+			}
 		}
+		if _, err := Run(t.Context(), plan("^pair$", 1), cfg); err != nil {
+			t.Fatal(err)
+		}
+		return rounds
 	}
-	if _, err := Run(t.Context(), plan("^pair$", 1), cfg); err != nil {
-		t.Fatal(err)
+	first := turns(1)
+	before := map[string]bool{} // who runs before whom in a round
+	for round := range slices.Chunk(first, 3) {
+		if sorted := slices.Sorted(slices.Values(round)); !slices.Equal(sorted, []string{workload.Go, workload.Pool, workload.Slubd}) {
+			t.Errorf("a round of %v", round)
+		}
+		before[round[0]+" "+round[1]], before[round[1]+" "+round[2]] = true, true
 	}
-	want := strings.Fields("slubd go pool  go pool slubd  pool slubd go  slubd go pool")
-	if !slices.Equal(turns, want) {
-		t.Errorf("turns were %v", turns)
+	if len(first) != 60 || len(before) != 6 {
+		t.Errorf("%d runs, and of 6 pairs of neighbours there were %v", len(first), before)
+	}
+	if !slices.Equal(first, turns(1)) || slices.Equal(first, turns(2)) {
+		t.Error("the order does not follow the seed")
 	}
 }
 
