@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
@@ -69,7 +68,7 @@ func whereabouts(l native.Library, dirs []string) string {
 
 // describe prints the machine, as JSON in a document without results.
 func describe(w io.Writer, o options) error {
-	d := report.New(machine.Describe(), o.choice.Seed, o.benchTime, o.count, runner.Report{})
+	d := report.New(environment(), o.choice.Seed, o.benchTime, o.count, runner.Report{})
 	if o.json {
 		return d.JSON(w)
 	}

@@ -85,7 +85,7 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer stop()
-	env := machine.Describe()
+	env := environment()
 	p := newProgress(stderr)
 	found, err := runner.Run(ctx, runner.Plan(o.choice), runner.Config{
 		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
@@ -103,6 +103,13 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errIncomplete
 	}
 	return nil
+}
+
+// environment describes this machine and both languages' compilers.
+func environment() machine.Env {
+	env := machine.Describe()
+	env.CCompiler = native.Compiler()
+	return env
 }
 
 // print writes d in the form that the flags ask for.

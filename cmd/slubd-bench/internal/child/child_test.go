@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // start is a child that ends with the test.
 func start(t *testing.T, preload ...string) *Process {
 	t.Helper()
-	p, err := Start("test", preload...)
+	p, err := Start(preload...)
 	if err != nil {
 		t.Fatal(err)
 	}

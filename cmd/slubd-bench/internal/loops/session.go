@@ -61,7 +61,7 @@ func Open(alloc string, s workload.Spec) (*Session, error) {
 	}
 	a, err := open(s)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", alloc, err)
+		return nil, err
 	}
 	return &Session{a}, nil
 }

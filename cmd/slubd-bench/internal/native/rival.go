@@ -104,6 +104,16 @@ func (r *Rival) compile(dir string, flags []string) (path string, err error) {
 	return path, compile(strings.Join(r.sources, " and "), "", args...)
 }
 
+// Version is that of the installed Debian package, for the libraries don't tell theirs;
+// empty elsewhere.
+func (r *Rival) Version() string {
+	version, err := exec.Command("dpkg-query", "-W", "-f", "${Version}", r.Package).Output()
+	if err != nil {
+		return ""
+	}
+	return string(version)
+}
+
 // unpack writes all sources into dir, side by side.
 func unpack(dir string) error {
 	return fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {

@@ -41,12 +41,13 @@ func sample() Document {
 	lookup := result(workload.SyncMap, 80)
 	lookup.Workload = "rcu-map-50-50"
 	return New(machine.Env{
-		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", OS: "linux", Arch: "amd64",
+		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", GOAMD64: "v1", CCompiler: "gcc 12", OS: "linux", Arch: "amd64",
 		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
 	}, 1, 20*time.Millisecond, 2, runner.Report{
 		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix, flood, period, lookup},
 		Failures: []runner.Failure{{Workload: "bulk", Alloc: "go", Threads: 1, Size: 64, Error: "first line\nstack"}},
 		Missing:  []runner.Missing{{Alloc: "mimalloc", Reason: "apt-get install libmimalloc2.0"}},
+		Versions: map[string]string{workload.URCU: "liburcu 1 with x 2", workload.Malloc: "glibc 2.36", workload.Mimalloc: "mimalloc 2.0"},
 	})
 }
 
@@ -57,7 +58,7 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1.26\nmedians of 2 interleaved runs of 20ms each, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1\.26 \(GOAMD64=v1\), C loops by gcc 12\nmalloc is glibc 2\.36, mimalloc 2\.0, urcu is liburcu 1 with x 2\nmedians of 2 interleaved runs of 20ms each, seed 1\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
 		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,
@@ -163,7 +164,7 @@ func TestJSONFieldNames(t *testing.T) {
 		}
 	}
 	first := func(list string) any { return d[list].([]any)[0] }
-	has("document", d, "env", "results", "summary", "failures", "missing")
+	has("document", d, "env", "results", "summary", "failures", "missing", "versions")
 	has("env", d["env"], "engine", "cpus", "nodes", "kernel", "go", "os", "arch", "gomaxprocs", "cgo", "seed", "benchtime", "count")
 	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra")
 	has("summary", d["summary"], "geomean_vs_best_native", "rows")

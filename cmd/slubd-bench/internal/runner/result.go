@@ -34,6 +34,7 @@ type Report struct {
 	Results  []Result
 	Failures []Failure
 	Missing  []Missing
+	Versions map[string]string // by native allocator or rival: what was loaded for it
 }
 
 // Failure is a measurement that could not be made.

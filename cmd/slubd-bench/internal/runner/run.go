@@ -50,6 +50,7 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 	r := &run{
 		cfg: cfg, processes: map[string]*child.Process{}, compiled: map[*native.Rival]string{},
 		random: rand.New(rand.NewPCG(cfg.Seed, 0)),
+		report: Report{Versions: map[string]string{}},
 	}
 	defer r.end()
 	r.muster(ctx, cases)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -49,6 +50,12 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 		missing[m.Alloc] = true
 		t.Logf("%s: %s", m.Alloc, m.Reason)
 	}
+	for _, library := range native.Libraries() {
+		named := regexp.MustCompile(`\w \d+\.\d+`).MatchString(r.Versions[library.Alloc])
+		if known := library.Rival == nil || hasDpkg(); !missing[library.Alloc] && known && !named {
+			t.Errorf("%s is of version %q", library.Alloc, r.Versions[library.Alloc])
+		}
+	}
 	want := 0
 	for _, c := range cases {
 		for _, alloc := range workload.Entrants() {
@@ -68,6 +75,12 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 			t.Errorf("%s, %s: classes %v", x.Workload, x.Alloc, x.Extra[Classes])
 		}
 	}
+}
+
+// hasDpkg reports whether versions of rivals can be asked for.
+func hasDpkg() bool {
+	_, err := exec.LookPath("dpkg-query")
+	return err == nil
 }
 
 func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
