@@ -36,7 +36,8 @@ type options struct {
 	allocs     []string
 	benchTime  time.Duration // of one run
 	count      int
-	list, env  bool
+	listing    bool
+	env        bool
 	json       bool
 	format     string
 	listen     string // address; empty for none
@@ -62,7 +63,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once, in an order of its own")
 	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences, and of the order of runs")
 	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, ten for each of gc-map's keys")
-	fs.BoolVar(&o.list, "list", false, "list workloads and allocators, measure nothing")
+	fs.BoolVar(&o.listing, "list", false, "list workloads and allocators, measure nothing")
 	fs.BoolVar(&o.env, "env", false, "describe this machine, measure nothing")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
 	fs.StringVar(&o.format, "format", formatText, "`text` or gobench (input for benchstat)")

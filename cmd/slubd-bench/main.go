@@ -57,8 +57,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		fmt.Fprintf(stderr, "%v\nRun slubd-bench -h for the flags.\n", err)
 		return exitUsage
-	case o.list:
-		err = list(stdout, native.Libraries(), native.Dirs())
+	case o.listing:
+		err = o.list(stdout, native.Libraries(), native.Dirs())
 	case o.env:
 		err = describe(stdout, o)
 	default:
