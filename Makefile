@@ -1,9 +1,9 @@
-# `make` alone lists the targets. Each is one row of .ci/run and one command;
-# the module needs no build system, this is a memory aid.
+# `make` alone lists the targets. The module needs no build system: these are the
+# commands of the checks, written down once. .ci/run calls them.
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan vet staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan vet cross staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,7 +28,11 @@ vet:            ## go vet for this machine, for linux/arm64 and for darwin
 	GOOS=linux GOARCH=arm64 go vet ./...
 	GOOS=darwin go vet ./...
 
-staticcheck:    ## staticcheck, at the version CI uses
+cross:          ## build for linux/arm64 and for darwin
+	GOOS=linux GOARCH=arm64 go build ./...
+	GOOS=darwin go build ./...
+
+staticcheck:    ## staticcheck
 	go run $(STATICCHECK) ./...
 
 lint:           ## the module's own rules: import graph, placement of danger, form
@@ -40,8 +44,8 @@ bench:          ## the benchmark suite, about a minute
 mistakes:       ## seeded mistakes, each of which a torture or barrier test must catch
 	go test -count=1 -tags mistakes -timeout 40m -v ./internal/mistakes
 
-numa:           ## placement on a virtual machine with four NUMA nodes
+numa:           ## placement on a virtual machine with four NUMA nodes, which $NUMA_VM boots
 	.ci/numa
 
-ci:             ## everything CI runs, below 25 minutes on two cores
+ci:             ## everything that must pass before a change goes in
 	.ci/run
