@@ -1,9 +1,9 @@
-# `make` alone lists the targets. Each is one row of .ci/run and one command;
-# the module needs no build system, this is a memory aid.
+# `make` alone lists the targets. The module needs no build system: these are the
+# commands of the checks, written down once. .ci/run calls them.
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan vet tidy staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan vet tidy cross staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,7 +31,11 @@ vet:            ## go vet for this machine, for linux/arm64 and for darwin
 tidy:           ## that go.mod and go.sum are what go mod tidy makes of them
 	go mod tidy -diff
 
-staticcheck:    ## staticcheck, at the version CI uses
+cross:          ## build for linux/arm64 and for darwin
+	GOOS=linux GOARCH=arm64 go build ./...
+	GOOS=darwin go build ./...
+
+staticcheck:    ## staticcheck
 	go run $(STATICCHECK) ./...
 
 lint:           ## the module's own rules: import graph, placement of danger, form
@@ -43,8 +47,8 @@ bench:          ## the benchmark suite, about a minute
 mistakes:       ## seeded mistakes, each of which a torture or barrier test must catch
 	go test -v -timeout 60m ./internal/mistakes -mistake all
 
-numa:           ## placement on a virtual machine with four NUMA nodes
+numa:           ## placement on a virtual machine with four NUMA nodes, which $NUMA_VM boots
 	.ci/numa
 
-ci:             ## everything CI runs, below 25 minutes on two cores
+ci:             ## everything that must pass before a change goes in
 	.ci/run

@@ -36,7 +36,8 @@ type options struct {
 	allocs     []string
 	benchTime  time.Duration // of one run
 	count      int
-	list, env  bool
+	listing    bool
+	env        bool
 	json       bool
 	format     string
 	listen     string // address; empty for none
@@ -58,11 +59,11 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.StringVar(&r.allocs, "alloc", strings.Join(workload.Entrants(), ","), "allocators and what else there is to compare, a comma-separated `list`")
 	fs.StringVar(&r.threads, "threads", threads, "`numbers` of threads")
 	fs.StringVar(&r.sizes, "size", "64", "object `sizes` in bytes")
-	fs.DurationVar(&o.benchTime, "benchtime", 30*time.Millisecond, "`duration` of one run; larson to gp-expedited take half")
-	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once")
-	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences")
+	fs.DurationVar(&o.benchTime, "benchtime", 20*time.Millisecond, "`duration` of one run")
+	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once, in an order of its own")
+	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences, and of the order of runs")
 	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, ten for each of gc-map's keys")
-	fs.BoolVar(&o.list, "list", false, "list workloads and allocators, measure nothing")
+	fs.BoolVar(&o.listing, "list", false, "list workloads and allocators, measure nothing")
 	fs.BoolVar(&o.env, "env", false, "describe this machine, measure nothing")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
 	fs.StringVar(&o.format, "format", formatText, "`text` or gobench (input for benchstat)")

@@ -57,8 +57,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		fmt.Fprintf(stderr, "%v\nRun slubd-bench -h for the flags.\n", err)
 		return exitUsage
-	case o.list:
-		err = list(stdout, native.Libraries(), native.Dirs())
+	case o.listing:
+		err = o.list(stdout, native.Libraries(), native.Dirs())
 	case o.env:
 		err = describe(stdout, o)
 	default:
@@ -85,10 +85,10 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer stop()
-	env := machine.Describe()
+	env := environment()
 	p := newProgress(stderr)
 	found, err := runner.Run(ctx, runner.Plan(o.choice), runner.Config{
-		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count,
+		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
 		Libraries: native.Libraries(), Dirs: native.Dirs(), Progress: p.step,
 	})
 	p.clear()
@@ -103,6 +103,13 @@ func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return errIncomplete
 	}
 	return nil
+}
+
+// environment describes this machine and both languages' compilers.
+func environment() machine.Env {
+	env := machine.Describe()
+	env.CCompiler = native.Compiler()
+	return env
 }
 
 // print writes d in the form that the flags ask for.

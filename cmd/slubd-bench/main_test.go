@@ -94,9 +94,25 @@ func TestListNamesEverything(t *testing.T) {
 	}
 }
 
+func TestListIsJSONToo(t *testing.T) {
+	code, stdout, stderr := bench(t, "-list", "-json")
+	var c catalog
+	if err := json.Unmarshal([]byte(stdout), &c); code != exitOK || stderr != "" || err != nil {
+		t.Fatalf("exit %d, %s, %v", code, stderr, err)
+	}
+	if len(c.Workloads) != len(workload.Catalog()) || len(c.Entrants) != len(workload.Entrants()) {
+		t.Errorf("%d workloads and %d entrants", len(c.Workloads), len(c.Entrants))
+	}
+	for _, w := range c.Workloads {
+		if w.Name == "" || w.Unit == "" || w.About == "" || len(w.Entrants) == 0 || w.Entrants[0] != workload.Slubd {
+			t.Errorf("%+v", w)
+		}
+	}
+}
+
 func TestListSaysWhatToInstall(t *testing.T) {
 	var b bytes.Buffer
-	if err := list(&b, native.Libraries(), []string{t.TempDir()}); err != nil {
+	if err := (options{}).list(&b, native.Libraries(), []string{t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	want := "apt-get install libjemalloc2"

@@ -21,9 +21,9 @@ func TestMain(m *testing.M) {
 }
 
 // start is a child that ends with the test.
-func start(t *testing.T, preload string) *Process {
+func start(t *testing.T, preload ...string) *Process {
 	t.Helper()
-	p, err := Start("test", preload)
+	p, err := Start(preload...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,6 +192,9 @@ func TestEnvironReplacesThePreload(t *testing.T) {
 	parent := []string{"A=1", "LD_PRELOAD=libother.so", Env + "=0"}
 	if got := environ(parent, ""); !slices.Equal(got, []string{Env + "=1", "A=1"}) {
 		t.Errorf("without a library: %v", got)
+	}
+	if got := environ(parent, "a.so", "b.so"); !slices.Equal(got, []string{Env + "=1", "LD_PRELOAD=a.so:b.so", "A=1"}) {
+		t.Errorf("with two libraries: %v", got)
 	}
 	if got := environ(parent, "lib.so"); !slices.Equal(got, []string{Env + "=1", "LD_PRELOAD=lib.so", "A=1"}) {
 		t.Errorf("with a library: %v", got)

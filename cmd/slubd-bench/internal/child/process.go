@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,7 +18,6 @@ var ErrDied = errors.New("child process died")
 
 // Process is a running child. It is used by one goroutine at a time.
 type Process struct {
-	name    string
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	encoder *json.Encoder
@@ -31,26 +31,26 @@ type answered struct {
 	err error
 }
 
-// Start executes this program as a child. preload, when not empty, becomes
-// its LD_PRELOAD; an inherited one is dropped in any case. name appears in
-// errors.
-func Start(name, preload string) (*Process, error) {
+// Start executes this program as a child. The libraries of preload, of which
+// empty ones don't count, become its LD_PRELOAD; an inherited one is dropped in
+// any case.
+func Start(preload ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("child %s: %w", name, err)
+		return nil, fmt.Errorf("starting a child process: %w", err)
 	}
-	p := &Process{name: name, cmd: exec.Command(self), answers: make(chan answered), stderr: new(tail)}
-	p.cmd.Env = environ(os.Environ(), preload)
+	p := &Process{cmd: exec.Command(self), answers: make(chan answered), stderr: new(tail)}
+	p.cmd.Env = environ(os.Environ(), preload...)
 	p.cmd.Stderr = p.stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		return nil, fmt.Errorf("child %s: %w", name, err)
+		return nil, fmt.Errorf("starting a child process: %w", err)
 	}
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("child %s: %w", name, err)
+		return nil, fmt.Errorf("starting a child process: %w", err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("child %s: %w", name, err)
+		return nil, fmt.Errorf("starting a child process: %w", err)
 	}
 	p.encoder = json.NewEncoder(p.stdin)
 	go p.read(stdout)
@@ -58,10 +58,11 @@ func Start(name, preload string) (*Process, error) {
 }
 
 // environ is the parent's environment with Env set and LD_PRELOAD replaced.
-func environ(parent []string, preload string) []string {
+func environ(parent []string, preload ...string) []string {
 	env := []string{Env + "=1"}
-	if preload != "" {
-		env = append(env, "LD_PRELOAD="+preload)
+	preload = slices.DeleteFunc(slices.Clone(preload), func(path string) bool { return path == "" })
+	if len(preload) > 0 {
+		env = append(env, "LD_PRELOAD="+strings.Join(preload, ":"))
 	}
 	for _, v := range parent {
 		if !strings.HasPrefix(v, "LD_PRELOAD=") && !strings.HasPrefix(v, Env+"=") {
@@ -87,7 +88,8 @@ func (p *Process) read(stdout io.Reader) {
 }
 
 // Call sends r and waits for the answer, for the child's death, or for ctx,
-// whose end kills the child. After a death all Calls fail.
+// whose end kills the child. After a death all Calls fail. Errors
+// don't say whose child it is: callers know.
 func (p *Process) Call(ctx context.Context, r Request) (Answer, error) {
 	if p.failed != nil {
 		return Answer{}, p.failed
@@ -97,14 +99,14 @@ func (p *Process) Call(ctx context.Context, r Request) (Answer, error) {
 	select {
 	case a := <-p.answers:
 		if a.err != nil {
-			return Answer{}, p.bury(fmt.Errorf("child %s: %w", p.name, ErrDied), patience)
+			return Answer{}, p.bury(ErrDied, patience)
 		}
 		if a.Error != "" {
-			return a.Answer, fmt.Errorf("%s: %s", p.name, a.Error)
+			return a.Answer, errors.New(a.Error)
 		}
 		return a.Answer, nil
 	case <-ctx.Done():
-		return Answer{}, p.bury(fmt.Errorf("child %s: no answer to %q: %w", p.name, r.Op, context.Cause(ctx)), 0)
+		return Answer{}, p.bury(fmt.Errorf("no answer to %q: %w", r.Op, context.Cause(ctx)), 0)
 	}
 }
 
@@ -116,9 +118,9 @@ func (p *Process) Close() error {
 	if p == nil || p.failed != nil {
 		return nil
 	}
-	p.failed = fmt.Errorf("child %s: %w", p.name, os.ErrClosed)
+	p.failed = fmt.Errorf("child process: %w", os.ErrClosed)
 	if err := p.end(patience); err != nil {
-		return fmt.Errorf("child %s: %w%s", p.name, err, p.stderr.text())
+		return fmt.Errorf("child process: %w%s", err, p.stderr.text())
 	}
 	return nil
 }

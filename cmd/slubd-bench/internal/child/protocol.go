@@ -31,5 +31,6 @@ type Request struct {
 type Answer struct {
 	Error    string          `json:"error,omitempty"`
 	Provider string          `json:"provider,omitempty"` // Hello: the file that malloc comes from
+	Version  string          `json:"version,omitempty"`  // Hello: its name and version
 	Sample   workload.Sample `json:"sample"`
 }

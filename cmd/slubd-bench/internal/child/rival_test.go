@@ -36,7 +36,7 @@ func TestRivalsDoTheSame(t *testing.T) {
 			shim := nativetest.New(t, 0)
 			path, err := library.Rival.Compile(t.TempDir())
 			need(t, err)
-			p := start(t, shim.Path())
+			p := start(t, shim.Path(), path)
 			if _, err := p.Call(within(t, time.Minute), Request{Op: Load, Path: path}); err != nil {
 				t.Fatal(err)
 			}

@@ -59,6 +59,7 @@ func (s *server) answer(r Request) (a Answer, err error) {
 	switch r.Op {
 	case Hello:
 		a.Provider, err = native.Verify(r.Symbol)
+		a.Version = native.Version()
 	case Load:
 		err = native.Load(r.Path)
 	case Run:

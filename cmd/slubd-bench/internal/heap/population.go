@@ -38,20 +38,38 @@ type Population struct {
 // they would slow the building, and Collect forces its own.
 func Build(alloc string, kind workload.Kind, live int) (*Population, error) {
 	debug.SetGCPercent(-1)
-	build, ok := map[string]func(int) (any, error){
-		workload.Go + " " + string(workload.GC):          goSlice,
-		workload.Go + " " + string(workload.GCLinked):    goList,
-		workload.Slubd + " " + string(workload.GC):       slubdSlice,
-		workload.Slubd + " " + string(workload.GCLinked): slubdList,
-		workload.Slubd + " " + string(workload.GCMap):    filled(workload.Slubd),
-		workload.SyncMap + " " + string(workload.GCMap):  filled(workload.SyncMap),
-		workload.Sharded + " " + string(workload.GCMap):  filled(workload.Sharded),
-	}[alloc+" "+string(kind)]
-	if !ok {
+	build := builder(alloc, kind)
+	if build == nil {
 		return nil, fmt.Errorf("no population for allocator %s and workload %s", alloc, kind)
 	}
 	root, err := build(live)
 	return &Population{root}, err
+}
+
+// builder returns what makes a population, nil if there is no such one.
+func builder(alloc string, kind workload.Kind) func(live int) (root any, err error) {
+	switch kind {
+	case workload.GC:
+		switch alloc {
+		case workload.Go:
+			return goSlice
+		case workload.Slubd:
+			return slubdSlice
+		}
+	case workload.GCLinked:
+		switch alloc {
+		case workload.Go:
+			return goList
+		case workload.Slubd:
+			return slubdList
+		}
+	case workload.GCMap:
+		switch alloc {
+		case workload.Slubd, workload.SyncMap, workload.Sharded:
+			return filled(alloc)
+		}
+	}
+	return nil
 }
 
 func goSlice(live int) (any, error) {

@@ -1,12 +1,17 @@
 // Package loops runs the workloads in Go: slubd, the Go heap and sync.Pool.
-// Threads are goroutines, locked to OS threads but where they wait for grace periods, and each times its own
-// loop.
+// Threads are goroutines, and each times its own loop. Those are locked to OS threads that
+// C has threads of their own for: mstress's short-lived ones, and readers that sleep.
 //
 // The loops of the three allocators are written out one by one instead of
 // being generic over an allocator: a call through an interface or a
 // dictionary costs as much as a fast allocation. They mirror the C loops of
 // ../native line by line: same order of operations, same random sequence, one
 // 8-byte store into every object.
+//
+// What a loop needs in every step is copied to locals first, as C's compilers keep it in
+// registers, and written back at the end. Not so in the loops of slub.Malloc: Go's
+// registers don't survive a call, so that each local is stored before it and loaded after
+// it, where a field is loaded once, when it is needed.
 //
 //	heap.go        new: freeing means to drop the pointer; a ring keeps pairs alive
 //	pool.go        sync.Pool: Get and Put

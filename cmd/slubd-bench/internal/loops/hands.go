@@ -8,8 +8,7 @@ import (
 
 // hands is one thread of a workload of workload/malloc.go and what it holds: T is ref
 // on slubd, a pointer on the Go heap. Its methods are what happens before and after the
-// clock runs. The loops are written out for each allocator and copy to locals what every
-// step uses.
+// clock runs.
 type hands[T comparable] struct {
 	spec   workload.Spec
 	index  int

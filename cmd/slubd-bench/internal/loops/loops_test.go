@@ -199,7 +199,7 @@ func TestAFailingThreadLeavesNobodyWaiting(t *testing.T) {
 		spec.Threads, spec.Size = 4, 64
 		spec = spec.WithOps(10_000)
 		for calls := -1; calls < 2; calls++ {
-			s := &Session{spec, brokenArm{heap{spec}, calls}}
+			s := &Session{brokenArm{heap{spec}, calls}}
 			if _, err := s.Run(spec); !errors.Is(err, errBroken) || !errors.Is(err, errAbandoned) {
 				t.Errorf("%s, failing after %d calls: %v", spec.Kind, calls, err)
 			}

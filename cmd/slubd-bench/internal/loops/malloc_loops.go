@@ -6,8 +6,8 @@ import (
 )
 
 // The loops in which a thread keeps its objects to itself. A slot whose object was freed
-// is nil after an error, so that stop won't free it again. They use w's fields where they
-// lie, see doc.go.
+// is nil after an error, so that stop won't free it again. w's fields are used where they
+// lie; see doc.go.
 
 // replace is alloc-test, and a round of larson.
 func (w *mallocWorker) replace(n int) error {

@@ -56,24 +56,29 @@ const (
 	// spinsPerYield is the patience before the CPU goes to another thread, as
 	// in native's loops.
 	spinsPerYield = 64
-	// spinsPerSched is the patience before the P goes to another goroutine.
-	// That takes a locked goroutine through two futex hand-overs, but a thread
-	// that only yields its CPU keeps its P from the collector's workers, and
-	// from its partner where threads outnumber CPUs.
+	// spinsPerSched is the patience before the P goes to another goroutine: a
+	// thread that only yields its CPU keeps its P from the collector's workers,
+	// and from its partner where threads outnumber CPUs.
 	spinsPerSched = 32 * spinsPerYield
 )
 
 // await returns when *word no longer is value.
 func (q *queue) await(word *atomic.Uint64, value uint64) error {
 	for spins := 1; word.Load() == value; spins++ {
-		switch {
-		case q.dead.Load():
+		if q.dead.Load() {
 			return errAbandoned
-		case spins%spinsPerSched == 0:
-			runtime.Gosched()
-		case spins%spinsPerYield == 0:
-			yield()
 		}
+		relax(spins)
 	}
 	return nil
+}
+
+// relax lets others have the CPU now and then.
+func relax(spins int) {
+	switch {
+	case spins%spinsPerSched == 0:
+		runtime.Gosched()
+	case spins%spinsPerYield == 0:
+		yield()
+	}
 }

@@ -14,9 +14,8 @@ import (
 // all callbacks and reports the grace periods that passed. Those that sleep get threads of
 // their own and raise GOMAXPROCS: a goroutine that wakes beside as many busy ones as that
 // would wait for Go's time slice of 10 ms, and every grace period with it, where the kernel
-// runs a thread that wakes at once. Those of gp-latency and
-// gp-expedited are ordinary goroutines that share
-// GOMAXPROCS with who waits for them, as they would in a program.
+// runs a thread that wakes at once. Those that are busy are ordinary goroutines that share
+// GOMAXPROCS with the threads, as they would in a program.
 func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float64, error)) {
 	procs := runtime.GOMAXPROCS(0)
 	readers := s.Readers(procs)
@@ -33,7 +32,7 @@ func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float
 	before := d.Stats().GracePeriods
 	for range readers.Count {
 		running.Go(func() {
-			if locked(s.Kind) {
+			if readers.Sleep > 0 {
 				runtime.LockOSThread()
 				defer runtime.UnlockOSThread()
 			}
@@ -59,9 +58,6 @@ func startReaders(d *rcu.Domain, s workload.Spec) (stop func() (map[string]float
 		}, err
 	}
 }
-
-// locked reports whether goroutines have threads of their own, as in C.
-func locked(kind workload.Kind) bool { return !kind.ByPeriod() }
 
 // work keeps the CPU busy.
 func work(d time.Duration) {

@@ -39,10 +39,7 @@ type classer interface {
 }
 
 // Session is an opened allocator.
-type Session struct {
-	spec workload.Spec
-	arm  arm
-}
+type Session struct{ arm arm }
 
 // Open prepares alloc (workload.Slubd, Go or Pool; or a map, SyncMap or Sharded) for runs
 // of s, whatever their number of operations.
@@ -52,7 +49,7 @@ func Open(alloc string, s workload.Spec) (*Session, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Session{s, a}, nil
+		return &Session{a}, nil
 	}
 	open, ok := map[string]func(workload.Spec) (arm, error){
 		workload.Slubd: openSlubd,
@@ -64,9 +61,9 @@ func Open(alloc string, s workload.Spec) (*Session, error) {
 	}
 	a, err := open(s)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", alloc, err)
+		return nil, err
 	}
-	return &Session{s, a}, nil
+	return &Session{a}, nil
 }
 
 // Close releases caches and pools. slubd reports leaked objects here.

@@ -126,16 +126,6 @@ func (d *depot) acquire() {
 	}
 }
 
-// relax lets others have the CPU now and then; see spinsPerSched.
-func relax(spins int) {
-	switch {
-	case spins%spinsPerSched == 0:
-		runtime.Gosched()
-	case spins%spinsPerYield == 0:
-		yield()
-	}
-}
-
 // onNewThread runs one phase of mstress: the thread ends with its goroutine, since that
 // never unlocks it.
 func onNewThread(phase func() error) error {

@@ -79,13 +79,11 @@ func newTeam(spec workload.Spec) *team {
 	return t
 }
 
-// member is one thread. It passes all stations even after an error, so that
-// the others don't wait for it.
+// member is one thread: an ordinary goroutine, as in the programs that allocate. Locked to
+// an OS thread it would hand over its P by a futex whenever the collector's workers want to
+// run, which takes Go's heap and sync.Pool up to twice the time. It passes all stations even after
+// an error, so that the others don't wait for it.
 func (t *team) member(a arm, i int) {
-	if locked(t.spec.Kind) {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
 	defer t.gone.Done()
 	w, err := a.worker(i, t.shared)
 	t.members[i] = w

@@ -5,6 +5,7 @@ package machine
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/klauspost/cpuid/v2"
@@ -22,6 +23,8 @@ type Env struct {
 	Nodes        int    `json:"nodes"`                   // NUMA nodes online
 	Kernel       string `json:"kernel"`
 	Go           string `json:"go"`
+	GOAMD64      string `json:"goamd64,omitempty"`    // the level of instructions that Go code uses
+	CCompiler    string `json:"c_compiler,omitempty"` // of the C loops; set by who has them
 	OS           string `json:"os"`
 	Arch         string `json:"arch"`
 	GOMAXPROCS   int    `json:"gomaxprocs"`
@@ -42,6 +45,7 @@ func Describe() Env {
 		Nodes:        numa.System().NodeCount(),
 		Kernel:       kernel(),
 		Go:           runtime.Version(),
+		GOAMD64:      setting("GOAMD64"),
 		OS:           runtime.GOOS,
 		Arch:         runtime.GOARCH,
 		GOMAXPROCS:   runtime.GOMAXPROCS(0),
@@ -51,6 +55,20 @@ func Describe() Env {
 		Governor:     read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
 		Load:         averages(read("/proc/loadavg")),
 	}
+}
+
+// setting is one of this build's, empty if it has none of that name.
+func setting(name string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == name {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 // read returns a file's text, or nothing where there is none.

@@ -62,6 +62,12 @@ void bench_usable(const uint32_t *sizes, int n, uint32_t *given);
 // bench_provider returns the file that defines symbol, or NULL.
 const char *bench_provider(const char *symbol);
 
+// bench_version writes name and version of the library that serves malloc.
+void bench_version(char *text, size_t n);
+
+// bench_compiler returns name and version of the compiler of the loops.
+const char *bench_compiler(void);
+
 // bench_draw is workload.Random.Draw.
 static inline uint32_t bench_draw(uint64_t *state, uint32_t n)
 {

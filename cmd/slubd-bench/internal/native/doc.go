@@ -12,7 +12,8 @@
 //	malloc_handover.c  the same, objects going from thread to thread
 //	handover.c         where they go through
 //	team.c             threads and clocks
-//	rival.go, rivals/  liburcu's and ck_epoch's loops, compiled and loaded at run time
+//	version.c          whose malloc it is
+//	rival.go, rivals/  liburcu's and ck_epoch's loops, compiled when they run, and preloaded
 //
 // A failing malloc or pthread_create ends the process with a line on stderr:
 // it is a child made for measuring, and its parent reports the death.

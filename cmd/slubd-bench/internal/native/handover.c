@@ -1,7 +1,6 @@
 #include "handover.h"
 #include "object.h"
 
-#include <sched.h>
 #include <string.h>
 
 enum { BATCHES_PER_PAIR = 16 };
@@ -49,12 +48,10 @@ void bench_shared_free(struct bench_shared *s)
 	free(s);
 }
 
-// lock_parcels spins, leaving the CPU now and then.
 static void lock_parcels(struct bench_shared *s)
 {
 	for (unsigned spins = 1; __atomic_exchange_n(&s->lock, 1, __ATOMIC_SEQ_CST) != 0; spins++)
-		if (spins % 64 == 0)
-			sched_yield();
+		bench_relax(spins);
 }
 
 static void unlock_parcels(struct bench_shared *s)
@@ -72,8 +69,7 @@ struct bench_batch *bench_pop(struct bench_shared *s, struct bench_batch **stack
 		unlock_parcels(s);
 		if (b != NULL)
 			return b;
-		if (spins % 64 == 0)
-			sched_yield();
+		bench_relax(spins);
 	}
 }
 

@@ -5,6 +5,16 @@
 
 #include "bench.h"
 
+#include <sched.h>
+
+// bench_relax lets another thread have the CPU now and then, as relax in loops/queue.go:
+// spins counts the looks of who waits.
+static inline void bench_relax(unsigned spins)
+{
+	if (spins % 64 == 0)
+		sched_yield();
+}
+
 // bench_batch is a parcel of xmalloc.
 struct bench_batch {
 	struct bench_batch *next;

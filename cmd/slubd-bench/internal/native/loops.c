@@ -1,10 +1,10 @@
 // The loops. Each has a twin in package loops (heap.go, pool.go, slubd.go)
 // with the same operations in the same order; a change here is a change there.
 #include "bench.h"
+#include "handover.h"
 #include "malloc_loops.h"
 #include "object.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -86,12 +86,11 @@ struct bench_queue *bench_queue_new(void)
 
 void bench_queue_free(struct bench_queue *queue) { free(queue); }
 
-// await returns when *word no longer is value, leaving the CPU now and then.
+// await returns when *word no longer is value.
 static inline void await(uint64_t *word, uint64_t value)
 {
 	for (unsigned spins = 1; __atomic_load_n(word, __ATOMIC_SEQ_CST) == value; spins++)
-		if (spins % 64 == 0)
-			sched_yield();
+		bench_relax(spins);
 }
 
 static void produce(struct bench_worker *w, int64_t ops)

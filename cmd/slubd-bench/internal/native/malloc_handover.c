@@ -81,14 +81,14 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t live_n = w->spec->live, nsizes = w->spec->nsizes, n = w->spec->batch;
 	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
-	void **live = w->live;
+	void **live = w->live, **parcel = w->parcel;
 	for (int64_t done = 0, step = 0; done < ops; done += n, step++) {
 		int cross = step % BENCH_RPTEST_CROSS == 0;
 		uint32_t slot = bench_draw(&random, live_n);
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t size = sizes[bench_draw(&random, nsizes)];
 			if (cross)
-				w->parcel[i] = live[slot];
+				parcel[i] = live[slot];
 			else
 				sum = sum * weight + take(live[slot]);
 			live[slot] = alloc(size, random + size);
@@ -97,12 +97,13 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 		}
 		if (!cross)
 			continue;
-		w->parcel = bench_exchange(&w->shared->box, w->parcel);
+		parcel = bench_exchange(&w->shared->box, parcel);
 		for (uint32_t i = 0; i < n; i++) {
-			sum = sum * weight + take(w->parcel[i]);
-			w->parcel[i] = NULL;
+			sum = sum * weight + take(parcel[i]);
+			parcel[i] = NULL;
 		}
 	}
+	w->parcel = parcel;
 	w->random = random;
 	w->sum = sum;
 }

@@ -173,13 +173,12 @@ func provider(symbol string) string {
 	return C.GoString(C.bench_provider(name))
 }
 
-// Draws returns the first count numbers below n that C draws for a thread.
-// They must be those of workload.Random.
-func Draws(seed uint64, thread int, n uint32, count int) []uint32 {
-	state := C.bench_random(C.uint64_t(seed), C.int(thread))
-	draws := make([]uint32, count)
-	for i := range draws {
-		draws[i] = uint32(C.bench_draw(&state, C.uint32_t(n)))
-	}
-	return draws
+// Version names what serves malloc, with its version as the library itself tells it.
+func Version() string {
+	var text [128]C.char
+	C.bench_version(&text[0], C.size_t(len(text)))
+	return C.GoString(&text[0])
 }
+
+// Compiler names the C compiler that this build's loops are from, with its version.
+func Compiler() string { return C.GoString(C.bench_compiler()) }

@@ -16,12 +16,8 @@ func Verify(string) (string, error) { return "", ErrUnavailable }
 // Load fails with ErrUnavailable.
 func Load(string) error { return ErrUnavailable }
 
-// Draws answers in Go what the other build answers in C.
-func Draws(seed uint64, thread int, n uint32, count int) []uint32 {
-	random := workload.NewRandom(seed, thread)
-	draws := make([]uint32, count)
-	for i := range draws {
-		draws[i] = random.Draw(n)
-	}
-	return draws
-}
+// Version is unknown here.
+func Version() string { return "" }
+
+// Compiler is none.
+func Compiler() string { return "" }

@@ -1,11 +1,16 @@
 package native
 
 import (
+	"debug/elf"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 func TestRivalsNameWhatIsMissing(t *testing.T) {
@@ -14,13 +19,73 @@ func TestRivalsNameWhatIsMissing(t *testing.T) {
 		r.header = "slubd/no-such-header.h"
 		var missing *MissingError
 		if _, err := r.Compile(t.TempDir()); !errors.As(err, &missing) || missing.Package != r.Package && missing.Package != "gcc" {
-			t.Errorf("%s without its header: %v", r.source, err)
+			t.Errorf("%v without its header: %v", r.sources, err)
 		}
 		t.Setenv("CC", "no-such-compiler")
 		if err := r.Check(); !errors.As(err, &missing) || missing.Package != "gcc" {
-			t.Errorf("%s without a compiler: %v", r.source, err)
+			t.Errorf("%v without a compiler: %v", r.sources, err)
 		}
 		t.Setenv("CC", "")
+	}
+}
+
+// build compiles a rival with more flags than usual. Where a package is missing the test is
+// skipped, or fails if nothing may be missing.
+func build(t *testing.T, r *Rival, more ...string) (path string) {
+	t.Helper()
+	path, err := r.compile(t.TempDir(), append(slices.Clone(flags), more...))
+	var missing *MissingError
+	if errors.As(err, &missing) && os.Getenv("SLUBD_REQUIRE") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A program that is linked with a library never calls __tls_get_addr in a section; neither
+// must what is measured.
+func TestRivalsReachThreadLocalsAsProgramsDo(t *testing.T) {
+	for i := range rivals {
+		t.Run(rivals[i].About, func(t *testing.T) {
+			f, err := elf.Open(build(t, &rivals[i]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			symbols, err := f.ImportedSymbols()
+			if err != nil || len(symbols) == 0 {
+				t.Fatalf("imports %v, %v", symbols, err)
+			}
+			for _, s := range symbols {
+				if s.Name == "__tls_get_addr" {
+					t.Error("thread-local variables are reached by calls")
+				}
+			}
+		})
+	}
+}
+
+func TestRivalsCompileWithoutAWarning(t *testing.T) {
+	for i := range rivals {
+		t.Run(rivals[i].About, func(t *testing.T) { build(t, &rivals[i], "-Werror") })
+	}
+}
+
+func TestTheLoopsCompileWithoutAWarning(t *testing.T) {
+	gcc := testutil.Need(t, "gcc", "gcc")
+	files, err := filepath.Glob("*.c")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	// The flags of native_cgo.go; some warnings come with the optimizer only.
+	args := append([]string{"-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-S", "-o", os.DevNull}, "")
+	for _, file := range files {
+		args[len(args)-1] = file
+		if out, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 }
 
@@ -28,9 +93,30 @@ func TestACompilersErrorIsTold(t *testing.T) {
 	if _, err := compiler(); err != nil {
 		t.Skip(err)
 	}
-	r := Rival{source: "ck.c", header: "stdio.h", libs: []string{"no-such-library"}}
-	if _, err := r.Compile(t.TempDir()); err == nil || !strings.Contains(err.Error(), "compiling ck.c") {
+	r := Rival{sources: []string{"ck.c"}, header: "stdio.h", libs: []string{"no-such-library"}}
+	_, err := r.Compile(t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "compiling ck.c") || !strings.Contains(err.Error(), "\n") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A compiler that fails for another reason isn't a missing header.
+func TestABrokenCompilerIsNoMissingHeader(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "cc")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho out of order: $1 >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CC", script+" first")
+	err := rivals[0].Check()
+	if errors.As(err, new(*MissingError)) || err == nil || !strings.Contains(err.Error(), "out of order: first") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheCompilerMayBeSeveralWords(t *testing.T) {
+	t.Setenv("CC", "env gcc")
+	if cc, err := compiler(); err != nil || len(cc) != 2 || cc[1] != "gcc" {
+		t.Errorf("%v, %v", cc, err)
 	}
 }
 

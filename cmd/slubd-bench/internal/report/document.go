@@ -17,6 +17,8 @@ type Document struct {
 	Summary  *Summary         `json:"summary,omitempty"` // nil where there is nothing to compare
 	Failures []runner.Failure `json:"failures,omitempty"`
 	Missing  []runner.Missing `json:"missing,omitempty"`
+	// Versions are of native allocators and rivals, as they or their packages tell it.
+	Versions map[string]string `json:"versions,omitempty"`
 }
 
 // Env is the machine and how the suite was run on it.
@@ -35,6 +37,7 @@ func New(env machine.Env, seed uint64, bench time.Duration, count int, r runner.
 		Summary:  summarize(r.Results),
 		Failures: r.Failures,
 		Missing:  r.Missing,
+		Versions: r.Versions,
 	}
 }
 

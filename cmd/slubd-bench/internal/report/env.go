@@ -5,6 +5,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"strings"
+
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
 // Machine writes for a person what -env shows: where results would come from
@@ -34,7 +37,27 @@ func (d Document) machine(b *bytes.Buffer) {
 		fmt.Fprintf(b, " (%s)", e.EngineReason)
 	}
 	fmt.Fprintf(b, "\n%s, %s, %s\n", cmp.Or(e.CPU, e.Arch), count(e.CPUs, "CPU"), count(e.Nodes, "NUMA node"))
-	fmt.Fprintf(b, "%s, %s\n", e.Kernel, e.Go)
+	fmt.Fprintf(b, "%s, %s", e.Kernel, e.Go)
+	if e.GOAMD64 != "" {
+		fmt.Fprintf(b, " (GOAMD64=%s)", e.GOAMD64)
+	}
+	if e.CCompiler != "" {
+		fmt.Fprintf(b, ", C loops by %s", e.CCompiler)
+	}
+	b.WriteString("\n")
+	var versions []string
+	for _, alloc := range workload.Entrants() {
+		switch v := d.Versions[alloc]; {
+		case v == "":
+		case strings.HasPrefix(v, alloc+" "):
+			versions = append(versions, v)
+		default:
+			versions = append(versions, alloc+" is "+v)
+		}
+	}
+	if len(versions) > 0 {
+		b.WriteString(strings.Join(versions, ", ") + "\n")
+	}
 	if e.Race {
 		b.WriteString("built with the race detector: the figures say nothing about speed\n")
 	}

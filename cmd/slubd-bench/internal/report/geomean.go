@@ -11,8 +11,9 @@ import (
 
 // Summary is the "summary" object of the JSON document. Field names are stable.
 type Summary struct {
-	// GeoMean is the geometric mean, over the rows in which slubd and a native
-	// allocator were timed, of slubd's median to the least native one.
+	// GeoMean is the geometric mean, over the rows that slubd and a native allocator
+	// ran alike, of slubd's median to the least native one. bulk and prefill aren't
+	// among them; see workload.Kind.Extension.
 	GeoMean float64 `json:"geomean_vs_best_native"`
 	Rows    int     `json:"rows"`
 }
@@ -23,7 +24,7 @@ func summarize(results []runner.Result) *Summary {
 	for _, r := range results {
 		key := row(r)
 		switch {
-		case r.Unit != workload.PerOp || r.Median <= 0:
+		case r.Unit != workload.PerOp || r.Median <= 0 || workload.KindOf(r.Workload).Extension():
 		case r.Alloc == workload.Slubd:
 			ours[key] = r.Median
 		case workload.Native(r.Alloc):
@@ -48,7 +49,8 @@ func summarize(results []runner.Result) *Summary {
 // write adds the line below the table of times.
 func (s *Summary) write(b *bytes.Buffer) {
 	if s != nil {
-		fmt.Fprintf(b, "\ngeometric mean of %s: slubd takes %s times as long as the best native allocator of each\n",
+		fmt.Fprintf(b, "\ngeometric mean of %s: slubd takes %s times as long as the best native allocator of each\n"+
+			"(without bulk and prefill, which malloc has nothing like: natives run batch and pair there)\n",
 			count(s.Rows, "row"), figure(s.GeoMean))
 	}
 }

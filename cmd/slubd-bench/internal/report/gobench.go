@@ -19,7 +19,7 @@ func (d Document) GoBench(w io.Writer) error {
 	var b bytes.Buffer
 	for _, line := range [][2]string{
 		{"goos", d.Env.OS}, {"goarch", d.Env.Arch}, {"pkg", "github.com/slubd/slubd/cmd/slubd-bench"},
-		{"cpu", d.Env.CPU}, {"kernel", d.Env.Kernel}, {"go-version", d.Env.Go},
+		{"cpu", d.Env.CPU}, {"kernel", d.Env.Kernel}, {"go-version", d.Env.Go}, {"c-compiler", d.Env.CCompiler},
 		{"slubd-engine", d.Env.Engine}, {"numa-nodes", fmt.Sprint(d.Env.Nodes)},
 		{"seed", fmt.Sprint(d.Env.Seed)},
 	} {

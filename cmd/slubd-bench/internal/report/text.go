@@ -16,7 +16,7 @@ import (
 func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
 	d.machine(&b)
-	fmt.Fprintf(&b, "medians of %d interleaved runs of %s%s, seed %d\n", d.Env.Count, d.Env.BenchTime, d.halved(), d.Env.Seed)
+	fmt.Fprintf(&b, "medians of %s of %s each, seed %d\n", count(d.Env.Count, "interleaved run"), d.Env.BenchTime, d.Env.Seed)
 	for i, p := range parts {
 		if t := d.table(p); len(t.rows) > 0 {
 			fmt.Fprintf(&b, "\n%s\n\n", p.caption)
@@ -30,17 +30,6 @@ func (d Document) Text(w io.Writer) error {
 	d.notes(&b)
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// halved says which rows took half of the time; see Workload.BenchTime.
-func (d Document) halved() string {
-	if slices.ContainsFunc(d.Results, func(r runner.Result) bool {
-		kind := workload.KindOf(r.Workload)
-		return kind.ByMalloc() || kind.ByRCU()
-	}) {
-		return ", larson to gp-expedited of half of that"
-	}
-	return ""
 }
 
 // part is a table of the document: the rows of one unit, and of some workloads if it says

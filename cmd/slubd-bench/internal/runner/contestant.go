@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
@@ -51,7 +52,7 @@ func (l local) close() error { return l.session.Close() }
 type preloaded struct{ process *child.Process }
 
 func (p preloaded) run(ctx context.Context, s workload.Spec) (workload.Sample, error) {
-	return call(ctx, p.process, child.Request{Op: child.Run, Spec: s})
+	return measured(call(ctx, p.process, child.Request{Op: child.Run, Spec: s}))
 }
 func (preloaded) close() error { return nil }
 
@@ -59,7 +60,7 @@ func (preloaded) close() error { return nil }
 type population struct{ process *child.Process }
 
 func build(ctx context.Context, alloc string, s workload.Spec) (contestant, error) {
-	p, err := child.Start(alloc, "")
+	p, err := child.Start()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func build(ctx context.Context, alloc string, s workload.Spec) (contestant, erro
 }
 
 func (p population) run(ctx context.Context, _ workload.Spec) (workload.Sample, error) {
-	return call(ctx, p.process, child.Request{Op: child.Collect})
+	return measured(call(ctx, p.process, child.Request{Op: child.Collect}))
 }
 func (p population) close() error { return p.process.Close() }
 
@@ -79,21 +80,24 @@ func (p population) close() error { return p.process.Close() }
 type resident struct{ alloc string }
 
 func (r resident) run(ctx context.Context, s workload.Spec) (workload.Sample, error) {
-	p, err := child.Start(r.alloc, "")
+	p, err := child.Start()
 	if err != nil {
 		return workload.Sample{}, err
 	}
 	defer p.Close()
-	return call(ctx, p, child.Request{Op: child.Resident, Alloc: r.alloc, Spec: s})
+	return measured(call(ctx, p, child.Request{Op: child.Resident, Alloc: r.alloc, Spec: s}))
 }
 func (resident) close() error { return nil }
 
-func call(ctx context.Context, p *child.Process, r child.Request) (workload.Sample, error) {
+// call bounds the time of a request.
+func call(ctx context.Context, p *child.Process, r child.Request) (child.Answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callLimit, fmt.Errorf("hung for %v", callLimit))
 	defer cancel()
-	a, err := p.Call(ctx, r)
-	return a.Sample, err
+	return p.Call(ctx, r)
 }
+
+// measured is the part of an answer that a run is about.
+func measured(a child.Answer, err error) (workload.Sample, error) { return a.Sample, err }
 
 // library finds alloc among the native allocators.
 func (r *run) library(alloc string) (native.Library, bool) {
@@ -115,38 +119,49 @@ func (r *run) process(ctx context.Context, lib native.Library) (*child.Process, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := child.Start(lib.Alloc, path)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := call(ctx, p, child.Request{Op: child.Hello, Symbol: lib.Symbol}); err != nil {
-		_ = p.Close()
-		return nil, err
-	}
+	rival := ""
 	if lib.Rival != nil {
-		if err := r.load(ctx, p, lib.Rival); err != nil {
-			_ = p.Close()
+		if rival, err = r.compile(lib.Rival); err != nil {
 			return nil, err
 		}
 	}
+	p, err := child.Start(path, rival)
+	if err != nil {
+		return nil, err
+	}
+	a, err := call(ctx, p, child.Request{Op: child.Hello, Symbol: lib.Symbol})
+	if err == nil && rival != "" {
+		_, err = call(ctx, p, child.Request{Op: child.Load, Path: rival})
+	}
+	if err != nil {
+		_ = p.Close()
+		return nil, err
+	}
 	r.processes[lib.Alloc] = p
+	r.report.Versions[lib.Alloc] = version(lib, a.Version)
 	return p, nil
 }
 
-// load compiles a rival, where the suite's directory has none yet, and loads it into p.
-func (r *run) load(ctx context.Context, p *child.Process, rival *native.Rival) (err error) {
+// version names what was loaded for lib into a process with that malloc.
+func version(lib native.Library, malloc string) string {
+	if lib.Rival == nil {
+		return malloc
+	}
+	return strings.TrimSpace(lib.Rival.About+" "+lib.Rival.Version()) + " with " + malloc
+}
+
+// compile makes a rival's library, where the suite's directory has none yet.
+func (r *run) compile(rival *native.Rival) (path string, err error) {
+	if path, ok := r.compiled[rival]; ok {
+		return path, nil
+	}
 	if r.dir == "" {
 		if r.dir, err = os.MkdirTemp("", "slubd-bench"); err != nil {
-			return err
+			return "", err
 		}
 	}
-	path, ok := r.compiled[rival]
-	if !ok {
-		if path, err = rival.Compile(r.dir); err != nil {
-			return err
-		}
+	if path, err = rival.Compile(r.dir); err == nil {
 		r.compiled[rival] = path
 	}
-	_, err = call(ctx, p, child.Request{Op: child.Load, Path: path})
-	return err
+	return path, err
 }

@@ -1,9 +1,9 @@
 // Package runner decides who runs when. For each case (a workload with
 // threads and size) it opens every allocator, finds out how many operations
 // fill the bench time, and then goes round by round: in each round every
-// allocator runs once, and the next round begins with another one, so that
-// whatever disturbs the machine disturbs all of them alike. Medians and
-// extremes of the rounds are the results.
+// allocator runs once, in an order drawn from the seed, so that whatever
+// disturbs the machine disturbs all of them alike. Medians and extremes of the
+// rounds are the results.
 //
 //	Plan -> []Case -> Run -> for each case: open, calibrate, rounds, close -> Report
 //

@@ -24,7 +24,7 @@ type Choice struct {
 	Run     *regexp.Regexp // of workload names; nil is all
 	Threads []int
 	Sizes   []int // bytes
-	Live    int   // objects of gc and gc-linked
+	Live    int   // objects of gc and gc-linked, ten for each of gc-map's keys
 	Seed    uint64
 }
 

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
-	"github.com/slubd/slubd/internal/percpu"
 )
 
 // Result is one entry of the JSON document's "results". Field names are
@@ -15,7 +14,7 @@ type Result struct {
 	Workload string         `json:"workload"`
 	Alloc    string         `json:"alloc"`
 	Threads  int            `json:"threads"`
-	Size     int            `json:"size"` // bytes; 0 for mix
+	Size     int            `json:"size"` // bytes; 0 where they are mixed
 	Unit     string         `json:"unit"`
 	Median   float64        `json:"median"`
 	Min      float64        `json:"min"`
@@ -35,6 +34,7 @@ type Report struct {
 	Results  []Result
 	Failures []Failure
 	Missing  []Missing
+	Versions map[string]string // by native allocator or rival: what was loaded for it
 }
 
 // Failure is a measurement that could not be made.
@@ -71,9 +71,6 @@ func summarize(c Case, alloc string, spec workload.Spec, samples []workload.Samp
 	}
 	if classes := samples[0].Classes; classes != nil {
 		r.Extra[Classes] = classes // the same in every run
-	}
-	if alloc == workload.Slubd {
-		r.Extra["engine"] = percpu.Engine()
 	}
 	r.Median = round(median(r.Values))
 	r.Min, r.Max = round(slices.Min(r.Values)), round(slices.Max(r.Values))

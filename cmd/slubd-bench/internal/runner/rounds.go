@@ -16,8 +16,9 @@ type entry struct {
 	contestant
 }
 
-// measure runs one case: everybody is opened and calibrated, then the rounds
-// take turns.
+// measure runs one case: everybody is opened and calibrated, then they take turns,
+// in another order in each round, since a run's predecessor leaves its traces in the
+// CPU's caches and in its clock.
 func (r *run) measure(ctx context.Context, c Case) {
 	var entries []*entry
 	for _, alloc := range r.entrants(c) {
@@ -30,13 +31,13 @@ func (r *run) measure(ctx context.Context, c Case) {
 		entries = append(entries, e)
 	}
 	out := map[*entry]bool{} // who failed
-	for round := range r.rounds(c) {
-		for i := range entries {
-			e := entries[(i+round)%len(entries)]
+	for round := range r.cfg.Count {
+		for _, i := range r.random.Perm(len(entries)) {
+			e := entries[i]
 			if ctx.Err() != nil || out[e] {
 				continue
 			}
-			r.tell(c, e.alloc, fmt.Sprintf("round %d of %d", round+1, r.rounds(c)))
+			r.tell(c, e.alloc, fmt.Sprintf("round %d of %d", round+1, r.cfg.Count))
 			sample, err := e.run(ctx, e.spec)
 			if err != nil {
 				r.fail(ctx, c, e.alloc, err)
@@ -65,7 +66,7 @@ func (r *run) enter(ctx context.Context, alloc string, c Case) (*entry, error) {
 	if c.Workload.WholeHeap() {
 		return e, nil // one collection or one life of a heap is one run
 	}
-	if e.spec, err = calibrate(ctx, opened, c.Spec, c.Workload.BenchTime(r.cfg.BenchTime)); err != nil {
+	if e.spec, err = calibrate(ctx, opened, c.Spec, r.cfg.BenchTime); err != nil {
 		_ = opened.close() // err says what went wrong first
 		return nil, err
 	}

@@ -3,29 +3,21 @@ package runner
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
-)
-
-const (
-	// heapRounds bounds the rounds of gc and gc-linked, where a collection of
-	// the Go heap takes a good part of a second.
-	heapRounds = 5
-	// residentRounds is enough for figures that hardly vary, or by hundreds of times less
-	// than they differ from each other, as gc-map's.
-	residentRounds = 3
 )
 
 // Config is what Run needs beside the cases.
 type Config struct {
 	Allocs    []string
 	BenchTime time.Duration // of one run
-	Count     int           // rounds
+	Count     int           // rounds, in each of which every allocator runs once
+	Seed      uint64        // of the order in a round
 	Libraries []native.Library
 	Dirs      []string // where to look for them
 	Progress  func(Step)
@@ -47,6 +39,7 @@ type run struct {
 	present   []string                  // entrants that work here
 	dir       string                    // for what is compiled; empty before there is any
 	compiled  map[*native.Rival]string  // libraries in dir
+	random    *rand.Rand
 	step      Step
 }
 
@@ -54,11 +47,15 @@ type run struct {
 // finished until then and the error is ctx's. A failing measurement is a
 // Failure in the report, not an error.
 func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
-	r := &run{cfg: cfg, processes: map[string]*child.Process{}, compiled: map[*native.Rival]string{}}
+	r := &run{
+		cfg: cfg, processes: map[string]*child.Process{}, compiled: map[*native.Rival]string{},
+		random: rand.New(rand.NewPCG(cfg.Seed, 0)),
+		report: Report{Versions: map[string]string{}},
+	}
 	defer r.end()
 	r.muster(ctx, cases)
 	for _, c := range cases {
-		r.step.Runs += r.rounds(c) * len(r.entrants(c))
+		r.step.Runs += r.cfg.Count * len(r.entrants(c))
 	}
 	for _, c := range cases {
 		if err := ctx.Err(); err != nil {
@@ -94,17 +91,6 @@ func (r *run) end() {
 	if r.dir != "" {
 		_ = os.RemoveAll(r.dir) // in the system's place for temporary files
 	}
-}
-
-// rounds is how often every allocator runs c.
-func (r *run) rounds(c Case) int {
-	switch {
-	case c.Workload.Kind == workload.Resident || c.Workload.Kind == workload.GCMap:
-		return min(r.cfg.Count, residentRounds)
-	case c.Workload.WholeHeap():
-		return min(r.cfg.Count, heapRounds)
-	}
-	return r.cfg.Count
 }
 
 // entrants are the allocators that take part in c.

@@ -153,6 +153,10 @@ func (w Workload) Has(alloc string) bool {
 	return slices.Contains(w.Allocs, alloc)
 }
 
+// Extension reports whether slubd is used there in a way that malloc has nothing like, so
+// that the others run another workload's loop.
+func (k Kind) Extension() bool { return k == Bulk || k == Prefill }
+
 // WholeHeap reports whether the workload measures a heap as such: one thread,
 // objects of HeapSize, a process of its own.
 func (w Workload) WholeHeap() bool {

@@ -1,7 +1,5 @@
 package workload
 
-import "time"
-
 // The workloads of this file ask an allocator for sizes, as malloc's callers do:
 // slubd serves them by slub.Malloc. All but malloc-mix are known from mimalloc-bench
 // and written anew from the descriptions of what they do, scaled from seconds to runs of
@@ -109,13 +107,4 @@ func (k Kind) live() int {
 		SH6: SHBatch / 2, SH8: SHBatch / 2, AllocTest: AllocTestLive, MallocMix: MallocMixLive,
 		RCUMap: RCUMapKeys,
 	}[k]
-}
-
-// BenchTime is the workload's part of -benchtime for one run. Those of this file and of
-// rcu.go take half, so that the suite remains one of a minute.
-func (w Workload) BenchTime(asked time.Duration) time.Duration {
-	if w.Kind.ByMalloc() || w.Kind.ByRCU() {
-		return max(1, asked/2)
-	}
-	return asked
 }

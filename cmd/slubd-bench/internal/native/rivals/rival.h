@@ -1,6 +1,6 @@
 // What liburcu's and ck_epoch's loops share. They are compiled when the suite runs, against
-// the headers and the libraries that are installed then, and loaded into a child whose
-// malloc is preloaded.
+// the headers and the libraries that are installed then, and preloaded into a child together
+// with its malloc.
 #ifndef SLUBD_RIVAL_H
 #define SLUBD_RIVAL_H
 
@@ -15,7 +15,7 @@
 enum { MAX_THREADS = 1024, MAX_READERS = 64 };
 
 // die ends the process, as bench_die does, which a loaded library can't reach.
-static _Noreturn void die(const char *what)
+static inline _Noreturn void die(const char *what)
 {
 	fprintf(stderr, "slubd-bench: %s\n", what);
 	_exit(1);
@@ -39,7 +39,7 @@ static struct reader readers[MAX_READERS];
 static int quit;
 
 // rest is what a reader does between two quiescent states, or in a section.
-static void rest(const struct reader *r)
+static inline void rest(const struct reader *r)
 {
 	if (r->sleep > 0) {
 		struct timespec t = { .tv_nsec = r->sleep };
@@ -50,7 +50,7 @@ static void rest(const struct reader *r)
 		;
 }
 
-static void start_readers(const struct bench_spec *spec, void *(*run)(void *))
+static inline void start_readers(const struct bench_spec *spec, void *(*run)(void *))
 {
 	if (spec->readers > MAX_READERS || spec->threads > MAX_THREADS)
 		die("too many threads");
@@ -62,7 +62,7 @@ static void start_readers(const struct bench_spec *spec, void *(*run)(void *))
 	}
 }
 
-static void stop_readers(const struct bench_spec *spec)
+static inline void stop_readers(const struct bench_spec *spec)
 {
 	__atomic_store_n(&quit, 1, __ATOMIC_SEQ_CST);
 	for (int i = 0; i < spec->readers; i++)

@@ -1,19 +1,23 @@
-// The loops of liburcu: registered readers (QSBR) as in loops/sections.go, call_rcu where
-// slubd has FreeRCU, and the membarrier flavour where it has Enter and Exit. With _LGPL_SOURCE its read side is inlined, which is how it is
-// fastest; nothing of this program is distributed in that form.
+// The loops of liburcu's QSBR flavour: registered readers as in loops/sections.go, and
+// call_rcu where slubd has FreeRCU. With _LGPL_SOURCE its read side is inlined, which is how
+// it is fastest; nothing of this program is distributed in that form.
 #define _LGPL_SOURCE
 #define _GNU_SOURCE
-#include <urcu/urcu-memb.h>
 #include <urcu/urcu-qsbr.h>
 
 #include "rival.h"
+#include "urcu_memb.h"
 
 struct object {
 	uint64_t value;
 	struct rcu_head head;
 };
 
-static uint64_t queued, freed; // objects of the run
+// Objects of the run. freed has a line of its own: the thread that runs callbacks writes it.
+static uint64_t queued;
+static struct {
+	_Alignas(128) uint64_t n;
+} freed;
 
 // Threads are online in their loops only: one that waits for the others must not hold up
 // the grace periods that they wait for.
@@ -46,32 +50,9 @@ static void sections(struct bench_worker *w, int64_t ops)
 	w->sum += sum;
 }
 
-static void prepare_enter(struct bench_worker *w)
-{
-	(void)w;
-	urcu_memb_register_thread();
-}
-
-static void finish_enter(struct bench_worker *w)
-{
-	(void)w;
-	urcu_memb_unregister_thread();
-}
-
-static void enter(struct bench_worker *w, int64_t ops)
-{
-	uint64_t sum = 0;
-	for (int64_t i = 0; i < ops; i++) {
-		urcu_memb_read_lock();
-		sum += *rcu_dereference(found);
-		urcu_memb_read_unlock();
-	}
-	w->sum += sum;
-}
-
 static void expire(struct rcu_head *head)
 {
-	freed++; // by the one thread that runs callbacks
+	freed.n++; // by the one thread that runs callbacks
 	free(caa_container_of(head, struct object, head));
 }
 
@@ -117,7 +98,7 @@ static void *read_on(void *arg)
 
 static void start(const struct bench_spec *spec)
 {
-	queued = freed = 0;
+	queued = freed.n = 0;
 	start_readers(spec, read_on);
 }
 
@@ -125,14 +106,14 @@ static void stop(const struct bench_spec *spec)
 {
 	stop_readers(spec);
 	urcu_qsbr_barrier();
-	if (freed != queued)
+	if (freed.n != queued)
 		die("call_rcu lost objects");
 }
 
 const struct bench_rival bench_rival = {
 	.bodies = {
+		[BENCH_RCU_ENTER] = { bench_memb_prepare, bench_memb_sections, bench_memb_finish },
 		[BENCH_RCU_READ] = { prepare, sections, finish },
-		[BENCH_RCU_ENTER] = { prepare_enter, enter, finish_enter },
 		[BENCH_FREERCU_FLOOD] = { prepare, flood, finish },
 		[BENCH_GP_LATENCY] = { prepare, latency, finish },
 	},
