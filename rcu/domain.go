@@ -33,15 +33,15 @@ type Domain struct {
 	id atomic.Uint32 // see number
 	_  [padding]byte
 
-	seq sequence // last grace period started; atomic
-	_   [padding]byte
+	seq     sequence     // last grace period started; atomic
+	starved atomic.Int32 // waiters that need a reader's processor; here since reports look at both
+	_       [padding]byte
 
 	completed sequence                  // last grace period known to be over; atomic, only rises
 	periods   atomic.Uint64             // how often completed has risen
 	holder    atomic.Pointer[Reader]    // a reader that was last seen behind: a hint that spares Poll the full scan
 	readers   atomic.Pointer[[]*Reader] // registered readers; the slice is immutable, replaced under mu
 	expedited sequence                  // last grace period to be hurried; atomic, only rises
-	starved   atomic.Int32              // waiters that need a reader's processor
 	misses    atomic.Uint32             // Polls in vain: some of them look for stalls
 	_         [padding]byte
 

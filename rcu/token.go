@@ -89,7 +89,9 @@ func (d *Domain) scan(t Token) bool {
 			oldest, holder = w, r
 		}
 	}
-	d.holder.Store(holder)
+	if d.holder.Load() != holder { // mostly there is none, before and now
+		d.holder.Store(holder)
+	}
 	if d.completed.raise(oldest) {
 		d.periods.Add(1)
 	}

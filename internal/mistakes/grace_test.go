@@ -67,7 +67,7 @@ rcu/token.go
 +	if holder == nil {
 +		oldest = d.seq.load()
 +	}
- 	d.holder.Store(holder)
+ 	if d.holder.Load() != holder { // mostly there is none, before and now
 `},
 	{"ComparedUnsigned", "sequence numbers are compared as if they didn't wrap", members, early + `|` + stuck + `|test timed out`, `
 rcu/sequence.go
