@@ -18,7 +18,8 @@ func TestRivalsNameWhatIsMissing(t *testing.T) {
 		r := rivals[i]
 		r.header = "slubd/no-such-header.h"
 		var missing *MissingError
-		if _, err := r.Compile(t.TempDir()); !errors.As(err, &missing) || missing.Package != r.Package && missing.Package != "gcc" {
+		_, err := r.Compile(t.TempDir())
+		if !errors.As(err, &missing) || missing.Package != r.Package && missing.Package != "gcc" {
 			t.Errorf("%v without its header: %v", r.sources, err)
 		}
 		t.Setenv("CC", "no-such-compiler")

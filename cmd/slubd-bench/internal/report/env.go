@@ -45,21 +45,27 @@ func (d Document) machine(b *bytes.Buffer) {
 		fmt.Fprintf(b, ", C loops by %s", e.CCompiler)
 	}
 	b.WriteString("\n")
-	var versions []string
-	for _, alloc := range workload.Entrants() {
-		switch v := d.Versions[alloc]; {
-		case v == "":
-		case strings.HasPrefix(v, alloc+" "):
-			versions = append(versions, v)
-		default:
-			versions = append(versions, alloc+" is "+v)
-		}
-	}
-	if len(versions) > 0 {
-		b.WriteString(strings.Join(versions, ", ") + "\n")
-	}
+	d.versions(b, workload.Allocators())
+	d.versions(b, workload.Rivals())
 	if e.Race {
 		b.WriteString("built with the race detector: the figures say nothing about speed\n")
+	}
+}
+
+// versions writes a line on what was loaded for those of entrants that are C libraries.
+func (d Document) versions(b *bytes.Buffer, entrants []string) {
+	var list []string
+	for _, name := range entrants {
+		switch v := d.Versions[name]; {
+		case v == "":
+		case strings.HasPrefix(v, name+" "):
+			list = append(list, v)
+		default:
+			list = append(list, name+" is "+v)
+		}
+	}
+	if len(list) > 0 {
+		b.WriteString(strings.Join(list, ", ") + "\n")
 	}
 }
 

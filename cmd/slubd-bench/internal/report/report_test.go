@@ -58,7 +58,7 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1\.26 \(GOAMD64=v1\), C loops by gcc 12\nmalloc is glibc 2\.36, mimalloc 2\.0, urcu is liburcu 1 with x 2\nmedians of 2 interleaved runs of 20ms each, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1\.26 \(GOAMD64=v1\), C loops by gcc 12\nmalloc is glibc 2\.36, mimalloc 2\.0\nurcu is liburcu 1 with x 2\nmedians of 2 interleaved runs of 20ms each, seed 1\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
 		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,

@@ -127,8 +127,12 @@ func TestADeadChildCostsItsCaseOnly(t *testing.T) {
 		t.Fatalf("failures: %+v", r.Failures)
 	}
 	for i, name := range []string{"pair", "bulk"} {
-		if f := r.Failures[i]; f.Workload != name || f.Alloc != "shim" || !strings.Contains(f.Error, "dying as told") || strings.HasPrefix(f.Error, "shim") {
+		f := r.Failures[i]
+		if f.Workload != name || f.Alloc != "shim" || !strings.Contains(f.Error, "dying as told") {
 			t.Errorf("failure %+v", f)
+		}
+		if strings.HasPrefix(f.Error, "shim") { // the child's stderr names it further on
+			t.Errorf("the allocator is named twice: %+v", f)
 		}
 	}
 	if len(r.Results) != 2 {

@@ -32,9 +32,10 @@ func Allocators() []string {
 }
 
 // Entrants returns all names, in the order of the table's columns.
-func Entrants() []string { return append(Allocators(), rivals()...) }
+func Entrants() []string { return append(Allocators(), Rivals()...) }
 
-func rivals() []string { return []string{URCU, CK, SyncMap, Sharded} }
+// Rivals returns the names that aren't allocators', in that order.
+func Rivals() []string { return []string{URCU, CK, SyncMap, Sharded} }
 
 // Native reports whether an allocator is a C library's.
 func Native(alloc string) bool { return slices.Contains(Allocators()[3:], alloc) }
@@ -148,7 +149,7 @@ func KindOf(name string) Kind {
 // Has reports whether the allocator can take part.
 func (w Workload) Has(alloc string) bool {
 	if w.Allocs == nil {
-		return !slices.Contains(rivals(), alloc)
+		return !slices.Contains(Rivals(), alloc)
 	}
 	return slices.Contains(w.Allocs, alloc)
 }
