@@ -41,7 +41,7 @@ func (s *Set) AllocNode(node int) unsafe.Pointer {
 // lockNonEmpty locks the calling CPU's stack with at least one object on it, or
 // returns nil without the lock.
 func (s *Set) lockNonEmpty() *percpu.Stack {
-	st, cpu := s.slots.TryLock(percpu.Main)
+	st, cpu := s.Slots.TryLock(percpu.Main)
 	if st == nil || st.Size() > 0 || swapSpare(st) {
 		return st
 	}
@@ -125,7 +125,7 @@ func (s *Set) fill(sh *sheaf, node int) bool {
 // where it fits: in main's place, else as the spare, else in the barn it was filled
 // for.
 func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil || st.Cap() == 0 || s.retired(fresh) {
 		if st != nil {
 			st.Unlock()
@@ -161,7 +161,7 @@ func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 	// The barn's mutex may be waited for only without the stack's lock.
 	st.Unlock()
 	s.stow(left, b)
-	if st, _ = s.slots.TryLock(percpu.Main); st != nil && st.Size() == 0 {
+	if st, _ = s.Slots.TryLock(percpu.Main); st != nil && st.Size() == 0 {
 		st.Unlock()
 		return nil
 	}

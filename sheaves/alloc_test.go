@@ -130,7 +130,7 @@ func TestAllocRelockBarnHeld(t *testing.T) {
 					// A snapshot waits for the lock: once it shows the new spare, the
 					// walk has given up the barn's mutex and let go of the stack.
 					eventually(t, "the refilled sheaf is the spare", func() bool {
-						return r.slots.Snapshot(0, percpu.Main).Spare == 4
+						return r.Slots.Snapshot(0, percpu.Main).Spare == 4
 					})
 					r.setMain(objects)
 				}()

@@ -12,7 +12,7 @@ import (
 func (s *Set) AllocBulk(dst []unsafe.Pointer) int {
 	got := 0
 	for got < len(dst) {
-		st, cpu := s.slots.TryLock(percpu.Main)
+		st, cpu := s.Slots.TryLock(percpu.Main)
 		if st == nil {
 			break
 		}
@@ -32,7 +32,7 @@ func (s *Set) AllocBulk(dst []unsafe.Pointer) int {
 // and returns how many of objs it took, from the front. It neither allocates nor
 // flushes: the rest goes straight to slabs (kernel: free_to_pcs_bulk).
 func (s *Set) FreeBulk(objs []unsafe.Pointer, own uint32) int {
-	st, cpu := s.slots.TryLock(percpu.Main)
+	st, cpu := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return 0
 	}

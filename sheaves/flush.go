@@ -2,7 +2,6 @@ package sheaves
 
 import (
 	"context"
-	"errors"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -19,9 +18,9 @@ func (s *Set) flushMain(cpu int, wait bool) int {
 	var batch [flushBatch]unsafe.Pointer
 	flushed, goal := 0, -1
 	for flushed != goal {
-		st := s.slots.TryLockCPU(cpu, percpu.Main)
+		st := s.Slots.TryLockCPU(cpu, percpu.Main)
 		if st == nil && wait {
-			st = s.slots.LockCPU(cpu, percpu.Main)
+			st = s.Slots.LockCPU(cpu, percpu.Main)
 		}
 		if st == nil {
 			return flushed
@@ -63,7 +62,7 @@ func (s *Set) flushSheaf(sh *sheaf) {
 // rcu_free to the next grace period and then to the Source, not to the barn, which
 // the caller is presumably about to empty too (kernel: pcs_flush_all).
 func (s *Set) FlushCPU(cpu int) {
-	st := s.slots.LockCPU(cpu, percpu.Main)
+	st := s.Slots.LockCPU(cpu, percpu.Main)
 	spare := sheafOf(st.Spare)
 	setSpare(st, nil)
 	st.Unlock()
@@ -160,13 +159,13 @@ func (s *Set) CloseContext(ctx context.Context) error {
 // online reader.
 func (s *Set) Close() { _ = s.CloseContext(context.Background()) }
 
-// Forget gives the bookkeeping's pages back after Close: Stats reads 0 from then on.
-func (s *Set) Forget() error { return errors.Join(s.slots.Forget(), s.counters.Forget()) }
+// Forget gives the counters up after Close: they read 0 from then on.
+func (s *Set) Forget() error { return s.counters.Forget() }
 
 // closeCPU leaves zeroed stacks, as which it may find them. The rcu_free sheaf goes in the same hold of the
 // lock that closes its stack, lest a FreeRCU install another in between.
 func (s *Set) closeCPU(cpu int) {
-	st := s.slots.LockCPU(cpu, percpu.Main)
+	st := s.Slots.LockCPU(cpu, percpu.Main)
 	main, spare := sheafOf(st.Sheaf), sheafOf(st.Spare)
 	if main != nil {
 		settle(st)
@@ -180,7 +179,7 @@ func (s *Set) closeCPU(cpu int) {
 			s.discard(sh)
 		}
 	}
-	st = s.slots.LockCPU(cpu, percpu.RCU)
+	st = s.Slots.LockCPU(cpu, percpu.RCU)
 	if st.Sheaf != 0 {
 		s.submit(detachRCU(st), cpu, true)
 	}

@@ -23,7 +23,7 @@ func (s *Set) Free(obj unsafe.Pointer, own uint32) bool {
 // owner own, or returns nil without the lock. A CPU of another node has another
 // owner word, so that a migration in between is noticed here; a closed one has none.
 func (s *Set) lockNonFull(own uint32) *percpu.Stack {
-	st, cpu := s.slots.TryLock(percpu.Main)
+	st, cpu := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 // installEmpty locks the calling CPU's stack again and gives it room, with empty
 // where it is needed.
 func (s *Set) installEmpty(empty *sheaf, b *barn, own uint32) *percpu.Stack {
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil || st.Own() != own || s.retired(empty) {
 		if st != nil {
 			st.Unlock()
@@ -129,7 +129,7 @@ func (s *Set) makeRoom(own uint32) *percpu.Stack {
 	if s.flushMain(percpu.CPU(), false) == 0 {
 		return nil
 	}
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return nil
 	}

@@ -101,7 +101,7 @@ func TestFreeRelockBarnHeld(t *testing.T) {
 			defer close(done)
 			defer r.barns[0].mu.Unlock()
 			eventually(t, "main and spare are swapped", func() bool {
-				return r.slots.Snapshot(0, percpu.Main).Spare == 4
+				return r.Slots.Snapshot(0, percpu.Main).Spare == 4
 			})
 		}()
 	}

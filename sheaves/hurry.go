@@ -127,7 +127,7 @@ func (b *Backlog) each(do func(Member)) {
 // Submit implements Member: every CPU's rcu_free, however full.
 func (s *Set) Submit() {
 	for cpu := range s.seen {
-		if s.slots.Snapshot(cpu, percpu.RCU).Size > 0 {
+		if s.Slots.Snapshot(cpu, percpu.RCU).Size > 0 {
 			s.submitCPU(cpu, false)
 		}
 	}

@@ -28,7 +28,7 @@ func (s *Set) foreign() (n int) {
 	}
 	for cpu := range percpu.NumCPU() {
 		for _, k := range []percpu.Kind{percpu.Main, percpu.RCU} {
-			st := s.slots.LockCPU(cpu, k)
+			st := s.Slots.LockCPU(cpu, k)
 			odd(sheafOf(st.Sheaf))
 			odd(sheafOf(st.Spare))
 			st.Unlock()

@@ -12,7 +12,7 @@ import (
 // call to get there, and doesn't go on to the Source (kernel: alloc_from_pcs without
 // ALLOC_SPIN).
 func (s *Set) AllocNoWait() unsafe.Pointer {
-	st, cpu := s.slots.TryLockNoWait(percpu.Main)
+	st, cpu := s.Slots.TryLockNoWait(percpu.Main)
 	if st == nil {
 		return nil
 	}

@@ -84,7 +84,7 @@ func (p *pools) retain(capacity int) {
 	p.mu.Unlock()
 }
 
-// close unmaps everything as soon as no sheaf is out.
+// close gives everything back as soon as no sheaf is out.
 func (p *pools) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -96,7 +96,7 @@ func (p *pools) close() {
 
 func (p *pools) releaseLocked(old *pool) {
 	if (p.closed || old.limit != p.keep) && old.free.n == old.made {
-		old.unmap()
+		old.retire()
 		delete(p.of, old.limit)
 	}
 }
@@ -104,7 +104,7 @@ func (p *pools) releaseLocked(old *pool) {
 func (p *pool) carve() (*sheaf, error) {
 	size := mem.AlignUp(sizeOf(p.limit), headerSize)
 	if n := len(p.chunks); n == 0 || p.next+size > p.chunks[n-1]+p.chunkBytes() {
-		chunk, err := percpu.Reserve(p.chunkBytes())
+		chunk, err := percpu.ReserveArrays(p.chunkBytes())
 		if err != nil {
 			return nil, fmt.Errorf("sheaf: %w", err)
 		}
@@ -122,11 +122,10 @@ func (p *pool) chunkBytes() uintptr {
 	return max(chunkSize, mem.AlignUp(sizeOf(p.limit), mem.PageSize))
 }
 
-// unmap gives the memory back, that of sheaves that are out included.
-func (p *pool) unmap() {
+// retire gives the memory back.
+func (p *pool) retire() {
 	for _, chunk := range p.chunks {
-		// Refused only for addresses that were never mapped.
-		_ = percpu.Unreserve(chunk, p.chunkBytes())
+		percpu.RetireArrays(chunk, p.chunkBytes())
 	}
 	p.chunks, p.free, p.made = nil, list{}, 0
 }

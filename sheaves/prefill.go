@@ -75,7 +75,7 @@ func (s *Set) Prefill(n int) (Loan, error) {
 }
 
 func (s *Set) takeSpare() *sheaf {
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return nil
 	}
@@ -160,7 +160,7 @@ func (s *Set) Return(l Loan) {
 }
 
 func (s *Set) returnFast(sh *sheaf) bool {
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return false
 	}

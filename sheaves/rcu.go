@@ -14,7 +14,7 @@ import (
 // the sheaf always comes here and takes it along to the barn. At the Backlog's hard
 // limit no CPU gets an rcu_free; whoever finds none waits here, if he may.
 func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
-	st, cpu := s.slots.TryLock(percpu.RCU)
+	st, cpu := s.Slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own && st.Sheaf == 0 && !s.adoptEmpty(st, cpu) {
 		st.Unlock()
 		st, cpu = s.installRCU(cpu, own, mayWait)
@@ -47,7 +47,7 @@ func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
 // adoptEmpty makes an empty sheaf of the barn's a locked stack's rcu_free, unless the
 // CPU's spare looks empty, which should be taken first, or the Backlog has its fill.
 func (s *Set) adoptEmpty(st *percpu.Stack, cpu int) bool {
-	if s.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+	if s.Slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
 		return false
 	}
 	n := s.Capacity()
@@ -103,7 +103,7 @@ func (s *Set) installCharged(cpu int, own uint32, n int) (_ *percpu.Stack, at in
 	if empty == nil {
 		return nil, -1, false
 	}
-	st, cpu := s.slots.TryLock(percpu.RCU)
+	st, cpu := s.Slots.TryLock(percpu.RCU)
 	if st != nil && st.Own() == own && !s.retired(empty) {
 		if st.Sheaf == 0 {
 			s.useRCU(st, empty, n)
@@ -123,7 +123,7 @@ func (s *Set) installCharged(cpu int, own uint32, n int) (_ *percpu.Stack, at in
 // findEmpty gets an empty sheaf: the CPU's spare if that is empty, else one of the
 // barn's, else a new one; nil if there is no memory.
 func (s *Set) findEmpty(b *barn, cpu int) (empty *sheaf) {
-	if s.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+	if s.Slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
 		empty = s.takeEmptySpare()
 	}
 	if empty == nil {
@@ -136,7 +136,7 @@ func (s *Set) findEmpty(b *barn, cpu int) (empty *sheaf) {
 }
 
 func (s *Set) takeEmptySpare() *sheaf {
-	st, _ := s.slots.TryLock(percpu.Main)
+	st, _ := s.Slots.TryLock(percpu.Main)
 	if st == nil {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
 
 // submitCPU submits a CPU's rcu_free, however full.
 func (s *Set) submitCPU(cpu int, noBarn bool) {
-	st := s.slots.LockCPU(cpu, percpu.RCU)
+	st := s.Slots.LockCPU(cpu, percpu.RCU)
 	if st.Sheaf == 0 {
 		st.Unlock()
 		return

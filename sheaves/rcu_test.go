@@ -30,7 +30,7 @@ func (r *rig) expectRCU(size, waiting int) {
 // pushRCU frees an object as a cache does: the stack first, which here takes the lock
 // as the trylock engine does.
 func (r *rig) pushRCU(p unsafe.Pointer, own uint32) (ok bool) {
-	if st, _ := r.slots.TryLock(percpu.RCU); st != nil {
+	if st, _ := r.Slots.TryLock(percpu.RCU); st != nil {
 		ok = st.Own() == own && st.PushN([]unsafe.Pointer{p}) == 1
 		st.Unlock()
 	}
@@ -135,12 +135,12 @@ func TestFreeRCURace(t *testing.T) {
 		r := newRig(t, 1)
 		r.arrange(state{0, none, 0, 0})
 		r.retire(1)
-		before := r.slots.Snapshot(0, percpu.RCU).Seq
+		before := r.Slots.Snapshot(0, percpu.RCU).Seq
 		r.barns[0].mu.Lock()
 		go func() {
 			defer r.barns[0].mu.Unlock()
 			eventually(t, "the walk has had the lock", func() bool {
-				return r.slots.Snapshot(0, percpu.RCU).Seq > before
+				return r.Slots.Snapshot(0, percpu.RCU).Seq > before
 			})
 		}()
 		r.within("installRCU", func() {

@@ -22,7 +22,7 @@ func (s *Set) tick() {
 	s.Domain.Advance()
 	again := false
 	for cpu := range s.seen {
-		now := s.slots.Snapshot(cpu, percpu.RCU)
+		now := s.Slots.Snapshot(cpu, percpu.RCU)
 		// What tells a sheaf from the next: how many objects had left before its first.
 		sheaf := now.Pushes - uint64(now.Size) + 1
 		switch {

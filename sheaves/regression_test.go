@@ -2,6 +2,7 @@ package sheaves
 
 import (
 	"errors"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -89,7 +90,7 @@ func TestRegression05BarrierSkipsIdleCPUs(t *testing.T) {
 	idle := false
 	done := make(chan struct{})
 	r.onNodeOfCPU = func() { // in submit: rcu_free is gone, and not in the barn yet
-		idle = sheafOf(r.slots.Stack(0, percpu.RCU).Sheaf) == nil && !r.barns[0].anyWaiting()
+		idle = sheafOf(r.Slots.Stack(0, percpu.RCU).Sheaf) == nil && !r.barns[0].anyWaiting()
 		go func() { defer close(done); r.barrier() }()
 		stays(t, "Barrier passes a CPU that looks idle", done)
 	}
@@ -265,5 +266,25 @@ func TestRegression21IdleRCUFree(t *testing.T) {
 	}
 	if r.timerArmed.Load() {
 		t.Error("the timer goes on for nothing")
+	}
+}
+
+// A sequence that is about to be restarted may be in the kernel, on behalf of a page of the
+// array that its CPU's stack had. When SetCapacity had unmapped that, the process got a
+// SIGSEGV: once in 1.2 thousand million operations.
+func TestRegressionArraysOutliveTheirStacks(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	r := newRig(t, 1)
+	st := r.Slots.LockCPU(0, percpu.Main)
+	places := st.Objects()
+	st.Unlock()
+	if err := r.SetCapacity(r.Capacity()+1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.pool.of) != 1 {
+		t.Errorf("%d pools, that of the old capacity is still in use", len(r.pool.of))
+	}
+	if last := places[len(places)-1]; last != nil { // panics where it is unmapped
+		t.Errorf("the array of a sheaf that is gone holds %p", last)
 	}
 }

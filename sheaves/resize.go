@@ -68,7 +68,7 @@ func (s *Set) newMains(capacity int) (mains list, err error) {
 // grace period of its own, after which its capacity keeps it from the barn.
 func (s *Set) resizeCPU(cpu int, mains *list) {
 	var old list
-	st := s.slots.LockCPU(cpu, percpu.Main)
+	st := s.Slots.LockCPU(cpu, percpu.Main)
 	if spare := sheafOf(st.Spare); spare != nil && s.retired(spare) {
 		setSpare(st, nil)
 		old.push(spare)
@@ -80,7 +80,7 @@ func (s *Set) resizeCPU(cpu int, mains *list) {
 	st.Unlock()
 	s.discardAll(old, list{})
 
-	st = s.slots.LockCPU(cpu, percpu.RCU)
+	st = s.Slots.LockCPU(cpu, percpu.RCU)
 	if sh := sheafOf(st.Sheaf); sh == nil || !s.retired(sh) {
 		st.Unlock()
 		return

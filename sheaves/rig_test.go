@@ -41,7 +41,7 @@ func newRigOf(t *testing.T, nodes int, change func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, src: newSource(t, nodes), mine: map[unsafe.Pointer]bool{}}
 	cfg := Config{
-		Own: own,
+		Slots: newSlots(t), Own: own,
 		NodeOfCPU: func(cpu int) int {
 			if hook := r.onNodeOfCPU; hook != nil {
 				r.onNodeOfCPU = nil
@@ -61,6 +61,15 @@ func newRigOf(t *testing.T, nodes int, change func(*Config)) *rig {
 	r.moveTo(0)
 	t.Cleanup(r.audit)
 	return r
+}
+
+func newSlots(t *testing.T) percpu.Slots {
+	t.Helper()
+	s, err := percpu.NewSlots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func own(node int) uint32 { return 0x100 + uint32(node) }
@@ -135,7 +144,7 @@ func (r *rig) gone(objs ...unsafe.Pointer) {
 }
 
 // hold takes a lock of the CPU, as somebody does who was interrupted there.
-func (r *rig) hold(k percpu.Kind) *percpu.Stack { return r.slots.LockCPU(r.cpu, k) }
+func (r *rig) hold(k percpu.Kind) *percpu.Stack { return r.Slots.LockCPU(r.cpu, k) }
 
 // outOfMemory makes the pool's next new sheaf fail, for the rest of the test.
 func (r *rig) outOfMemory() {

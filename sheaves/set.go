@@ -12,6 +12,9 @@ import (
 
 // Config says what New makes.
 type Config struct {
+	// Slots are the stacks that percpu.Pop and percpu.Free work on, zeroed. They stay the
+	// caller's, who gives them up after Close.
+	Slots percpu.Slots
 	// Own gives the owner word of the objects that a CPU's stacks accept, by the
 	// index of its node. Never 0, which is the owner word of closed stacks.
 	Own func(node int) uint32
@@ -52,7 +55,6 @@ const DefaultDelay = 20 * time.Millisecond
 type Set struct {
 	Config   // as New was given it: Capacity, MaxFull, MaxEmpty and MaxWaiting are in limits
 	limits   // Set's methods of these names hide the four
-	slots    percpu.Slots
 	counters percpu.Counters
 	barns    []barn
 	pool     pools
@@ -80,7 +82,8 @@ func New(cfg Config) (*Set, error) {
 	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), seen: make([]uint64, percpu.NumCPU())}
 	s.limits.init(cfg)
 	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity}
-	if err := s.reserve(); err != nil {
+	var err error
+	if s.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
 		return nil, err
 	}
 	mains, err := s.newMains(cfg.Capacity)
@@ -98,26 +101,12 @@ func New(cfg Config) (*Set, error) {
 	s.timer.Stop()
 	for cpu := range percpu.NumCPU() {
 		own := cfg.Own(cfg.NodeOfCPU(cpu))
-		install(s.slots.Stack(cpu, percpu.Main), mains.pop(), own)
-		s.slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
+		install(s.Slots.Stack(cpu, percpu.Main), mains.pop(), own)
+		s.Slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
 	}
 	s.Backlog.Join(s)
 	return s, nil
 }
-
-// reserve gets the per-CPU memory, all or nothing.
-func (s *Set) reserve() (err error) {
-	if s.slots, err = percpu.NewSlots(); err != nil {
-		return err
-	}
-	if s.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
-		_ = s.slots.Forget() // as in New
-	}
-	return err
-}
-
-// Slots returns the stacks that percpu.Pop and percpu.Free work on.
-func (s *Set) Slots() percpu.Slots { return s.slots }
 
 func (s *Set) newSheaf(capacity int) (*sheaf, error) {
 	sh, err := s.pool.get(capacity)

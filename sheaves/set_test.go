@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/rcu"
@@ -14,7 +15,7 @@ import (
 
 func config(t *testing.T, capacity int) Config {
 	return Config{
-		Own: own, NodeOfCPU: func(int) int { return 0 }, Nodes: 1, NodeOf: nodeOf,
+		Slots: newSlots(t), Own: own, NodeOfCPU: func(int) int { return 0 }, Nodes: 1, NodeOf: nodeOf,
 		Source: newSource(t, 1), Domain: new(rcu.Domain), Capacity: capacity,
 	}
 }
@@ -41,7 +42,7 @@ func TestNew(t *testing.T) {
 // TestNewRefuses what is missing or out of range, all at once and by name.
 func TestNewRefuses(t *testing.T) {
 	_, err := New(Config{})
-	for _, want := range []string{"Own is nil", "NodeOfCPU is nil", "NodeOf is nil", "Source is nil", "Domain is nil",
+	for _, want := range []string{"Slots are none", "Own is nil", "NodeOfCPU is nil", "NodeOf is nil", "Source is nil", "Domain is nil",
 		"Nodes: 0 is not within 1..2147483647", "Capacity: 0 is not within 1..32767"} {
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "sheaves: bad config: "+want) {
 			t.Errorf("no word of %q in\n%v", want, err)
@@ -66,9 +67,10 @@ func TestNewRefuses(t *testing.T) {
 // TestNewWithoutMemory: each mapping may fail, and those made before are given back.
 func TestNewWithoutMemory(t *testing.T) {
 	made := percpu.NumCPU() // of the largest sheaves each is a mapping of its own
+	cfg := config(t, percpu.MaxCap)
 	for n := 1; n <= made; n++ {
 		restore := sys.FailNth(sys.CallReserve, n, syscall.ENOMEM)
-		_, err := New(config(t, percpu.MaxCap))
+		_, err := New(cfg)
 		restore()
 		if !errors.Is(err, syscall.ENOMEM) {
 			t.Errorf("mapping %d of %d failed, and New returned %v", n, made, err)
@@ -76,44 +78,25 @@ func TestNewWithoutMemory(t *testing.T) {
 	}
 	refused := errors.New("refused")
 	defer sys.FailNth(sys.CallReserve, made, syscall.ENOMEM)()
-	defer sys.FailNth(sys.CallUnmap, made, refused)()
-	_, _ = New(config(t, percpu.MaxCap))
-	if err := percpu.Unreserve(0, 1); !errors.Is(err, refused) {
-		t.Errorf("New has not unmapped the %d sheaves it had: %v", made-1, err)
+	defer sys.FailNth(sys.CallDiscard, made, refused)()
+	_, _ = New(cfg)
+	if err := sys.Discard(0, mem.PageSize); !errors.Is(err, refused) {
+		t.Errorf("New has not given back the %d sheaves it had: %v", made-1, err)
 	}
 }
 
-// TestNewWithoutCells: the same when per-CPU memory runs out, at once and when some is
-// left for the slots but not for the counters.
+// TestNewWithoutCells: the same when per-CPU memory runs out.
 func TestNewWithoutCells(t *testing.T) {
-	for _, left := range []int{0, 1} {
-		refusing := func(f func() error) error {
-			defer sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)()
-			return f()
-		}
-		slots := func() error { _, err := percpu.NewSlots(); return err }
-		for refusing(slots) == nil {
-		}
-		for range left {
-			// The last of an area but one.
-			if err := slots(); err != nil {
-				t.Fatal(err)
-			}
-			for n := 1; n < cellsOfArea-1; n++ {
-				if err := slots(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		err := refusing(func() error { _, err := New(config(t, 4)); return err })
-		if !errors.Is(err, syscall.ENOMEM) {
-			t.Errorf("with %d cells left New returned %v", left, err)
-		}
+	cfg := config(t, 4)
+	defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
+	var err error
+	for err == nil {
+		_, err = percpu.NewSlots()
+	}
+	if _, err := New(cfg); !errors.Is(err, syscall.ENOMEM) {
+		t.Errorf("New returned %v", err)
 	}
 }
-
-// cellsOfArea is how many slots or counters there are between two mappings.
-const cellsOfArea = 256
 
 // TestCapacity has the kernel's numbers (calculate_sheaf_capacity), and those that few CPUs make of them.
 func TestCapacity(t *testing.T) {

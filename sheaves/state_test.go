@@ -35,7 +35,7 @@ func (r *rig) drop(sh *sheaf) {
 
 // setMain and setSpare change the CPU's sheaves without counting anything.
 func (r *rig) setMain(n int) {
-	st := r.slots.LockCPU(r.cpu, percpu.Main)
+	st := r.Slots.LockCPU(r.cpu, percpu.Main)
 	r.src.giveBack(st.Objects()[:st.Size()])
 	st.SetSize(copy(st.Objects(), r.src.take(r.NodeOfCPU(r.cpu), n)))
 	st.Unlock()
@@ -46,7 +46,7 @@ func (r *rig) setSpare(n int) {
 	if n != none {
 		sh = r.sheafWith(n)
 	}
-	st := r.slots.LockCPU(r.cpu, percpu.Main)
+	st := r.Slots.LockCPU(r.cpu, percpu.Main)
 	old := sheafOf(st.Spare)
 	setSpare(st, sh)
 	st.Unlock()
@@ -75,7 +75,7 @@ func (r *rig) arrange(s state) {
 
 // state reads back what arrange has set. A closed CPU has no main.
 func (r *rig) state() (s state) {
-	st := r.slots.LockCPU(r.cpu, percpu.Main)
+	st := r.Slots.LockCPU(r.cpu, percpu.Main)
 	s.main, s.spare = none, none
 	if st.Cap() > 0 {
 		s.main = st.Size()

@@ -66,8 +66,8 @@ func (s *Set) Stats() Stats {
 	back := st.Events[ReturnFast] + st.Events[ReturnSlow] + s.counters.Sum(int(unlent))
 	st.Loans = uint64(max(0, int64(lent-back))) // of different moments
 	for cpu := range percpu.NumCPU() {
-		main := s.slots.Snapshot(cpu, percpu.Main)
-		rcu := s.slots.Snapshot(cpu, percpu.RCU)
+		main := s.Slots.Snapshot(cpu, percpu.Main)
+		rcu := s.Slots.Snapshot(cpu, percpu.RCU)
 		st.Pops += main.Pops
 		st.Pushes += main.Pushes
 		st.RCUPushes += rcu.Pushes

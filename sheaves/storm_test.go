@@ -42,7 +42,7 @@ func newStorm(t *testing.T, delay time.Duration) *storm {
 	s := &storm{t: t, src: newSource(t, stormNodes),
 		life: make([]atomic.Int32, stormNodes*perNode), age: make([]atomic.Uint32, stormNodes*perNode)}
 	set, err := New(Config{
-		Own: own, NodeOfCPU: func(cpu int) int { return cpu % stormNodes }, Nodes: stormNodes, NodeOf: nodeOf,
+		Slots: newSlots(t), Own: own, NodeOfCPU: func(cpu int) int { return cpu % stormNodes }, Nodes: stormNodes, NodeOf: nodeOf,
 		Source: checker{s}, Domain: new(rcu.Domain), Capacity: 6, MaxFull: 3, MaxEmpty: 3, MaxWaiting: 8, Delay: delay,
 	})
 	if err != nil {

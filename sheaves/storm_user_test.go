@@ -25,19 +25,19 @@ const most = 64
 
 func (s *storm) newUser(seed, n uint64) *user {
 	u := &user{storm: s, rng: rand.New(rand.NewPCG(seed, n))}
-	u.pop.Init(s.slots, percpu.Main, func() (unsafe.Pointer, error) {
+	u.pop.Init(s.Slots, percpu.Main, func() (unsafe.Pointer, error) {
 		p := s.Alloc()
 		if u.slab = p == nil; u.slab {
 			p = u.fromSlabs(1)[0]
 		}
 		return p, nil
 	})
-	u.push.Init(s.filter.Serve(s.slots, percpu.Main), func(p unsafe.Pointer) {
+	u.push.Init(s.filter.Serve(s.Slots, percpu.Main), func(p unsafe.Pointer) {
 		if u.slab = !s.Free(p, s.filter.Owner(p)); u.slab {
 			u.toSlabs(p)
 		}
 	})
-	u.pushRCU.Init(s.filter.Serve(s.slots, percpu.RCU), func(p unsafe.Pointer) {
+	u.pushRCU.Init(s.filter.Serve(s.Slots, percpu.RCU), func(p unsafe.Pointer) {
 		own := s.filter.Owner(p)
 		local := own == s.Own(s.NodeOfCPU(percpu.CPU()))
 		if local && s.FreeRCU(p, own, true) {

@@ -26,6 +26,9 @@ func (c Config) validate() error {
 			errs = append(errs, fmt.Errorf("%w: %s is nil", ErrConfig, missing.field))
 		}
 	}
+	if c.Slots == (percpu.Slots{}) {
+		errs = append(errs, fmt.Errorf("%w: Slots are none", ErrConfig))
+	}
 	if c.Delay < 0 {
 		errs = append(errs, fmt.Errorf("%w: Delay: %v is negative", ErrConfig, c.Delay))
 	}

@@ -137,9 +137,16 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	}
 	b.firstID, b.id = first, first+uint32(n)
 	backlog.name, backlog.id = cfg.name, b.id
-	for i := range n {
-		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), first+uint32(i), backlog)
+	row, err := percpu.NewSlotsRow(n)
+	if err != nil {
+		return nil, fmt.Errorf("slub: buckets %q: %w: %w", cfg.name(), ErrNoMemory, err)
+	}
+	for i, stacks := range row {
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), seat{first + uint32(i), stacks, backlog})
 		if err != nil {
+			for _, unused := range row[i:] {
+				err = errors.Join(err, unused.Forget())
+			}
 			return nil, errors.Join(err, b.closeCaches(context.Background()))
 		}
 		b.caches = append(b.caches, c)

@@ -55,11 +55,17 @@ var _ = [1]struct{}{}[unsafe.Sizeof(Cache{})-384|unsafe.Offsetof(Cache{}.free)-m
 //
 // Errors: ErrConfig, joined for all problems of cfg; ErrNoMemory when the kernel
 // refuses the bookkeeping's memory; arena.Default's.
-func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, 0, nil) }
+func New(a *arena.Arena, cfg Config) (*Cache, error) { return newCache(a, cfg, seat{}) }
 
-// newCache is New for Buckets, which have set a number of the registry's aside and have a
-// backlog for all their caches, or for others with neither.
-func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, error) {
+// A seat is what Buckets have set aside for one of their caches; zero for other caches.
+type seat struct {
+	id      uint32 // a number of the registry's
+	stacks  percpu.Slots
+	backlog *backlog // of all their caches
+}
+
+// newCache is New for both. If it fails the seat is the caller's still.
+func newCache(a *arena.Arena, cfg Config, seat seat) (*Cache, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -77,13 +83,13 @@ func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, 
 		cfg.Domain = DefaultDomain()
 	}
 	cfg.Name = cfg.name()
-	if id == 0 {
+	if seat.id == 0 {
 		if c := caches.alias(a, cfg); c != nil {
 			return c, nil
 		}
 	}
-	c := &Cache{name: cfg.Name, id: id, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
-	c.shared = &shared{members: []*Cache{c}, backlog: backlog}
+	c := &Cache{name: cfg.Name, id: seat.id, stacks: seat.stacks, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
+	c.shared = &shared{members: []*Cache{c}, backlog: seat.backlog}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be larger by less than a word
 	}
@@ -95,7 +101,7 @@ func newCache(a *arena.Arena, cfg Config, id uint32, backlog *backlog) (*Cache, 
 		return nil, err
 	}
 	if err := c.build(a, order); err != nil {
-		caches.forgo(c, id == 0)
+		caches.forgo(c, seat.id == 0)
 		return nil, fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, err)
 	}
 	caches.publish(c)
@@ -126,7 +132,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		c.backlog = c.config.rcuLimits().newBacklog(a, c.domain, sheaf)
 		c.backlog.name, c.backlog.id = func() string { return c.eldest().name }, c.id
 	}
-	if c.stacks, err = c.buildSheaves(a.Topology()); err != nil {
+	if err := c.buildStacks(a.Topology()); err != nil {
 		_ = slabs.counters.Forget() // as in forget
 		return err
 	}
@@ -152,18 +158,31 @@ func (c *Cache) operate(filter percpu.Filter) {
 	c.freeRCU.Init(filter.Serve(c.stacks, percpu.RCU), c.freeRCUSlow)
 }
 
-// buildSheaves makes the per-CPU sheaves and the operations on them. Without
+// buildStacks makes the per-CPU stacks, unless Buckets have, and the sheaves. Without
 // sheaves the stacks stay zeroed, so that every operation falls through.
-func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
+func (c *Cache) buildStacks(topology *numa.Topology) (err error) {
 	c.nodeOf = make([]int, percpu.NumCPU())
 	for cpu := range c.nodeOf {
 		c.nodeOf[cpu] = max(0, topology.Index(topology.LocalNode(cpu)))
 	}
-	if c.config.Flags&NoSheaves != 0 {
-		return percpu.NewSlots()
+	fresh := c.stacks == percpu.Slots{}
+	if fresh {
+		if c.stacks, err = percpu.NewSlots(); err != nil {
+			return err
+		}
 	}
+	if c.config.Flags&NoSheaves == 0 {
+		if err = c.buildSheaves(topology); err != nil && fresh {
+			_ = c.stacks.Forget() // as in forget
+		}
+	}
+	return err
+}
+
+func (c *Cache) buildSheaves(topology *numa.Topology) error {
 	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
 	set, err := sheaves.New(sheaves.Config{
+		Slots:     c.stacks,
 		Own:       func(node int) uint32 { return uint32(ownerOf(c.id, node)) },
 		NodeOfCPU: func(cpu int) int { return c.nodeOf[cpu] },
 		Nodes:     topology.NodeCount(),
@@ -176,11 +195,8 @@ func (c *Cache) buildSheaves(topology *numa.Topology) (percpu.Slots, error) {
 		Backlog:    c.backlog.Backlog, ObjectSize: c.layout.slot,
 		Delay: c.config.RCUDelay,
 	})
-	if err != nil {
-		return percpu.Slots{}, err
-	}
 	c.sheaves = set
-	return set.Slots(), nil
+	return err
 }
 
 // initSlab returns what prepares a new slab: constructors, then the hook. Where Alloc

@@ -148,9 +148,8 @@ func lockContext(ctx context.Context, mu *sync.Mutex) error {
 // uses the cache. Where the kernel refuses they stay resident, a few KiB.
 func (c *Cache) forget() {
 	_ = c.slabs.counters.Forget()
+	_ = c.stacks.Forget()
 	if c.sheaves != nil {
 		_ = c.sheaves.Forget()
-	} else {
-		_ = c.stacks.Forget()
 	}
 }

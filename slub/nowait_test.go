@@ -75,7 +75,7 @@ func TestNoWaitDoesNotWait(t *testing.T) {
 func TestNoWaitWhileStackIsHeld(t *testing.T) {
 	c := open(t, nil, Config{Size: 64})
 	freeAll(c, take(t, c, 200))
-	slots := c.sheaves.Slots()
+	slots := c.sheaves.Slots
 	var held []*percpu.Stack
 	for cpu := range percpu.NumCPU() {
 		held = append(held, slots.LockCPU(cpu, percpu.Main))

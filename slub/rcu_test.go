@@ -114,7 +114,7 @@ func TestRCUDtorRunsOnEveryWay(t *testing.T) {
 	holdAll := func(c *Cache) (release func()) {
 		var held []*percpu.Stack
 		for cpu := range percpu.NumCPU() {
-			held = append(held, c.sheaves.Slots().LockCPU(cpu, percpu.RCU))
+			held = append(held, c.sheaves.Slots.LockCPU(cpu, percpu.RCU))
 		}
 		return func() {
 			for _, st := range held {

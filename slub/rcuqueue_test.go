@@ -62,7 +62,7 @@ func register(t *testing.T, d *rcu.Domain) *rcu.Reader {
 func holdStacks(c *Cache, kind percpu.Kind) (release func()) {
 	var held []*percpu.Stack
 	for cpu := range percpu.NumCPU() {
-		held = append(held, c.sheaves.Slots().LockCPU(cpu, kind))
+		held = append(held, c.sheaves.Slots.LockCPU(cpu, kind))
 	}
 	return func() {
 		for _, st := range held {

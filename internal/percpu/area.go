@@ -22,6 +22,7 @@ const (
 	rowSize   = 1 << rowShift
 	cellSize  = 256 // bytes; a slot's two stacks, or a cache's counters
 	pageCells = mem.PageSize / cellSize
+	rowCells  = rowSize / cellSize
 )
 
 // guards is how many rows lie in front of CPU 0's, always zeroed. The kernel's number
@@ -58,12 +59,14 @@ func Cells() int {
 	return areas.made - areas.gone
 }
 
-// newCell returns a zeroed cell. Its pages are there, so that no operation finds one
-// missing. The error is sys.Reserve's.
-func newCell() (addr uintptr, err error) {
+// newCells returns n zeroed cells that lie side by side, at most rowCells. Their pages are
+// there, so that no operation finds one missing. What they leave of an area is lost. The
+// error is sys.Reserve's.
+func newCells(n int) (addr uintptr, err error) {
 	areas.mu.Lock()
 	defer areas.mu.Unlock()
-	if areas.last == 0 || areas.next == rowSize {
+	size := uintptr(n) * cellSize
+	if areas.last == 0 || areas.next+size > rowSize {
 		addr, err := Reserve(uintptr(rows()) << rowShift)
 		if err != nil {
 			return 0, fmt.Errorf("per-CPU memory: %w", err)
@@ -71,17 +74,22 @@ func newCell() (addr uintptr, err error) {
 		areas.last, areas.next = addr, 0
 	}
 	first := areas.last + areas.next
-	if areas.next%mem.PageSize == 0 {
-		for row := range uintptr(guards) { // a look maps the page of zeroes, which is no memory
-			atomic.LoadUint64(mem.At[uint64](first + row<<rowShift))
-		}
-		for cpu := range NumCPU() {
-			*mem.At[uint64](first + uintptr(guards+cpu)<<rowShift) = 0
-		}
+	for page := mem.AlignUp(first, mem.PageSize); page < first+size; page += mem.PageSize {
+		touchRows(page)
 	}
-	areas.next += cellSize
-	areas.made++
+	areas.next += size
+	areas.made += n
 	return first + guards<<rowShift, nil
+}
+
+// touchRows has the kernel put a page in its place in each row.
+func touchRows(page uintptr) {
+	for row := range uintptr(guards) { // a look maps the page of zeroes, which is no memory
+		atomic.LoadUint64(mem.At[uint64](page + row<<rowShift))
+	}
+	for cpu := range NumCPU() {
+		*mem.At[uint64](page + uintptr(guards+cpu)<<rowShift) = 0
+	}
 }
 
 // killCell gives up a cell whose words have been cleared. The pages go back to the kernel

@@ -16,7 +16,7 @@ func cells(t *testing.T, n int) (addrs []uintptr) {
 	areas.next = rowSize
 	areas.mu.Unlock()
 	for range n {
-		addr, err := newCell()
+		addr, err := newCells(1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func TestDeadCells(t *testing.T) {
 	if discards != pageCells {
 		t.Errorf("the page went with cell %d of %d; 0 is never", discards, pageCells)
 	}
-	next, err := newCell()
+	next, err := newCells(1)
 	if err != nil || next != addrs[pageCells]+cellSize {
 		t.Errorf("the next cell is %#x, %v, want %#x", next, err, addrs[pageCells]+cellSize)
 	}
@@ -122,5 +122,28 @@ func TestDeadCellsCostNothing(t *testing.T) {
 	}
 	if after, _ := sys.ReadRSS(); after > before+cells*256 {
 		t.Errorf("%d cells made and given up: resident %d KiB, then %d", cells, before>>10, after>>10)
+	}
+}
+
+// TestSlotsRow: slots of a row lie side by side, in groups that fit a CPU's row, and a row
+// that can't be had leaves nothing behind.
+func TestSlotsRow(t *testing.T) {
+	cells(t, rowCells-7) // which leave too few
+	row, err := NewSlotsRow(MaxRow + 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range row[1:] {
+		if side := s.base == row[i].base+cellSize; side != (i+1 != MaxRow) {
+			t.Errorf("slots %d and %d lie side by side: %v", i, i+1, side)
+		}
+	}
+	used := Cells()
+	defer sys.FailNth(sys.CallReserve, 2, syscall.ENOMEM)()
+	if row, err := NewSlotsRow(3 * MaxRow); !errors.Is(err, syscall.ENOMEM) || row != nil {
+		t.Errorf("%d slots and %v", len(row), err)
+	}
+	if now := Cells(); now != used {
+		t.Errorf("%d cells in use, before %d", now, used)
 	}
 }

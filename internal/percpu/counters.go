@@ -17,7 +17,7 @@ func NewCounters(n int) (Counters, error) {
 	if n > MaxCounters {
 		panic(fmt.Sprintf("percpu: %d counters, a cell has room for %d", n, MaxCounters))
 	}
-	base, err := newCell()
+	base, err := newCells(1)
 	return Counters{base}, err
 }
 

@@ -69,7 +69,9 @@
 //	                 try, flushes wait
 //	areas.mu         which cells are handed out and given up; memory is mapped under it
 //
-// Neither is taken under the other: cells come and go with caches.
+//	spareArrays.mu   a list of addresses; memory is mapped under it
+//
+// None is taken under another: cells come and go with caches, arrays with capacities.
 //
 // # Not allowed
 //

@@ -203,22 +203,24 @@ coarse:
 	RESTART
 
 // freeByOwner is a FreeByOwner's code, a func(p unsafe.Pointer). AX stays for the slow path.
-// DI is the number in the owner word, then what is served under it. The stack compares the
-// whole word with its own, and so checks the node.
+// DI is the owner word without the node, then the stacks, SI what is served under the word.
+// The stack compares the whole word with its own, and so checks the node.
 TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX))
 	MOVQ FreeByOwner_owners(DX), DI
 	MOVL (DI)(R10*OWNER), CX
 	MOVL CX, DI
-	SHRL $const_NodeBits, DI
-	SUBL FreeByOwner_first(DX), DI
-	CMPL DI, FreeByOwner_n(DX)
+	ANDL $const_withoutNode, DI
+	MOVL DI, SI
+	ADDQ FreeByOwner_stacks(DX), DI
+	SUBL FreeByOwner_first(DX), SI
+	CMPL SI, FreeByOwner_n(DX)
 	JAE  slow
-	SHLQ $const_servedShift, DI
-	ADDQ FreeByOwner_served(DX), DI
-	STARTS(served_mask(DI), served_magic(DI), served_limit(DI))
+	SHRL $(const_NodeBits-const_servedShift), SI
+	ADDQ FreeByOwner_served(DX), SI
+	STARTS(served_mask(SI), served_magic(SI), served_limit(SI))
 	SEQUENCE(·freeByOwnerCS)
-	PUSH_BODY(served_slots(DI))
+	PUSH_BODY(DI)
 	COMMITTED_RET
 slow:
 	SLOW_PATH(FreeByOwner_slow)

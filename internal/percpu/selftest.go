@@ -150,11 +150,13 @@ func selfTestChoice(e engine) (err error) {
 		}
 	}()
 	var c chosen
-	for i := range c.stacks {
-		if c.stacks[i], err = NewSlots(); err != nil {
-			return err
-		}
-		defer c.stacks[i].abandon()
+	row, err := NewSlotsRow(len(c.stacks))
+	if err != nil {
+		return err
+	}
+	for i, s := range row {
+		c.stacks[i] = s
+		defer s.abandon()
 	}
 	if c.arrays, err = Reserve(mem.PageSize); err != nil {
 		return err

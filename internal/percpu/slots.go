@@ -17,9 +17,32 @@ type Slots struct{ base uintptr }
 
 // NewSlots returns zeroed slots. The error is sys.Reserve's.
 func NewSlots() (Slots, error) {
-	base, err := newCell()
+	base, err := newCells(1)
 	return Slots{base}, err
 }
+
+// NewSlotsRow returns n zeroed slots that lie side by side, in groups of at most MaxRow: a
+// FreeByOwner works out from an owner word where those of the first group lie. The error
+// is sys.Reserve's.
+func NewSlotsRow(n int) (row []Slots, err error) {
+	for len(row) < n {
+		group := min(n-len(row), MaxRow)
+		base, err := newCells(group)
+		if err != nil {
+			for _, s := range row {
+				s.abandon()
+			}
+			return nil, err
+		}
+		for i := range group {
+			row = append(row, Slots{base + uintptr(i)*cellSize})
+		}
+	}
+	return row, nil
+}
+
+// MaxRow is how many slots can lie side by side.
+const MaxRow = rowCells
 
 // Reserve maps at least n bytes of zeroed memory for metadata.
 func Reserve(n uintptr) (uintptr, error) { return sys.Reserve(mem.AlignUp(n, mem.PageSize)) }
