@@ -37,7 +37,7 @@
 // SetCapacity and SetLimits work under load. Every sheaf carries its own limit, and none
 // enters a stack or a barn's list whose limit isn't the set's: whoever finds that it was
 // overtaken gives the sheaf up, objects to the Source, memory to the pool of its capacity,
-// which is unmapped with its last sheaf. See SetCapacity for the order.
+// which goes back to the kernel with its last sheaf. See SetCapacity for the order.
 //
 // # Locks, outer to inner
 //
