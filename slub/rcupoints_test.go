@@ -31,11 +31,7 @@ func TestChainMergedWhileLookedAt(t *testing.T) {
 	m := openMortal(t, nil, Config{Ctor: func(unsafe.Pointer) {}, RCUDelay: time.Hour})
 	ps := take(t, m.Cache, 2)
 	chain := func(p unsafe.Pointer) {
-		again := noMemory(t, 0)
-		release := holdStacks(m.Cache, percpu.RCU)
-		m.FreeRCU(p)
-		release()
-		again()
+		m.link(t, p)
 		m.rcuQueue.seal(true)
 	}
 	chain(ps[0]) // over at once

@@ -470,18 +470,21 @@ func TestFreeRCUNoWaitInDestructor(t *testing.T) {
 	}
 }
 
+// link gives an object to FreeRCU that finds neither a sheaf nor a block for it.
+func (m *mortal) link(t *testing.T, p unsafe.Pointer) {
+	t.Helper()
+	again := noMemory(t, 0)
+	release := holdStacks(m.Cache, percpu.RCU)
+	m.FreeRCU(p)
+	release()
+	again()
+}
+
 // Barrier returns nil only when what was given before it is ended, also where another one
 // comes in between and gives the chain a later grace period.
 func TestBarriersInARow(t *testing.T) {
 	m := openMortal(t, nil, Config{Ctor: func(unsafe.Pointer) {}, RCUDelay: time.Hour})
 	ps := take(t, m.Cache, 2)
-	chain := func(p unsafe.Pointer) {
-		again := noMemory(t, 0)
-		release := holdStacks(m.Cache, percpu.RCU)
-		m.FreeRCU(p)
-		again()
-		release()
-	}
 	barrier := func() <-chan error {
 		done := make(chan error, 1)
 		go func() { done <- m.rcuQueue.Barrier(context.Background()) }()
@@ -489,10 +492,10 @@ func TestBarriersInARow(t *testing.T) {
 		return done
 	}
 	r1 := register(t, m.domain)
-	chain(ps[0])
+	m.link(t, ps[0])
 	first := barrier()
 	r2 := register(t, m.domain)
-	chain(ps[1])
+	m.link(t, ps[1])
 	second := barrier()
 	same(t, "Close", r1.Close(), nil)
 	same(t, "first Barrier", <-first, nil)
