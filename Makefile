@@ -1,9 +1,16 @@
 # `make` alone lists the targets. The module needs no build system: these are the
 # commands of the checks, written down once. .ci/run calls them.
 
+# Packages with state that one test could leave to the next. A list of -cpu runs all tests once for
+# each number in one process, as -count does.
+TESTED := ./arena ./hooks ./metrics ./numa ./rcu ./sheaves ./slub/... ./internal/percpu ./internal/sys
+
+# Tests of source text and of compiled code, which neither order nor CPUs nor checks change.
+OF_SOURCE := TestFastPathGolden|TestFilesReferDownwards
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan vet tidy cross staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan flags vet tidy cross staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -12,7 +19,7 @@ test:           ## all tests
 	go test ./...
 
 race:           ## all tests with the race detector; arenas lie on the Go heap
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 nocgo:          ## all tests without cgo, that is on the trylock engine
 	CGO_ENABLED=0 go test ./...
@@ -22,6 +29,11 @@ invariants:     ## all tests with the types' equations checked
 
 asan:           ## tests of what handles raw memory, with the address sanitizer
 	go test -asan ./slub ./sheaves ./arena ./internal/percpu
+
+flags:          ## quick tests in a random order, on 1, 2 and 4 CPUs, twice; with checked pointers
+	go test -short -count=1 -shuffle=on -cpu 1,2,4 -skip '$(OF_SOURCE)' $(TESTED)
+	go test -short -count=2 $(filter-out ./arena ./slub/...,$(TESTED))
+	go test -short -count=1 -gcflags=all=-d=checkptr=2 -skip '$(OF_SOURCE)' $(TESTED)
 
 vet:            ## go vet for this machine, for linux/arm64 and for darwin
 	go vet ./...
@@ -41,14 +53,14 @@ staticcheck:    ## staticcheck
 lint:           ## the module's own rules: import graph, placement of danger, form
 	go test ./internal/lint
 
-bench:          ## the benchmark suite, about a minute
+bench:          ## the default benchmark suite, half a minute
 	go run ./cmd/slubd-bench
 
-mistakes:       ## seeded mistakes, each of which a torture or barrier test must catch
+mistakes:       ## seeded mistakes, each of which a test must catch
 	go test -v -timeout 60m ./internal/mistakes -mistake all
 
-numa:           ## placement on a virtual machine with four NUMA nodes, which $NUMA_VM boots
-	.ci/numa
+numa:           ## placement on virtual machines with 2 to 8 NUMA nodes, which $NUMA_VM boots
+	.ci/numa all
 
 ci:             ## everything that must pass before a change goes in
 	.ci/run

@@ -8,47 +8,64 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/nodemem"
 	"github.com/slubd/slubd/numa"
 )
 
-// Arena hands out page runs of one reserved range, of which every node owns an
-// equal part. All methods may be called by any goroutine.
+// Arena hands out page runs of one reserved range, of which every node owns a part. All methods may
+// be called by any goroutine.
 type Arena struct {
 	// Set by New and never changed.
-	base  uintptr // aligned to the largest run
-	size  uintptr // bytes, a multiple of the span
-	shift uint8   // log2 of the span
-	pages pagemap
-	zones []zone // by topology index
-	topo  *numa.Topology
-	room  backing // the range
-	cfg   Config
+	base        uintptr  // aligned to the largest run
+	size        uintptr  // bytes, a multiple of a part's
+	partShift   uint8    // log2 of a part's bytes, see layout
+	parts       []uint16 // by part: topology index of its node
+	divided     layout
+	pages       pagemap
+	zones       []zone // by topology index
+	topo        *numa.Topology
+	policyNodes []numa.Node // of a policy other than numa.Local
+	backing     backing     // the range
+	reused      bool        // another arena had the range before
+	cfg         Config
+	ready       atomic.Bool // set by New when the fields above are; for Find
 
-	_ [2 * mem.CacheLine]byte // every Free in the process reads the above
+	_ [2 * mem.CacheLine]byte // every Free in the process reads the fields above
 
-	ledger ledger        // pages that may be resident
-	limit  atomic.Uint64 // bytes, 0: none
-	runs   atomic.Int64  // allocated runs and Allocs under way; negative: closed
+	ledger ledger       // pages that may be resident
+	homes  []nodeLedger // the same by the node whose memory they lie in; by topology index
+	limit  atomic.Int64 // bytes, or Unlimited
+	runs   atomic.Int64 // allocated runs and Allocs under way; negative: closed
 
-	// purging is held while runs are discarded, so that whoever got it knows
-	// of no pages that are about to become free. Taken before any zone's mu.
+	// purging is held while freed pages are discarded. While a goroutine holds it, no page of
+	// another is leaving. Taken before any zone's mu and big.mu.
 	purging  sync.Mutex
 	failures atomic.Uint64 // discards that the kernel refused
-	decay    decay         // idle pages, in the background
+	refusals atomic.Uint64 // times that the kernel refused to commit memory
+	decay    decay         // discards idle pages in the background
+	follow   follow        // what the arena has the watch read for
+	host     hostLog       // what a logger is told
+	observer observer      // asks where pages lie
 
-	big mappings // what is larger than a run
+	big     mappings // allocations larger than a run
+	reclaim reclaim  // what is asked before an allocation fails
+
+	nodeMemory    *nodemem.Nodes // set by New
+	companion     any            // of the allocator on top
+	makeCompanion sync.Once
 }
 
 // New reserves the range and its page map.
 //
-// A refused reservation (RLIMIT_AS, strict overcommit) is halved until the
-// kernel agrees, and then once more: whoever refuses has a budget, and the
-// rest of the process, the Go heap first of all, lives on what is left of it.
-// The span isn't halved below 64 MiB.
+// New halves a reservation that the kernel refuses (RLIMIT_AS, strict overcommit) until the kernel
+// agrees, and then once more: a refusal means that there is a budget, and the rest of the process,
+// above all the Go heap, needs part of it. It does not halve the span below 64 MiB.
 //
-// Errors: ErrConfig, ErrPageSize, ErrReserve, ErrUnsupported of internal/sys
-// outside Linux, and under numa.Strict the kernel's refusal to bind.
+// Errors: ErrConfig, ErrPageSize, ErrReserve; outside Linux one that is errors.ErrUnsupported;
+// under numa.Strict the kernel's refusal to bind to a node that the process' cpuset allows, or
+// numa.ErrAssumed.
 func New(cfg Config) (*Arena, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -57,27 +74,71 @@ func New(cfg Config) (*Arena, error) {
 	if err := checkPageSize(cfg.kernelPage); err != nil {
 		return nil, err
 	}
-	cfg.Name = takeName(cfg.Name)
 	a := &Arena{cfg: cfg, topo: cfg.Topology}
-	a.big.live, a.big.idle = make(map[uintptr]*mapping), make(map[uintptr][]*mapping)
-	a.limit.Store(cfg.Limit)
+	a.restrictTopology()
+	a.setPolicyNodes()
+	addName(a)
+	a.big.live, a.big.clean = make(map[uintptr]*mapping), make(map[uintptr][]*mapping)
+	a.big.kept = make(map[keptKey][]*mapping)
+	a.reclaim.round = lock.NewTurn()
+	if cfg.Limit != FollowMemory {
+		a.limit.Store(cfg.Limit)
+	}
 	if err := a.reserve(); err != nil {
-		dropName(cfg.Name)
-		return nil, fmt.Errorf("arena %s: %w", cfg.Name, err)
+		removeName(a)
+		return nil, fmt.Errorf("arena %s: %w", a.cfg.Name, err)
 	}
+	a.excludeZones()
+	a.setHomes()
+	a.backing.label("arena " + a.cfg.Name)
+	a.pages.label(a.cfg.Name)
 	if err := a.bind(); err != nil {
-		dropName(cfg.Name)
-		return nil, errors.Join(fmt.Errorf("arena %s: %w", cfg.Name, err), a.unreserve())
+		removeName(a)
+		return nil, errors.Join(fmt.Errorf("arena %s: %w", a.cfg.Name, err), a.giveRange())
 	}
+	a.host.logger = cfg.Logger
+	a.logHost()
 	a.startDecay()
+	a.startObserver()
+	a.nodeMemory = a.newNodeMemory()
+	if a.cfg.Limit == FollowMemory {
+		a.SetLimit(FollowMemory)
+	}
+	a.ready.Store(true)
 	return a, nil
 }
 
-// Default returns the arena that caches use which are not given one, made by
-// the first call. Its error is the same for every call.
-func Default() (*Arena, error) { return defaultArena() }
+// Default returns the arena of caches that are given none. Its limit is FollowMemory. The first
+// call that can make it does; all later ones return the same arena. After an error the next call
+// tries again.
+func Default() (*Arena, error) {
+	if a := defaultArena.made.Load(); a != nil {
+		return a, nil
+	}
+	defaultArena.mu.Lock()
+	defer defaultArena.mu.Unlock()
+	if a := defaultArena.made.Load(); a != nil {
+		return a, nil
+	}
+	a, err := New(Config{Name: "default", Limit: FollowMemory})
+	if err != nil {
+		return nil, err
+	}
+	defaultArena.made.Store(a)
+	return a, nil
+}
 
-var defaultArena = sync.OnceValues(func() (*Arena, error) { return New(Config{Name: "default"}) })
+var defaultArena struct {
+	mu   sync.Mutex // held while the arena is made
+	made atomic.Pointer[Arena]
+}
+
+// Companion returns what the first call's make has returned: a value that an allocator keeps for as
+// long as there is the arena. For allocators, of which one at a time uses an arena.
+func (a *Arena) Companion(make func() any) any {
+	a.makeCompanion.Do(func() { a.companion = make() })
+	return a.companion
+}
 
 func checkPageSize(kernel int) error {
 	if kernel == 0 {
@@ -89,18 +150,18 @@ func checkPageSize(kernel int) error {
 	return nil
 }
 
-// reserve sets up range and page map with the span that New explains.
+// reserve sets up the range and the page map. New's comment says with which span.
 func (a *Arena) reserve() error {
-	want := uintptr(a.cfg.Span)
-	floor := min(want, spanFloor)
-	span, err := want, a.reserveSpan(want)
-	for err != nil && !errors.Is(err, errors.ErrUnsupported) && span/2 >= floor {
-		span /= 2
-		err = a.reserveSpan(span)
+	want := a.layout()
+	floor := min(want.largest(), spanFloor)
+	l, err := want, a.reserveLayout(want)
+	for err != nil && !errors.Is(err, errors.ErrUnsupported) && l.largest()/2 >= floor {
+		l = l.halved()
+		err = a.reserveLayout(l)
 	}
-	if err == nil && span < want && span/2 >= floor {
+	if err == nil && l.largest() < want.largest() && l.largest()/2 >= floor && !a.reused {
 		if err = a.unreserve(); err == nil {
-			err = a.reserveSpan(span / 2)
+			err = a.reserveLayout(l.halved())
 		}
 	}
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -109,110 +170,64 @@ func (a *Arena) reserve() error {
 	return err
 }
 
-// reserveSpan sets up range and page map, or nothing.
-func (a *Arena) reserveSpan(span uintptr) error {
+// reserveLayout sets up the range and the page map, or neither. It prefers those of a closed arena.
+func (a *Arena) reserveLayout(l layout) error {
 	nodes := a.topo.Nodes()
-	size := span * uintptr(len(nodes))
-	room, err := newBacking(size)
+	r, err := takeRange(a.rangeKey(l), l.size())
 	if err != nil {
 		return err
 	}
-	pages, err := newPagemap(size / mem.PageSize)
-	if err != nil {
-		return errors.Join(err, room.release())
-	}
-	a.room, a.pages = room, pages
-	a.base, a.size, a.shift = room.base, size, uint8(bits.TrailingZeros64(uint64(span)))
+	a.backing, a.pages, a.reused = r.backing, r.pages, r.readable != nil
+	a.base, a.size, a.partShift = r.backing.base, r.backing.size, uint8(bits.TrailingZeros64(uint64(l.part)))
+	a.parts, a.divided = l.owners(), l
 	a.zones = make([]zone, len(nodes))
+	next := uint32(0)
 	for i, n := range nodes {
 		z := &a.zones[i]
 		z.node, z.pages = n, &a.pages
-		z.first = uint32(uintptr(i) * span / mem.PageSize)
-		z.end = z.first + uint32(span/mem.PageSize)
-		z.bump = z.first
+		z.first = next
+		z.end = z.first + uint32(uintptr(l.counts[i])*l.part/mem.PageSize)
+		next = z.end
+		z.bump, z.writable, z.mapped = z.first, z.first, z.first
+		if a.reused {
+			z.readable = r.readable[i]
+		} else {
+			z.readable = z.first
+		}
 	}
 	return nil
 }
 
-// bind asks for each zone's pages, and its part of the page map, to lie on its
-// node, or for a node without memory on the nearest with some. Where the map
-// lies is a matter of speed only, so that refusal doesn't count.
+// bind asks the kernel to place each zone's pages and its part of the page map on the zone's node,
+// or on the nearest with memory if the node has none. Only speed depends on where the map lies, so
+// a refusal of that is no error.
 func (a *Arena) bind() error {
-	a.room.advise(a.cfg.HugePages)
+	a.backing.advise(a.cfg.HugePages)
 	for i := range a.zones {
 		z := &a.zones[i]
+		if z.excluded.Load() {
+			continue
+		}
 		policy := a.policy(z.node)
-		placement, err := a.room.bind(policy, a.Addr(z.first), a.Span())
+		placement, err := a.place(&a.backing, policy, a.Addr(z.first), z.bytes())
+		if late, ok := older(policy); ok && err == nil && placement.Outcome != numa.Bound {
+			policy = late
+			placement, err = a.place(&a.backing, policy, a.Addr(z.first), z.bytes())
+		}
 		if err != nil {
 			return fmt.Errorf("node %d: %w", z.node, err)
 		}
-		if z.placement = placement.String(); policy.Nodes[0] != z.node {
-			z.placement += fmt.Sprintf(" (node %d)", policy.Nodes[0])
-		}
-		if a.cfg.Strictness != numa.Off {
-			a.pages.bind(policy.Nodes, z.first, z.end)
+		z.granted = placement.Outcome == numa.Bound
+		z.placement = a.placementText(z.node, placement, policy)
+		if a.binds() {
+			a.pages.bind(a.memoryOf(z.node), z.first, z.end)
 		}
 	}
 	return nil
 }
 
-// policy is what the kernel is asked for memory of a node.
-func (a *Arena) policy(node numa.Node) numa.Policy {
-	p := numa.Policy{Mode: numa.Preferred, Strictness: a.cfg.Strictness, Nodes: a.topo.Fallback(node)[:1]}
-	if p.Strictness == numa.Strict {
-		p.Mode = numa.Bind
-	}
-	return p
-}
-
-// unreserve undoes reserveSpan. Preconditions: no run was ever handed out.
+// unreserve undoes reserveLayout. Preconditions: the range is not a reused one, and no run was ever
+// handed out.
 func (a *Arena) unreserve() error {
-	return errors.Join(a.room.release(), a.pages.release())
-}
-
-// Topology returns the nodes that the arena was made for.
-func (a *Arena) Topology() *numa.Topology { return a.topo }
-
-// Base returns the address of page 0.
-func (a *Arena) Base() uintptr { return a.base }
-
-// Pages returns the number of pages in the range.
-func (a *Arena) Pages() uint32 { return uint32(a.size / mem.PageSize) }
-
-// Span returns the bytes that each node owns, a power of two.
-func (a *Arena) Span() uintptr { return 1 << a.shift }
-
-// Addr returns the address of a page, without a check.
-func (a *Arena) Addr(page uint32) uintptr { return a.base + uintptr(page)*mem.PageSize }
-
-// PageOf returns the page that an address lies in; ok is false outside the range.
-func (a *Arena) PageOf(addr uintptr) (page uint32, ok bool) {
-	off := addr - a.base
-	return uint32(off / mem.PageSize), off < a.size
-}
-
-// NodeIndex returns the topology's index of the node that owns an address, or
-// -1 outside the range. It loads no memory but a's first lines.
-func (a *Arena) NodeIndex(addr uintptr) int {
-	if off := addr - a.base; off < a.size {
-		return int(off >> a.shift)
-	}
-	return -1
-}
-
-// NodeOf returns the node that owns an address, or numa.NoNode outside the
-// range. The page may still lie elsewhere, see numa.Where.
-func (a *Arena) NodeOf(addr uintptr) numa.Node {
-	if i := a.NodeIndex(addr); i >= 0 {
-		return a.topo.Nodes()[i]
-	}
-	return numa.NoNode
-}
-
-// zoneOf returns the zone of a page, or nil outside the range.
-func (a *Arena) zoneOf(page uint32) *zone {
-	if i := a.NodeIndex(a.Addr(page)); i >= 0 {
-		return &a.zones[i]
-	}
-	return nil
+	return errors.Join(a.backing.unmap(), a.pages.unmap())
 }

@@ -13,8 +13,8 @@ import (
 
 const mib = 1 << 20
 
-// nodes makes a topology with the given ids, a CPU and 1 GiB each. The machine
-// need not have them.
+// nodes makes a topology of nodes with the given ids, each with a CPU and 1 GiB. The machine need
+// not have them.
 func nodes(t testing.TB, ids ...int) *numa.Topology {
 	t.Helper()
 	var list []testutil.SysNode
@@ -33,8 +33,8 @@ func load(t testing.TB, fs fstest.MapFS) *numa.Topology {
 	return topo
 }
 
-// open makes an arena that is checked and closed when the test ends. Its span
-// is 8 MiB, its topology node 0, and it has no decay, unless cfg says otherwise.
+// open makes an arena that is checked and closed when the test ends. Unless cfg says otherwise, its
+// span is 8 MiB, its topology has node 0 only, and it has no decay.
 func open(t testing.TB, cfg Config) *Arena {
 	t.Helper()
 	if cfg.Span == 0 {
@@ -44,7 +44,7 @@ func open(t testing.TB, cfg Config) *Arena {
 		cfg.Topology = nodes(t, 0)
 	}
 	if cfg.Decay == 0 {
-		cfg.Decay = -1
+		cfg.Decay = None
 	}
 	a, err := New(cfg)
 	if err != nil {
@@ -59,23 +59,26 @@ func open(t testing.TB, cfg Config) *Arena {
 	return a
 }
 
-// check checks all equations. Preconditions: nobody is inside a method, but for
-// the timer's goroutine, which purging keeps out.
+// check checks all equations. Preconditions: no goroutine is inside a method, except that of the
+// timer, which waits for purging.
 func check(a *Arena) {
 	a.purging.Lock()
 	defer a.purging.Unlock()
-	var inUse, dirtyPages uint64
+	var inUse, dirtyPages int64
 	for i := range a.zones {
 		z := &a.zones[i]
 		z.mu.Lock()
 		z.checkSums()
 		z.check()
-		inUse += uint64(z.used)
-		dirtyPages += uint64(z.free[dirty.area()].pages)
+		inUse += int64(z.used)
+		dirtyPages += int64(z.free[dirty.area()].pages)
 		z.mu.Unlock()
 	}
+	checkHomes(a)
+	used, free := checkMappings(a)
+	inUse, dirtyPages = inUse+used, dirtyPages+free
 	if charged, dirty := a.ledger.load(); charged != inUse+dirtyPages || dirty != dirtyPages {
-		fail("ledger: %d pages charged, %d dirty; zones say %d, %d", charged, dirty, inUse+dirtyPages, dirtyPages)
+		fail("ledger: %d pages charged, %d dirty; zones and mappings say %d, %d", charged, dirty, inUse+dirtyPages, dirtyPages)
 	}
 }
 
@@ -88,9 +91,9 @@ func alloc(t testing.TB, a *Arena, order int, node numa.Node) Run {
 	return run
 }
 
-// words views a run.
+// words views a run as words.
 func words(a *Arena, run Run) []uint64 {
-	return unsafe.Slice(mem.At[uint64](a.Addr(run.Page)), mem.PageSize/8<<run.Order)
+	return unsafe.Slice(mem.At[uint64](a.Addr(run.Page)), run.bytes()/8)
 }
 
 func allZero(w []uint64) bool {
@@ -113,7 +116,7 @@ func TestEveryOrder(t *testing.T) {
 			t.Errorf("order %d: first run is %+v", order, run)
 		}
 		for page := run.Page; page < run.Page+1<<order; page++ {
-			if head, got, ok := a.Head(page); head != run.Page || got != order || !ok {
+			if head, got, ok := a.Head(page); head != run.Page || got != 1<<order || !ok {
 				t.Fatalf("order %d: Head(%d) = %d, %d, %v; run at %d", order, page, head, got, ok, run.Page)
 			}
 		}
@@ -142,7 +145,12 @@ func TestRefusals(t *testing.T) {
 		order int
 		node  numa.Node
 		want  error
-	}{{-1, 0, ErrOrder}, {MaxOrder + 1, 0, ErrOrder}, {0, 1, ErrNode}, {0, numa.NoNode, ErrNode}} {
+	}{
+		{order: -1, want: ErrOrder},
+		{order: MaxOrder + 1, want: ErrOrder},
+		{node: 1, want: ErrNode},
+		{node: numa.NoNode, want: ErrNode},
+	} {
 		if _, err := a.Alloc(c.order, c.node); !errors.Is(err, c.want) || errors.Is(err, ErrNoMemory) {
 			t.Errorf("Alloc(%d, %d): %v, want %v", c.order, c.node, err, c.want)
 		}
@@ -159,7 +167,8 @@ func TestExhaustedIsNoMemory(t *testing.T) {
 	a.Free(alloc(t, a, 0, 0).Page)
 }
 
-// A clean and a dirty half don't merge by themselves; a full node makes them.
+// A clean and a dirty half of a block don't merge, until an Alloc on a full node discards the dirty
+// one.
 func TestExhaustionMergesCleanAndDirty(t *testing.T) {
 	a := open(t, Config{Span: 4 * mib})
 	a.Free(alloc(t, a, MaxOrder-1, 0).Page)
@@ -196,7 +205,7 @@ func TestOwnersAndMeta(t *testing.T) {
 	a := open(t, Config{})
 	before := alloc(t, a, 0, 0)
 	run := alloc(t, a, 2, 0)
-	a.SetOwner(run.Page, 2, 7)
+	a.SetOwner(run.Page, 4, 7)
 	owners := unsafe.Slice((*uint32)(a.Owners()), a.Pages())
 	for i := range uint32(4) {
 		if a.Owner(run.Page+i) != 7 || owners[run.Page+i] != 7 {

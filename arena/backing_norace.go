@@ -11,28 +11,27 @@ import (
 	"github.com/slubd/slubd/numa"
 )
 
-// heapBacked says that the range is Go heap memory, about which the kernel
-// isn't asked.
+// heapBacked says that the range is Go heap memory, so that no system call concerns it.
 const heapBacked = false
 
-// maxSpan is no bound of its own.
+// maxSpan bounds a span in bytes; here the range alone bounds it.
 const maxSpan = maxRange
 
 // defaultSpan is the span for Config.Span 0.
-func defaultSpan(t *numa.Topology) uint64 { return ceilPow2(memorySpan(t)) }
+func defaultSpan(t *numa.Topology) int64 { return ceilPow2(memorySpan(t)) }
 
-// backing provides the range: address space of the kernel's. Its twin in race
-// builds has the same methods.
+// backing provides the range, which the kernel maps. The backing of race builds has the same
+// methods.
 type backing struct {
 	base, size uintptr // base is aligned to the largest run
-	addr, all  uintptr // what is mapped, more than that if the kernel kept the trimmings
+	addr, all  uintptr // what is mapped: the range, and what trim could not unmap
 }
 
-// newBacking reserves size bytes, a multiple of the largest run. The kernel
-// aligns to pages only, so it asks for more and trims both ends.
+// newBacking reserves size bytes, a multiple of the largest run, without access. The kernel aligns
+// to pages only, so newBacking asks for more and trims both ends.
 func newBacking(size uintptr) (backing, error) {
 	all := size + maxRun
-	addr, err := sys.Reserve(all)
+	addr, err := sys.ReserveAs(all, sys.NoAccess)
 	if err != nil {
 		return backing{}, err
 	}
@@ -42,8 +41,7 @@ func newBacking(size uintptr) (backing, error) {
 	return b, nil
 }
 
-// trim gives back what lies beside [base, base+size). Where the kernel refuses,
-// it stays reserved.
+// trim unmaps what lies beside [base, base+size). Where the kernel refuses, it stays reserved.
 func (b *backing) trim() {
 	end := b.base + b.size
 	if n := b.addr + b.all - end; n != 0 && sys.Unmap(end, n) == nil {
@@ -54,8 +52,36 @@ func (b *backing) trim() {
 	}
 }
 
-// release unmaps the range. Preconditions: no run was ever handed out.
-func (b *backing) release() error { return sys.Unmap(b.addr, b.all) }
+// unmap unmaps the range. Preconditions: no run was ever handed out.
+func (b *backing) unmap() error { return sys.Unmap(b.addr, b.all) }
+
+// label gives the range a name and keeps what isn't writable out of core dumps. Either may fail
+// without harm.
+func (b *backing) label(name string) {
+	_ = sys.SetName(b.base, b.size, sys.Name("slubd: "+name))
+	_ = sys.DumpCore(b.base, b.size, false)
+}
+
+// makeWritable makes a part of the range writable and a part of core dumps.
+func (b *backing) makeWritable(addr, n uintptr) error { return makeWritable(addr, n) }
+
+// reset gives the pages of [addr, addr+n) back. The first readable bytes, which had been handed
+// out, read zero from then on; the rest has no access.
+//
+// If the kernel refuses, reset discards the pages instead.
+func (b *backing) reset(addr, n, readable uintptr) (err error) {
+	if readable > 0 {
+		err = sys.Replace(addr, readable, sys.ReadOnly)
+	}
+	if err == nil && readable < n {
+		err = sys.Replace(addr+readable, n-readable, sys.NoAccess)
+	}
+	discarded := sys.Discard(addr, n) // after mlockall the new pages are resident
+	if err != nil {
+		return errors.Join(err, discarded)
+	}
+	return nil
+}
 
 func (b *backing) discard(addr, n uintptr) error { return sys.Discard(addr, n) }
 
@@ -63,7 +89,7 @@ func (b *backing) lock(addr, n uintptr) error { return sys.Lock(addr, n) }
 
 func (b *backing) unlock(addr, n uintptr) error { return sys.Unlock(addr, n) }
 
-// populate faults pages in, by hand where the kernel doesn't know how to.
+// populate faults pages in, by touching them where the kernel has no call for that.
 func (b *backing) populate(addr, n uintptr) error {
 	err := sys.Populate(addr, n)
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
@@ -75,8 +101,7 @@ func (b *backing) populate(addr, n uintptr) error {
 	return err
 }
 
-// advise passes the advice on huge pages on; a kernel without them refuses it
-// and may.
+// advise gives the kernel the advice on huge pages. A kernel without them may refuse it.
 func (b *backing) advise(mode HugeMode) {
 	if mode != HugeDefault {
 		_ = sys.AdviseHuge(b.base, b.size, mode == HugeAlways)

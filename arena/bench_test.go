@@ -7,7 +7,7 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// An allocated run as slub takes it: with an owner, without touching its pages.
+// BenchmarkAllocFree allocates runs as slub does: with an owner, without touching the pages.
 func BenchmarkAllocFree(b *testing.B) {
 	for _, order := range []int{0, 3, MaxOrder} {
 		b.Run(fmt.Sprintf("order=%d", order), func(b *testing.B) {
@@ -17,7 +17,7 @@ func BenchmarkAllocFree(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				a.SetOwner(run.Page, order, 1)
+				a.SetOwner(run.Page, 1<<order, 1)
 				a.Free(run.Page)
 			}
 		})
@@ -33,13 +33,14 @@ func BenchmarkAllocFreeParallel(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			a.SetOwner(run.Page, 3, 1)
+			a.SetOwner(run.Page, 8, 1)
 			a.Free(run.Page)
 		}
 	})
 }
 
-// A run that goes back to the kernel each time, and is faulted in again.
+// BenchmarkAllocTouchFreePurge gives the run back to the kernel each time, so that its pages are
+// faulted in again.
 func BenchmarkAllocTouchFreePurge(b *testing.B) {
 	a := open(b, Config{})
 	for b.Loop() {

@@ -7,33 +7,33 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// fail reports a broken invariant. Checks of single pages call it only then:
-// the arguments of invariants.Check cost more than the comparison.
+// fail reports a broken invariant. Checks of single pages compare first and call it only on
+// failure, since the arguments of invariants.Check cost more than the comparison.
 func fail(format string, args ...any) { invariants.Check(false, format, args...) }
 
-// checkSums checks the zone's equation, and all else whenever the zone falls
-// empty. Preconditions: mu is held.
+// checkSums checks the zone's equation, and everything else whenever the zone becomes empty.
+// Preconditions: mu is held.
 func (z *zone) checkSums() {
 	clean, dirty, carved := z.free[clean.area()].pages, z.free[dirty.area()].pages, z.bump-z.first
-	if z.used+clean+dirty+z.leaving != carved || z.bump > z.end || carved%(1<<MaxOrder) != 0 {
-		fail("node %d: used %d + clean %d + dirty %d + leaving %d pages, carved %d of %d",
-			z.node, z.used, clean, dirty, z.leaving, carved, z.end-z.first)
+	if z.used+clean+dirty+z.leaving != carved || z.bump > z.writable || z.writable > z.end || carved%(1<<MaxOrder) != 0 {
+		fail("node %d: used %d + clean %d + dirty %d + leaving %d pages, carved %d of %d, %d writable",
+			z.node, z.used, clean, dirty, z.leaving, carved, z.end-z.first, z.writable-z.first)
 	}
-	if spare := max(z.idle.low, z.idle.spare()); spare > dirty {
-		fail("node %d: %d pages idle of %d dirty ones", z.node, spare, dirty)
+	if idle := max(z.idle.low, z.idle.idlePages()); idle > dirty {
+		fail("node %d: %d pages idle of %d dirty ones", z.node, idle, dirty)
 	}
 	if z.used == 0 {
 		z.check()
 	}
 }
 
-// check walks every page that was carved and every list, and compares them
-// with each other and with the sums. Preconditions: mu is held.
+// check walks every carved page and every list, and compares them with each other and with the
+// sums. Preconditions: mu is held.
 func (z *zone) check() {
-	sums := zone{node: z.node} // as the pages have them
+	sums := zone{node: z.node} // what the pages add up to
 	for page := z.first; page < z.bump; {
 		s := z.checkBlock(page)
-		size := uint32(1) << s.order()
+		size := z.checkedSize(page, s)
 		switch s.kind() {
 		case used:
 			sums.used += size
@@ -57,15 +57,29 @@ func (z *zone) check() {
 	}
 }
 
-// checkBlock checks the pages of the run or free block that begins at page and
-// returns its state.
+// checkedSize returns the pages of the run or free block that begins at page. A run of other than
+// 1<<order pages ends where the first page has another state.
+func (z *zone) checkedSize(page uint32, s pageState) (size uint32) {
+	if s.kind() != used {
+		return 1 << s.order()
+	}
+	for size < 1<<s.order() && z.pages.state(page+size) == s {
+		size++
+	}
+	if size <= 1<<s.order()/2 || size != z.pages.runPages(page, s) {
+		fail("page %d: state %#x has %d pages, the run %d", page, uint8(s), size, z.pages.runPages(page, s))
+	}
+	return size
+}
+
+// checkBlock checks the pages of the run or free block that begins at page, and returns its state.
 func (z *zone) checkBlock(page uint32) pageState {
 	s := z.pages.state(page)
 	order := s.order()
-	size := uint32(1) << order
-	if s.kind() < clean || s.kind() > used || order > MaxOrder || page%size != 0 {
+	if s.kind() < clean || s.kind() > used || order > MaxOrder || page%(1<<order) != 0 {
 		fail("page %d: state %#x at the head of a block", page, uint8(s))
 	}
+	size := z.checkedSize(page, s)
 	inside := inner
 	if s.kind() == used {
 		inside = s
@@ -116,9 +130,9 @@ func (z *zone) checkLists(kind pageState) (pages uint32) {
 	return pages
 }
 
-// checkZero finds whoever wrote to a run after it was discarded.
+// checkZero finds writes to a run after it was discarded.
 func (a *Arena) checkZero(run Run) {
-	words := unsafe.Slice(mem.At[uint64](a.Addr(run.Page)), mem.PageSize/8<<run.Order)
+	words := unsafe.Slice(mem.At[uint64](a.Addr(run.Page)), run.bytes()/8)
 	for i, word := range words {
 		if word != 0 {
 			fail("arena %s: page %d: %#x at byte %d after discard", a.cfg.Name, run.Page, word, i*8)

@@ -6,7 +6,7 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 )
 
-// Each equation is broken by hand once; check must see it.
+// The test breaks one equation at a time by hand. check must see it.
 func TestCheckSeesCorruption(t *testing.T) {
 	for name, corrupt := range map[string]func(z *zone, run Run){
 		"used":                 func(z *zone, _ Run) { z.used++ },
@@ -17,11 +17,11 @@ func TestCheckSeesCorruption(t *testing.T) {
 		"state of a head":      func(z *zone, r Run) { z.pages.mark(r.Page, 0, 0xf0) },
 		"state inside a block": func(z *zone, r Run) { z.pages.mark(r.Page+1+1<<r.Order, 0, used) },
 		"buddies apart": func(z *zone, r Run) {
-			page, _ := z.take(clean, 4)
+			page, _ := z.take(clean, 1<<4)
 			z.link(page, clean|3)
 			z.link(page+8, clean|3)
 		},
-		"owner of a free page": func(z *zone, r Run) { z.pages.own(r.Page+1<<r.Order, 0, 1) },
+		"owner of a free page": func(z *zone, r Run) { z.pages.setOwner(r.Page+1<<r.Order, 1, 1) },
 		"lost list":            func(z *zone, r Run) { z.free[0].lists[3].top = 0 },
 		"broken link":          func(z *zone, r Run) { z.pages.link(r.Page + 1<<r.Order).prev = 9 },
 		"lost end":             func(z *zone, _ Run) { z.free[0].lists[3].bottom = 0 },
@@ -53,14 +53,14 @@ func TestLedgerSeesUnderflow(t *testing.T) {
 		t.Skip("needs -tags invariants")
 	}
 	var l ledger
-	l.charge(4, 0)
-	l.soil(2)
+	l.charge(4, Unlimited)
+	l.addDirty(2)
 	if !panics(func() { l.uncharge(3) }) {
-		t.Error("more pages leave than are neither used nor dirty")
+		t.Error("uncharge of 3 pages passes, though only 2 of 4 can be leaving")
 	}
 }
 
-// A write to a run that was freed and discarded is found by who gets it next.
+// The next Alloc of a run finds a write to it after it was freed and discarded.
 func TestCheckSeesUseAfterFree(t *testing.T) {
 	if !invariants.Enabled {
 		t.Skip("needs -tags invariants")

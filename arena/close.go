@@ -5,27 +5,28 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/text"
 )
 
-// closed is what Close makes of Arena.runs: so far below zero that no number
-// of Allocs, each adding one, brings it back.
+// closed is what Close stores in Arena.runs: so far below zero that no number of Allocs, each
+// adding one, makes it positive again.
 const closed = math.MinInt64 / 2
 
-// Close gives all memory back to the kernel. The addresses stay reserved, and
-// the page map readable, for the life of the process, so that a stale pointer
-// reaches neither the Go heap nor a fault in Owner or Head; only an arena that
-// never handed out a run is unmapped.
+// Close gives all memory back to the kernel. The addresses stay reserved for the life of the
+// process, and the next arena that divides its range alike uses them, so that a stale
+// pointer meets zeroes or memory of a later arena, never the Go heap. Until then what was handed
+// out can be read but not written. Calls on a closed arena are safe: Alloc and Map fail, Free finds
+// no run; Owner and Head may answer for the arena that has the addresses by now.
 //
-// Errors: ErrBusy with the counts while runs are allocated, and then nothing
-// is changed. A nil or closed arena is fine.
+// Errors: ErrBusy with the counts while runs or mappings are allocated, and then nothing is
+// changed. Any other error is the kernel's: the arena is closed, and its addresses are not used
+// again. Close of a nil or closed arena does nothing.
 func (a *Arena) Close() error {
 	if a == nil {
 		return nil
 	}
-	// Every Alloc adds to runs before it looks at a zone, so if this succeeds
-	// none is under way, and those that come later see a negative sum.
+	// Every Alloc adds to runs before it looks at a zone. So if this succeeds, no Alloc is under
+	// way, and later ones see a negative sum.
 	for !a.runs.CompareAndSwap(0, closed) {
 		switch n := a.runs.Load(); {
 		case n < 0:
@@ -34,51 +35,25 @@ func (a *Arena) Close() error {
 			return a.busy()
 		}
 	}
-	dropName(a.cfg.Name)
+	removeName(a)
 	a.stopDecay()
-	a.purging.Lock() // nothing is leaving from here on
+	a.stopObserver()
+	a.purging.Lock() // from here on no page is leaving
 	defer a.purging.Unlock()
-	var errs []error
-	virgin := true
-	for i := range a.zones {
-		from, to := a.zones[i].reset()
-		if from == to {
-			continue
-		}
-		virgin = false
-		if a.cfg.Lock {
-			errs = append(errs, a.room.unlock(a.Addr(from), a.Addr(to)-a.Addr(from)))
-		}
-		errs = append(errs, a.room.discard(a.Addr(from), a.Addr(to)-a.Addr(from)))
-	}
+	err := errors.Join(a.giveRange(), a.big.giveAll())
 	a.ledger.word.Store(0)
-	leaveCoupling()
-	if virgin {
-		errs = append(errs, a.room.release())
+	for i := range a.homes {
+		a.homes[i].word.Store(0)
 	}
-	errs = append(errs, a.pages.discard())
-	if err := errors.Join(errs...); err != nil {
+	followClose()
+	a.watchPressure()
+	if err != nil {
 		return fmt.Errorf("arena %s: closing: %w", a.cfg.Name, err)
 	}
 	return nil
 }
 
-// reset makes the zone an untouched one, [from, to) being what it had carved.
-// Preconditions: no run is allocated and no block is leaving.
-func (z *zone) reset() (from, to uint32) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if invariants.Enabled {
-		z.check()
-	}
-	from, to = z.first, z.bump
-	z.free = [2]freeArea{}
-	z.idle = idle{}
-	z.bump = z.first
-	return from, to
-}
-
-// busy describes what is allocated.
+// busy returns the error that says what is still allocated.
 func (a *Arena) busy() error {
 	s := a.Stats()
 	runs, bytes := uint64(0), s.Mapped

@@ -13,7 +13,7 @@ func TestPopulate(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: nothing is populated")
 	}
-	for _, refusal := range []error{nil, syscall.EINVAL} { // as before Linux 5.14
+	for _, refusal := range []error{nil, syscall.EINVAL} { // EINVAL as before Linux 5.14
 		restore := func() {}
 		if refusal != nil {
 			restore = sys.FailNth(sys.CallPopulate, 0, refusal)
@@ -65,7 +65,7 @@ func TestRefusedCommit(t *testing.T) {
 	}
 }
 
-// A run of which the kernel locked a part before it gave up is unlocked again.
+// A run that could not be committed is unlocked, in case that the kernel locked a part of it.
 func TestRefusedLockLeavesNothingLocked(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: nothing is locked")
@@ -75,14 +75,14 @@ func TestRefusedLockLeavesNothingLocked(t *testing.T) {
 	if err != nil {
 		t.Skip(err) // RLIMIT_MEMLOCK
 	}
-	a.abandon(&a.zones[0], run)
+	a.returnUncommitted(&a.zones[0], run)
 	a.runs.Add(-1)
 	if s := a.Stats(); s.Nodes[0].Free != 0 || s.DiscardFailures != 0 {
-		t.Errorf("an abandoned run leaves %+v", s)
+		t.Errorf("after the run was returned: %+v", s)
 	}
 }
 
-// A closed arena's pages are unlocked and given back.
+// Close unlocks the arena's pages and gives them back.
 func TestCloseUnlocks(t *testing.T) {
 	a := open(t, Config{Lock: true})
 	run, err := a.Alloc(1, 0)
@@ -99,15 +99,15 @@ func TestCloseUnlocks(t *testing.T) {
 	}
 }
 
-// A freed mapping is unlocked and given back, the limit free for the next.
+// A freed mapping is unlocked and given back, and no longer counts against the limit.
 func TestLockedMapping(t *testing.T) {
 	a := open(t, Config{Lock: true, Limit: 6 * mib})
 	for range 2 {
-		addr, zero, err := a.Map(5*mib, 0)
+		addr, dirty, err := a.Map(5*mib, 0)
 		if err != nil {
 			t.Skip(err) // RLIMIT_MEMLOCK
 		}
-		if !zero {
+		if dirty != 0 {
 			t.Error("the mapping isn't zero")
 		}
 		*mem.At[byte](addr) = 1
@@ -118,9 +118,9 @@ func TestLockedMapping(t *testing.T) {
 	}
 }
 
-// Locked pages are not given back before Close, and count as resident.
+// Locked pages of freed runs are not given back before Close, and count against the limit.
 func TestLock(t *testing.T) {
-	a := open(t, Config{Lock: true, MaxDirty: 1, Limit: 4 * mem.PageSize})
+	a := open(t, Config{Lock: true, MaxDirty: None, Limit: 4 * mem.PageSize})
 	run, err := a.Alloc(1, 0)
 	if err != nil {
 		t.Skip(err) // RLIMIT_MEMLOCK

@@ -25,8 +25,8 @@ func ownLimit(t *testing.T, n int64) {
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 }
 
-// couple couples with a share of 64 GiB, so that a step is 1 GiB, unless cfg
-// says otherwise. The test's arenas don't come near it: hold lies for them.
+// couple couples arenas. Unless cfg says otherwise, it does so with a share of 64 GiB, so that a
+// step is 1 GiB. The arenas of tests hold much less; hold pretends that they hold more.
 func couple(t *testing.T, cfg Coupling, arenas ...*Arena) (stop func()) {
 	t.Helper()
 	if cfg.Total == 0 {
@@ -40,8 +40,8 @@ func couple(t *testing.T, cfg Coupling, arenas ...*Arena) (stop func()) {
 	return stop
 }
 
-// hold makes an arena hold n bytes more, as its ledger has it, and lets the
-// coupling know. It is undone when the test ends, before the arena is checked.
+// hold adds n bytes to what an arena's ledger says that it holds, and lets the coupling know. This
+// is undone when the test ends, before the arena is checked.
 func hold(t *testing.T, a *Arena, n int64) {
 	t.Helper()
 	pages := uint64(n / mem.PageSize)
@@ -55,18 +55,19 @@ func TestCoupledLimitFollows(t *testing.T) {
 	a, b := open(t, Config{}), open(t, Config{})
 	stop := couple(t, Coupling{}, a, b, a)
 	for i, c := range []struct {
-		a, b, want int64 // bytes more, and the limit then
+		a, b int64 // bytes that the arenas hold more
+		want int64 // the limit then
 	}{
-		{0, 0, 64 * gib},
-		{10 * gib, 0, 54 * gib},
-		{0, 4 * gib, 50 * gib},
-		{-8 * gib, 0, 58 * gib},
-		{gib - mem.PageSize, 0, 58 * gib}, // less than a step
-		{mem.PageSize, 0, 57 * gib},       // with what came before, a step
-		{mem.PageSize - gib, 0, 57 * gib},
-		{-mem.PageSize, 0, 58 * gib},
-		{0, 200 * gib, 8 * gib}, // the floor
-		{0, -200 * gib, 58 * gib},
+		{want: 64 * gib},
+		{a: 10 * gib, want: 54 * gib},
+		{b: 4 * gib, want: 50 * gib},
+		{a: -8 * gib, want: 58 * gib},
+		{a: gib - mem.PageSize, want: 58 * gib}, // less than a step
+		{a: mem.PageSize, want: 57 * gib},       // with the bytes before, a step
+		{a: mem.PageSize - gib, want: 57 * gib},
+		{a: -mem.PageSize, want: 58 * gib},
+		{b: 200 * gib, want: 8 * gib}, // the floor
+		{b: -200 * gib, want: 58 * gib},
 	} {
 		hold(t, a, c.a)
 		hold(t, b, c.b)
@@ -86,7 +87,7 @@ func TestCoupledLimitFollows(t *testing.T) {
 	}
 }
 
-// A real run of each way in and out.
+// The limit follows a real run through Alloc, Free and Purge.
 func TestRunsMoveTheLimit(t *testing.T) {
 	ownLimit(t, math.MaxInt64)
 	a := open(t, Config{MaxDirty: maxRun})
@@ -116,7 +117,8 @@ func TestMappingsMoveTheLimit(t *testing.T) {
 	if n := goLimit(); n != 55*mib {
 		t.Errorf("the limit is %d MiB of 64, 9 are mapped", n/mib)
 	}
-	if a.Unmap(addr); goLimit() != 64*mib {
+	a.Unmap(addr) // it keeps its pages
+	if a.Purge(0); goLimit() != 64*mib {
 		t.Errorf("the limit is %d MiB of 64, nothing is mapped", goLimit()/mib)
 	}
 }
@@ -134,12 +136,12 @@ func TestCoupledLimitNeverExceedsTheOwn(t *testing.T) {
 	expect(16 * gib)
 	hold(t, a, 2*gib)
 	expect(14 * gib)
-	hold(t, a, 256*mib) // a step of the own limit
+	hold(t, a, 256*mib) // a step of 1/64 of the program's own limit
 	expect(13*gib + 768*mib)
 	hold(t, a, 100*gib)
-	expect(2 * gib) // an eighth of it
+	expect(2 * gib) // an eighth of the program's own limit
 	hold(t, a, -100*gib)
-	debug.SetMemoryLimit(6 * gib) // the program thinks anew
+	debug.SetMemoryLimit(6 * gib) // the program sets another limit of its own
 	hold(t, a, 2*gib)
 	expect(6*gib - 4*gib - 256*mib)
 	debug.SetMemoryLimit(100 * gib)
@@ -147,6 +149,18 @@ func TestCoupledLimitNeverExceedsTheOwn(t *testing.T) {
 	expect(64*gib - 256*mib)
 	stop()
 	expect(100 * gib)
+}
+
+func TestCouplingWithNoReserveAndNoFloor(t *testing.T) {
+	ownLimit(t, math.MaxInt64)
+	a := open(t, Config{})
+	couple(t, Coupling{Total: 64 * gib, Reserve: None, Floor: None}, a)
+	for _, c := range []struct{ more, want int64 }{{more: 0, want: 64 * gib}, {more: 63 * gib, want: gib}, {more: gib, want: 0}} {
+		hold(t, a, c.more)
+		if n := goLimit(); n != c.want {
+			t.Errorf("with %d MiB more the limit is %d MiB, want %d", c.more/mib, n/mib, c.want/mib)
+		}
+	}
 }
 
 func TestFloorAboveTheOwnLimit(t *testing.T) {
@@ -159,7 +173,7 @@ func TestFloorAboveTheOwnLimit(t *testing.T) {
 	}
 }
 
-// What the program sets after the last adjustment survives stop.
+// stop keeps a limit that the program has set after the last adjustment.
 func TestStopKeepsWhatTheProgramSet(t *testing.T) {
 	ownLimit(t, math.MaxInt64)
 	stop := couple(t, Coupling{}, open(t, Config{}))
@@ -199,19 +213,30 @@ func TestLastCloseUncouples(t *testing.T) {
 func TestCouplingRefusals(t *testing.T) {
 	ownLimit(t, math.MaxInt64)
 	a := open(t, Config{})
-	for name, c := range map[string]struct {
+	for want, c := range map[string]struct {
 		cfg    Coupling
 		arenas []*Arena
 	}{
-		"no arena":             {Coupling{}, nil},
-		"nil arena":            {Coupling{}, []*Arena{a, nil}},
-		"nothing left":         {Coupling{Total: gib, Reserve: gib}, []*Arena{a}},
-		"reserve above total":  {Coupling{Total: gib, Reserve: 2 * gib}, []*Arena{a}},
-		"floor above the rest": {Coupling{Total: gib, Reserve: gib / 2, Floor: gib}, []*Arena{a}},
-		"more than a limit":    {Coupling{Total: math.MaxUint64, Reserve: 1}, []*Arena{a}},
+		"CoupleGoMemLimit: arenas: 0, or one of them is nil": {},
+		"CoupleGoMemLimit: arenas: 2, or one of them is nil": {arenas: []*Arena{a, nil}},
+		"Coupling.Reserve: 1073741824 bytes leave nothing of a Total of 1073741824": {
+			cfg: Coupling{Total: gib, Reserve: gib}, arenas: []*Arena{a},
+		},
+		"Coupling.Reserve: 2147483648 bytes leave nothing of a Total of 1073741824": {
+			cfg: Coupling{Total: gib, Reserve: 2 * gib}, arenas: []*Arena{a},
+		},
+		"Coupling.Floor: 1073741824 bytes are more than what a Reserve of 536870912 leaves of a Total of 1073741824": {
+			cfg: Coupling{Total: gib, Reserve: gib / 2, Floor: gib}, arenas: []*Arena{a},
+		},
+		"Coupling.Total: -1073741824 bytes are negative": {
+			cfg: Coupling{Total: -gib, Reserve: None}, arenas: []*Arena{a},
+		},
+		"Coupling.Reserve: -2 bytes are negative\narena: Coupling.Floor: -3 bytes are negative": {
+			cfg: Coupling{Total: gib, Reserve: -2, Floor: -3}, arenas: []*Arena{a},
+		},
 	} {
-		if stop, err := CoupleGoMemLimit(c.cfg, c.arenas...); !errors.Is(err, ErrConfig) {
-			t.Errorf("%s: %v", name, err)
+		if stop, err := CoupleGoMemLimit(c.cfg, c.arenas...); !errors.Is(err, ErrConfig) || err.Error() != "arena: "+want {
+			t.Errorf("got %v, want %s", err, want)
 			if stop != nil {
 				stop()
 			}
@@ -230,10 +255,7 @@ func TestDefaultTotal(t *testing.T) {
 		t.Skip(err)
 	}
 	limit, _ := CgroupLimit()
-	want := ram
-	if limit != 0 {
-		want = min(limit, ram)
-	}
+	want := min(limit, int64(ram))
 	a := open(t, Config{})
 	expect := func() {
 		stop, err := CoupleGoMemLimit(Coupling{}, a)
@@ -241,14 +263,14 @@ func TestDefaultTotal(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer stop()
-		if n := goLimit(); n != int64(want-want/10) {
+		if n := goLimit(); n != want-want/10 {
 			t.Errorf("the limit is %d, want 9/10 of %d", n, want)
 		}
 	}
 	expect()
 	restore := sys.FailNth(sys.CallCgroupLimit, 0, syscall.EACCES)
 	defer restore()
-	want = ram
+	want = int64(ram)
 	expect()
 	defer sys.FailNth(sys.CallRAM, 0, syscall.EPERM)()
 	if _, err := CoupleGoMemLimit(Coupling{}, a); !errors.Is(err, ErrConfig) {
@@ -256,7 +278,7 @@ func TestDefaultTotal(t *testing.T) {
 	}
 }
 
-// An Alloc that has found a coupling which ends just then leaves the limit alone.
+// An Alloc that finds a coupling just before stop does not change the limit after it.
 func TestFollowAfterStop(t *testing.T) {
 	ownLimit(t, math.MaxInt64)
 	a := open(t, Config{})
@@ -270,8 +292,8 @@ func TestFollowAfterStop(t *testing.T) {
 	}
 }
 
-// However many move it at once, when all are through the limit is within a step
-// of what it should be: none may rely on another who has looked already.
+// When several goroutines have charged pages at once, the limit is within a step of what it should
+// be: none of them may rely on another that has looked before.
 func TestFollowersTakeTurns(t *testing.T) {
 	ownLimit(t, math.MaxInt64)
 	a := open(t, Config{})

@@ -11,42 +11,42 @@ import (
 	"github.com/slubd/slubd/numa"
 )
 
-// In these tests time is the bubble's: a tick is a second, and nothing happens
-// but while they sleep.
+// These tests run in a bubble of package synctest: a tick is a second, and time passes only while
+// they sleep.
 const (
 	testDecay = ticks * time.Second
 	justAfter = time.Millisecond
 )
 
-// bubble runs a test on an arena that decays and keeps whatever is freed until
-// then, unless cfg says otherwise.
+// bubble runs a test on an arena that, unless cfg says otherwise, keeps what is freed for
+// testDecay.
 func bubble(t *testing.T, cfg Config, test func(t *testing.T, a *Arena)) {
 	t.Helper()
 	if cfg.Decay == 0 {
 		cfg.Decay = testDecay
 	}
 	if cfg.MaxDirty == 0 {
-		cfg.MaxDirty = 1 << 40
+		cfg.MaxDirty = Unlimited
 	}
 	synctest.Test(t, func(t *testing.T) { test(t, open(t, cfg)) })
 }
 
-// sleep lets time pass and what is due then happen.
+// sleep lets time pass and waits for everything that is due then.
 func sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// free is the bytes freed and resident, of all nodes.
-func free(a *Arena) (bytes uint64) {
+// free is the number of bytes that are freed and resident, of all nodes.
+func free(a *Arena) (bytes int64) {
 	for _, n := range a.Stats().Nodes {
 		bytes += n.Free
 	}
 	return bytes
 }
 
-// drop allocates so many runs and frees them.
-func drop(t *testing.T, a *Arena, count, order int, node numa.Node) {
+// allocFree allocates count runs and then frees them.
+func allocFree(t *testing.T, a *Arena, count, order int, node numa.Node) {
 	t.Helper()
 	var runs []Run
 	for range count {
@@ -59,11 +59,11 @@ func drop(t *testing.T, a *Arena, count, order int, node numa.Node) {
 
 func TestDecay(t *testing.T) {
 	bubble(t, Config{Topology: nodes(t, 0, 1)}, func(t *testing.T, a *Arena) {
-		for range 2 { // the timer rests in between
+		for range 2 { // the timer does not run in between
 			before := a.Stats().Decayed
-			drop(t, a, 5, 0, 0)
-			drop(t, a, 3, 4, 1)
-			size := uint64(5+48) * mem.PageSize
+			allocFree(t, a, 5, 0, 0)
+			allocFree(t, a, 3, 4, 1)
+			size := int64(5+48) * mem.PageSize
 			sleep(testDecay - justAfter)
 			if n := free(a); n != size {
 				t.Fatalf("%d bytes of %d are left before they were idle long enough", n, size)
@@ -73,7 +73,7 @@ func TestDecay(t *testing.T) {
 				t.Fatalf("%d bytes left, %d given back of %d", n, decayed, size)
 			}
 			if run := alloc(t, a, 4, 1); !run.Zero {
-				t.Error("what was given back isn't zero")
+				t.Error("a run that was given back isn't zero")
 			} else {
 				a.Free(run.Page)
 				a.Purge(0)
@@ -83,11 +83,10 @@ func TestDecay(t *testing.T) {
 	})
 }
 
-// The timer runs while there is something dirty, and not before, after, or after
-// Close.
+// The timer runs while pages are dirty. It does not run before and afterwards, nor after Close.
 func TestNothingTicksWithoutDirtyPages(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
-		running := func() bool { // and stops it
+		running := func() bool { // stops the timer as well
 			synctest.Wait()
 			return a.decay.timer.Stop()
 		}
@@ -107,25 +106,33 @@ func TestNothingTicksWithoutDirtyPages(t *testing.T) {
 	})
 }
 
-// A Free just before disarm clears armed doesn't arm, so disarm must.
-func TestDisarmLooksAgain(t *testing.T) {
+// The timer's last run has found nothing dirty when a page is freed: the timer is still armed, and
+// so looks once more before it rests.
+func TestFreeDuringLastRun(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
-		a.decay.armed.Store(true) // the timer's goroutine has seen nothing dirty
+		freed := false
+		a.decay.timer.InitExclusive(func() time.Duration {
+			rest := a.decayed()
+			if rest == 0 && !freed {
+				freed = true
+				a.Free(alloc(t, a, 0, 0).Page)
+			}
+			return rest
+		}, a.anyDirty, a.decay.tick)
 		a.Free(alloc(t, a, 0, 0).Page)
-		a.disarm()
-		sleep(2 * testDecay)
-		if n := free(a); n != 0 {
+		sleep(4 * testDecay)
+		if n := free(a); n != 0 || !freed {
 			t.Errorf("%d bytes are never released", n)
 		}
 	})
 }
 
-// Of ten pages four are needed now and then.
+// Of ten free pages, the four that are needed now and then stay.
 func TestNeededPagesStay(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
-		drop(t, a, 10, 0, 0)
+		allocFree(t, a, 10, 0, 0)
 		for range 40 {
-			drop(t, a, 4, 0, 0)
+			allocFree(t, a, 4, 0, 0)
 			sleep(testDecay / 10)
 		}
 		if n := free(a); n != 4*mem.PageSize {
@@ -138,7 +145,7 @@ func TestNeededPagesStay(t *testing.T) {
 	})
 }
 
-// Pages freed after others were purged are no older for that.
+// Pages that are freed after a Purge are not older because the purged ones were.
 func TestPurgeIsNoDecay(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
 		keep := alloc(t, a, 0, 0)
@@ -154,8 +161,8 @@ func TestPurgeIsNoDecay(t *testing.T) {
 	})
 }
 
-// A page that comes and goes splits a block of 4 MiB and merges it again, which
-// neither makes all of it young nor the page idle.
+// A page that is allocated and freed all the time splits a block of 4 MiB and merges it again. That
+// makes neither the whole block young nor the page idle.
 func TestChurnHoldsNoNeighbours(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
 		a.Free(alloc(t, a, MaxOrder, 0).Page)
@@ -168,19 +175,19 @@ func TestChurnHoldsNoNeighbours(t *testing.T) {
 			sleep(testDecay / 100)
 		}
 		if n := free(a); n != mem.PageSize {
-			t.Errorf("%d bytes stay for the sake of one page", n)
+			t.Errorf("%d bytes stay with one page in use", n)
 		}
 	})
 }
 
-// A large run that comes and goes keeps its pages while small ones that lie
-// about lose theirs.
+// A large run that is allocated and freed all the time keeps its pages, while small runs that are
+// not needed lose theirs.
 func TestOldestDecaysFirst(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, a *Arena) {
 		var kept, small []Run
 		for range 64 {
 			small = append(small, alloc(t, a, 0, 0))
-			kept = append(kept, alloc(t, a, 0, 0)) // so that the others can't merge
+			kept = append(kept, alloc(t, a, 0, 0)) // keeps the others from merging
 		}
 		a.Free(alloc(t, a, MaxOrder, 0).Page)
 		for _, run := range small {
@@ -233,10 +240,24 @@ func TestReleaseRate(t *testing.T) {
 	})
 }
 
-// While the rate lets little through, no node waits until another is done.
+func TestUnlimitedReleaseRate(t *testing.T) {
+	size := int64(1 << 30)
+	if heapBacked {
+		size >>= 3 // each discard clears it, and tells the detector of each word
+	}
+	bubble(t, Config{Span: size, ReleaseRate: Unlimited, NodeLimit: Unlimited}, func(t *testing.T, a *Arena) {
+		allocFree(t, a, int(size/maxRun), MaxOrder, 0)
+		sleep(testDecay*(ticks+1)/ticks + justAfter)
+		if n := free(a); n != 0 {
+			t.Errorf("%d bytes of %d are left one tick after Decay", n, size)
+		}
+	})
+}
+
+// With a low rate, no node has to wait until all of another node's pages are released.
 func TestNodesDecayInTurn(t *testing.T) {
 	bubble(t, Config{Topology: nodes(t, 0, 1), Span: 4 * maxRun, ReleaseRate: mib}, func(t *testing.T, a *Arena) {
-		drop(t, a, 4, MaxOrder, 0)
+		allocFree(t, a, 4, MaxOrder, 0)
 		a.Free(alloc(t, a, 0, 1).Page)
 		sleep(testDecay*(ticks+1)/ticks + 5*time.Second) // a run of 4 MiB takes 4
 		if s := a.Stats(); s.Nodes[1].Free != 0 || s.Nodes[0].Free == 0 {
@@ -248,7 +269,7 @@ func TestNodesDecayInTurn(t *testing.T) {
 // A timer that fires while Close runs finds nothing to release.
 func TestDecayAfterClose(t *testing.T) {
 	bubble(t, Config{Span: 4 * maxRun, ReleaseRate: mib}, func(t *testing.T, a *Arena) {
-		drop(t, a, 4, MaxOrder, 0)
+		allocFree(t, a, 4, MaxOrder, 0)
 		sleep(testDecay*(ticks+1)/ticks + justAfter)
 		if err := a.Close(); err != nil || a.Stats().Decayed != maxRun {
 			t.Errorf("%d bytes were released before Close, %v", a.Stats().Decayed, err)
@@ -262,7 +283,7 @@ func TestDecayAfterClose(t *testing.T) {
 }
 
 func TestNoDecay(t *testing.T) {
-	for name, cfg := range map[string]Config{"switched off": {Decay: -1}, "locked": {Lock: true}} {
+	for name, cfg := range map[string]Config{"switched off": {Decay: None}, "locked": {Lock: true}} {
 		bubble(t, cfg, func(t *testing.T, a *Arena) {
 			run, err := a.Alloc(0, 0)
 			if err != nil {
@@ -277,7 +298,7 @@ func TestNoDecay(t *testing.T) {
 	}
 }
 
-// What the kernel doesn't take is offered again, but not at every tick.
+// A discard that the kernel refuses is tried again, but not at every tick.
 func TestRefusedDecay(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: nothing is discarded")
@@ -297,8 +318,8 @@ func TestRefusedDecay(t *testing.T) {
 	})
 }
 
-// A discard that the kernel refuses while the timer's goroutine looks the other
-// way starts it again.
+// The refused discard of a block, which was leaving when the timer last ran, starts the timer
+// again.
 func TestRefusedPurgeArms(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: nothing is discarded")
@@ -307,9 +328,9 @@ func TestRefusedPurgeArms(t *testing.T) {
 		a.Free(alloc(t, a, 3, 0).Page)
 		z := &a.zones[0]
 		page, order, _ := a.detach(z, z.detach)
-		sleep(2 * testDecay) // nothing is dirty: the timer rests
+		sleep(2 * testDecay) // nothing is dirty: the timer stops
 		restore := sys.FailNth(sys.CallDiscard, 1, syscall.EINVAL)
-		_ = a.vacate(z, page, order)
+		_ = a.discardDetached(z, page, order)
 		restore()
 		sleep(2 * testDecay)
 		if n := free(a); n != 0 {
@@ -318,11 +339,11 @@ func TestRefusedPurgeArms(t *testing.T) {
 	})
 }
 
-// A Free that finds purging taken leaves its excess to whoever has it.
+// The timer discards the excess of Frees that could not lock purging.
 func TestDecayTrims(t *testing.T) {
 	bubble(t, Config{MaxDirty: mem.PageSize}, func(t *testing.T, a *Arena) {
 		a.purging.Lock()
-		drop(t, a, 8, 0, 0)
+		allocFree(t, a, 8, 0, 0)
 		a.purging.Unlock()
 		sleep(testDecay/ticks + justAfter)
 		if n := free(a); n > mem.PageSize {

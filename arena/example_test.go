@@ -5,11 +5,10 @@ import (
 	"runtime/debug"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
 )
 
-// A run of 8 pages from the node that CPU 0 is nearest to.
+// An arena of at most 1 MiB gives out a run of 8 pages from the node that CPU 0 is nearest to.
 func Example() {
 	a, err := arena.New(arena.Config{Name: "example", Limit: 1 << 20})
 	if err != nil {
@@ -23,14 +22,12 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	page := mem.Bytes(a.Addr(run.Page), mem.PageSize<<run.Order)
-	page[0] = 1
-	head, order, _ := a.Head(run.Page + 5)
-	fmt.Println(len(page), run.Zero, head == run.Page, order, a.NodeOf(a.Addr(head)) == node)
+	head, pages, _ := a.Head(run.Page + 5)
+	fmt.Println(run.Zero, head == run.Page, pages, a.NodeOf(a.Addr(head)) == node)
 	a.Free(run.Page)
-	fmt.Println(a.Purge(0), a.Stats().Nodes[0].Runs)
+	fmt.Println(a.Purge(arena.Unlimited), a.Stats().Nodes[0].Runs)
 	// Output:
-	// 32768 true true 3 true
+	// true true 8 true
 	// 32768 0
 }
 

@@ -13,34 +13,34 @@ package arena
 type idle struct {
 	low  uint32        // least dirty pages in this tick, and never more than there are now
 	past [ticks]uint32 // the same of the ticks before, less what was discarded since
-	next int           // which of past is the oldest
+	next int           // index of the oldest in past
 }
 
-// ticks is into how many parts Decay is divided. So a page that is idle goes
-// after Decay and at most 1/8 more.
+// ticks is the number of parts that Decay is divided into. So an idle page is discarded after Decay
+// and at most 1/8 more.
 const ticks = 8
 
-// fell notes that pages were taken for a run, so that now dirty ones are left.
-func (i *idle) fell(dirty uint32) { i.low = min(i.low, dirty) }
+// noteTaken notes that pages were taken for a run, and how many dirty ones are left.
+func (i *idle) noteTaken(dirty uint32) { i.low = min(i.low, dirty) }
 
-// gone notes that n pages go to the kernel, whoever sends them: they are no
-// longer among those that were idle.
-func (i *idle) gone(n uint32) {
+// noteDiscarded notes that n pages go to the kernel, for whatever reason: they are no longer among
+// those that were idle.
+func (i *idle) noteDiscarded(n uint32) {
 	i.low -= min(i.low, n)
 	for k := range i.past {
 		i.past[k] -= min(i.past[k], n)
 	}
 }
 
-// tick ends a tick that leaves so many dirty pages.
+// tick ends a tick, at the end of which there are that many dirty pages.
 func (i *idle) tick(dirty uint32) {
 	i.past[i.next] = i.low
 	i.next = (i.next + 1) % ticks
 	i.low = dirty
 }
 
-// spare is how many dirty pages are idle.
-func (i *idle) spare() uint32 {
+// idlePages is the number of dirty pages that are idle.
+func (i *idle) idlePages() uint32 {
 	n := i.low
 	for _, past := range i.past {
 		n = min(n, past)

@@ -21,13 +21,22 @@ func TestLimit(t *testing.T) {
 	}
 	a.SetLimit(9 * mem.PageSize)
 	a.Free(alloc(t, a, 0, 0).Page)
-	a.SetLimit(0)
+	a.SetLimit(None)
+	if _, err := a.Alloc(0, 0); !errors.Is(err, ErrLimit) || a.Limit() != 0 {
+		t.Errorf("a page with a limit of none, which is %d bytes: %v", a.Limit(), err)
+	}
+	for _, n := range []int64{0, Unlimited} {
+		a.SetLimit(n)
+		if a.Limit() != Unlimited {
+			t.Errorf("SetLimit(%d) makes a limit of %d bytes", n, a.Limit())
+		}
+	}
 	a.Free(alloc(t, a, MaxOrder, 0).Page)
 	a.Free(run.Page)
 	a.Free(other.Page)
 }
 
-// Freed runs that are no use for the next are discarded before it fails.
+// An Alloc at the limit discards freed runs, which it can't use itself, before it fails.
 func TestLimitDiscardsFirst(t *testing.T) {
 	a := open(t, Config{Topology: nodes(t, 0, 1), Limit: 8 * mem.PageSize})
 	small := alloc(t, a, 2, 1)
@@ -50,12 +59,12 @@ func TestLoweredLimitDiscards(t *testing.T) {
 	a.Free(keep.Page)
 }
 
-// Each goroutine has a share of the limit and never more than one run of that
-// size. So no Alloc may fail, whatever the others have freed and not yet
-// discarded, and the sum never exceeds the limit.
+// Each goroutine has a share of the limit, and never more than one run, of the size of the share.
+// So no Alloc may fail, whatever the others have freed and not yet discarded, and the sum never
+// exceeds the limit.
 func TestLimitNeverFailsSpuriously(t *testing.T) {
 	orders := []int{0, 2, 3, 5}
-	var limit uint64
+	var limit int64
 	for _, order := range orders {
 		limit += mem.PageSize << order
 	}

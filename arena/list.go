@@ -2,29 +2,27 @@ package arena
 
 import "github.com/slubd/slubd/internal/mem"
 
-// list is a doubly linked list of free blocks, by their head pages' numbers,
-// the youngest first. The links lie in those pages' Meta records: a free block
-// has no other use for it, and its pages stay untouched. Guarded by the zone's
-// mu.
+// list is a doubly linked list of free blocks, by their head pages' numbers, the youngest first.
+// The links lie in the Meta records of these pages: a free block has no other use for its record,
+// and its pages stay untouched. Guarded by the zone's mu.
 type list struct {
-	top, bottom uint32 // page numbers + 1 of the first and last block, 0 when empty
+	top, bottom uint32 // page number + 1 of the first and the last block; 0 when the list is empty
 }
 
-// link is what a free block's Meta record holds. Both pages count from 1, as top.
+// link is the content of a free block's Meta record. Both page numbers count from 1, as top does.
 type link struct {
 	next, prev uint32
 	born       uint64 // zone.births when the block came into the list
 }
 
-// head is the block at the front, tail that at the end. Preconditions: the list
-// isn't empty.
+// head is the block at the front, tail the block at the end. Preconditions: the list isn't empty.
 func (l *list) head() uint32 { return l.top - 1 }
 func (l *list) tail() uint32 { return l.bottom - 1 }
 
 func (m *pagemap) link(page uint32) *link { return mem.At[link](m.meta(page)) }
 
-// link puts a block at the front of its list, where it is taken from next:
-// what was freed last is most likely still in a cache.
+// link puts a block at the front of its list, from where the next is taken: the pages that were
+// freed last are the most likely to be in a CPU's cache.
 func (z *zone) link(page uint32, s pageState) {
 	area, order := &z.free[s.area()], s.order()
 	l := &area.lists[order]
@@ -41,7 +39,7 @@ func (z *zone) link(page uint32, s pageState) {
 	z.pages.mark(page, 0, s)
 }
 
-// unlink takes a block out of its list. Its head page becomes an inner one.
+// unlink removes a block from its list. Its head page becomes an inner one.
 func (z *zone) unlink(page uint32, s pageState) {
 	area, order := &z.free[s.area()], s.order()
 	l, at := &area.lists[order], z.pages.link(page)

@@ -8,8 +8,8 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Open arenas have distinct names, and a name is free again when its arena is closed, or
-// was refused.
+// Open arenas have distinct names. A name is free again when its arena is closed, or when New
+// failed.
 func TestNamesAreDistinct(t *testing.T) {
 	cfg := Config{Name: "namesake", Span: 16 << 20}
 	expect := func(want string) *Arena {

@@ -1,36 +1,36 @@
 package arena
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// A block on its way to the kernel is in no list: detach takes it out under
-// the zone's mu, the system call runs with no zone locked, attach puts it back
-// as clean. So Alloc can't hand it out meanwhile, and waits for no system call
-// of anybody else unless it must discard itself.
+// A block that is being discarded is in no list: detach takes it out under the zone's mu, the
+// system call runs with no zone locked, attach puts it back as clean. So Alloc can't hand the block
+// out meanwhile, and it waits for another goroutine's system call only if it must discard itself.
 
 // errLocked says that Config.Lock forbids discarding before Close.
 var errLocked = errors.New("arena: pages are locked")
 
-// Purge gives the pages of freed runs back to the kernel, the largest first,
-// until target bytes are released; 0 means all that are free now. It returns
-// how many bytes were. Their addresses stay reserved and read zero.
-func (a *Arena) Purge(target uint64) (released uint64) {
+// Purge gives the pages of freed mappings and runs back to the kernel, the largest first, until
+// target bytes are released. 0 is automatic, and like Unlimited means all that are free now. It
+// returns the number of bytes released. Their addresses stay reserved and read zero.
+func (a *Arena) Purge(target int64) (released int64) {
 	a.purging.Lock()
 	defer a.purging.Unlock()
-	if target == 0 {
+	if target == 0 || target == Unlimited {
 		_, dirty := a.ledger.load()
-		target = dirty * mem.PageSize // an end to it, though others go on freeing
+		target = dirty * mem.PageSize // so that it ends although others keep freeing
 	}
 	return a.purge(target)
 }
 
-// purge is Purge for whoever holds purging.
-func (a *Arena) purge(target uint64) (released uint64) {
+// purge is Purge for a caller that holds purging.
+func (a *Arena) purge(target int64) (released int64) {
 	for released < target {
-		n, err := a.discardLargest()
+		n, err := a.discardLargest(nil)
 		if n == 0 || err != nil {
 			break
 		}
@@ -39,11 +39,10 @@ func (a *Arena) purge(target uint64) (released uint64) {
 	return released
 }
 
-// trim discards the excess of dirty pages, unless somebody is discarding
-// already. Whoever is looks again after letting go of purging, and so sees what
-// was freed before an attempt to get it failed: one of the two discards. Only a
-// few times, though, lest one goroutine discards for all others for ever; what
-// is left then, the others' next Free finds.
+// trim discards the excess of dirty pages, unless another goroutine is discarding. That one looks
+// again after it has unlocked purging, and so sees what was freed before another failed to lock it:
+// one of the two discards. It looks again a few times only, so that one goroutine doesn't discard
+// for all others for ever; the next Free of the others finds what is left.
 func (a *Arena) trim() {
 	for range 4 {
 		excess := a.excess()
@@ -58,14 +57,22 @@ func (a *Arena) trim() {
 	}
 }
 
-// discardLargest discards the largest dirty block of all zones. Others may
-// take or free blocks while it looks, so that it can miss one; 0 bytes don't
-// mean that there is none. Preconditions: purging is held.
-func (a *Arena) discardLargest() (released uint64, err error) {
+// discardLargest discards the end of a kept mapping or, if there is none, the largest dirty block
+// of all zones; if of is not nil, of those in that memory. Other goroutines may take or free blocks
+// while it looks, so it can miss one: 0 bytes don't mean that there is none. Preconditions: purging
+// is held.
+func (a *Arena) discardLargest(of *nodeLedger) (released int64, err error) {
+	if released, err = a.discardKept(false, of); released > 0 {
+		return released, nil
+	}
+	// If the kernel refuses, which may be due to one mapping, runs are discarded instead.
 	var from *zone
 	most := -1
 	for i := range a.zones {
 		z := &a.zones[i]
+		if of != nil && z.home != of {
+			continue
+		}
 		z.mu.Lock()
 		order := z.free[dirty.area()].largest()
 		z.mu.Unlock()
@@ -74,15 +81,18 @@ func (a *Arena) discardLargest() (released uint64, err error) {
 		}
 	}
 	if from == nil {
-		return 0, nil
+		return 0, err
 	}
-	return a.discard(from)
+	released, refused := a.discard(from)
+	if released > 0 {
+		return released, nil
+	}
+	return 0, cmp.Or(refused, err)
 }
 
-// discard gives the zone's largest dirty block back to the kernel and returns
-// its bytes, 0 if there is none. If the kernel refuses, the block stays dirty.
-// Preconditions: purging is held.
-func (a *Arena) discard(z *zone) (released uint64, err error) {
+// discard gives the zone's largest dirty block to the kernel and returns its bytes, 0 if there is
+// none. If the kernel refuses, the block stays dirty. Preconditions: purging is held.
+func (a *Arena) discard(z *zone) (released int64, err error) {
 	if a.cfg.Lock {
 		return 0, errLocked
 	}
@@ -90,20 +100,20 @@ func (a *Arena) discard(z *zone) (released uint64, err error) {
 	if !ok {
 		return 0, nil
 	}
-	if err = a.vacate(z, page, order); err != nil {
+	if err = a.discardDetached(z, page, order); err != nil {
 		return 0, err
 	}
 	return mem.PageSize << order, nil
 }
 
-// vacate gives a detached block to the kernel and attaches it again, as a dirty
-// one if the kernel refuses. Preconditions: purging is held.
-func (a *Arena) vacate(z *zone, page uint32, order int) error {
-	pages := uint64(1) << order
+// discardDetached gives a detached block to the kernel and attaches it again, as a clean one, or as
+// a dirty one if the kernel refuses. Preconditions: purging is held.
+func (a *Arena) discardDetached(z *zone, page uint32, order int) error {
+	pages := int64(1) << order
 	kind := clean
-	err := a.room.discard(a.Addr(page), uintptr(pages*mem.PageSize))
+	err := a.backing.discard(a.Addr(page), uintptr(pages*mem.PageSize))
 	if err == nil {
-		a.ledger.uncharge(pages)
+		a.uncharge(z.home, pages)
 	} else {
 		a.failures.Add(1)
 		kind = dirty
@@ -111,7 +121,7 @@ func (a *Arena) vacate(z *zone, page uint32, order int) error {
 	z.mu.Lock()
 	z.attach(page, kind, order)
 	if kind == dirty {
-		a.ledger.soil(pages)
+		a.addDirty(z.home, pages)
 	}
 	z.mu.Unlock()
 	if kind == dirty {
@@ -121,14 +131,14 @@ func (a *Arena) vacate(z *zone, page uint32, order int) error {
 	return err
 }
 
-// detach takes the dirty block that which, one of the zone's, picks out of the
-// lists.
+// detach takes a dirty block out of the zone's lists. which chooses it: zone.detach or
+// zone.detachIdle.
 func (a *Arena) detach(z *zone, which func() (page uint32, order int, ok bool)) (page uint32, order int, ok bool) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	page, order, ok = which()
 	if ok {
-		a.ledger.pick(1 << order)
+		a.subDirty(z.home, 1<<order)
 	}
 	return page, order, ok
 }

@@ -11,14 +11,14 @@ import (
 )
 
 func TestPurge(t *testing.T) {
-	a := open(t, Config{MaxDirty: 1 << 40})
+	a := open(t, Config{MaxDirty: Unlimited})
 	var kept []Run
 	for _, order := range []int{0, 4, 8} {
 		run := alloc(t, a, order, 0)
 		for i := range words(a, run) {
 			words(a, run)[i] = 1
 		}
-		kept = append(kept, alloc(t, a, order, 0)) // the buddy: freed runs can't merge
+		kept = append(kept, alloc(t, a, order, 0)) // the buddy, so that freed runs can't merge
 		a.Free(run.Page)
 	}
 	if n := a.Purge(1); n != mem.PageSize<<8 {
@@ -42,7 +42,8 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-// Of several blocks of one size the one freed last may still be in a cache.
+// Of several blocks of one size, Purge leaves the one that was freed last, which may be in a CPU's
+// cache.
 func TestPurgeTakesTheOldest(t *testing.T) {
 	a := open(t, Config{})
 	old, kept, young := alloc(t, a, 4, 0), alloc(t, a, 4, 0), alloc(t, a, 4, 0)
@@ -57,45 +58,6 @@ func TestPurgeTakesTheOldest(t *testing.T) {
 	a.Free(kept.Page)
 }
 
-func TestPurgeReturnsMemory(t *testing.T) {
-	if heapBacked {
-		t.Skip("race build: the kernel gets nothing back")
-	}
-	const size = 64 * mib
-	rss := func() uint64 {
-		n, err := sys.ReadRSS()
-		if err != nil {
-			t.Skip(err)
-		}
-		return n
-	}
-	a := open(t, Config{Span: size, MaxDirty: size})
-	before := rss()
-	var runs []Run
-	for range size / maxRun {
-		run := alloc(t, a, MaxOrder, 0)
-		for i := 0; i < len(words(a, run)); i += mem.PageSize / 8 {
-			words(a, run)[i] = 1
-		}
-		runs = append(runs, run)
-	}
-	if n := rss(); n < before+size*9/10 {
-		t.Errorf("%d bytes resident, %d before %d bytes were touched", n, before, uint64(size))
-	}
-	for _, run := range runs {
-		a.Free(run.Page)
-	}
-	if n := rss(); n < before+size*9/10 {
-		t.Errorf("%d bytes resident, %d before: Free has discarded below MaxDirty", n, before)
-	}
-	if n := a.Purge(0); n != size {
-		t.Errorf("Purge released %d bytes", n)
-	}
-	if n := rss(); n > before+size/10 {
-		t.Errorf("%d bytes resident after Purge, %d before", n, before)
-	}
-}
-
 func TestFreeDiscardsTheExcess(t *testing.T) {
 	a := open(t, Config{MaxDirty: 16 * mem.PageSize})
 	var runs []Run
@@ -108,7 +70,7 @@ func TestFreeDiscardsTheExcess(t *testing.T) {
 		if n.Free > 16*mem.PageSize {
 			t.Fatalf("%d bytes free and resident", n.Free)
 		}
-		if i < 16 && n.Free != uint64(i+1)*mem.PageSize {
+		if i < 16 && n.Free != int64(i+1)*mem.PageSize {
 			t.Fatalf("%d runs freed, %d bytes kept", i+1, n.Free)
 		}
 	}
@@ -116,13 +78,15 @@ func TestFreeDiscardsTheExcess(t *testing.T) {
 
 func TestDefaultExcess(t *testing.T) {
 	var a Arena
-	for _, c := range []struct{ charged, dirty, want uint64 }{ // pages
-		{minDirty() / mem.PageSize, minDirty() / mem.PageSize, 0},
-		{minDirty()/mem.PageSize + 3, minDirty()/mem.PageSize + 3, 3},
-		{900000, 100000, 0}, // 1/8 of 800000
-		{910000, 110000, 10000},
+	a.limit.Store(Unlimited)
+	least := minDirty() / mem.PageSize
+	for _, c := range []struct{ charged, dirty, want int64 }{ // pages
+		{charged: least, dirty: least, want: 0},
+		{charged: least + 3, dirty: least + 3, want: 3},
+		{charged: 900000, dirty: 100000, want: 0}, // 1/8 of 800000
+		{charged: 910000, dirty: 110000, want: 10000},
 	} {
-		a.ledger.word.Store(c.charged<<32 | c.dirty)
+		a.ledger.word.Store(uint64(c.charged<<32 | c.dirty))
 		if got := a.excess(); got != c.want*mem.PageSize {
 			t.Errorf("%d pages, %d of them dirty: excess of %d bytes, want %d pages", c.charged, c.dirty, got, c.want)
 		}
@@ -133,8 +97,8 @@ func TestDefaultExcess(t *testing.T) {
 	}
 }
 
-// While a block is leaving, an Alloc that needs its room waits for it, and so
-// does a Purge.
+// While a block is leaving, an Alloc that is at the limit waits until it has left, and so does a
+// Purge.
 func TestDiscardersTakeTurns(t *testing.T) {
 	a := open(t, Config{Limit: 4 * mem.PageSize})
 	a.Free(alloc(t, a, 1, 0).Page)
@@ -153,10 +117,10 @@ func TestDiscardersTakeTurns(t *testing.T) {
 	for range 1000 {
 		runtime.Gosched()
 		if len(done) > 0 {
-			t.Fatalf("somebody didn't wait: %v", <-done)
+			t.Fatalf("Alloc or Purge didn't wait: %v", <-done)
 		}
 	}
-	a.ledger.uncharge(1 << order)
+	a.uncharge(z.home, 1<<order)
 	z.mu.Lock()
 	z.attach(page, clean, order)
 	z.mu.Unlock()
@@ -168,8 +132,8 @@ func TestDiscardersTakeTurns(t *testing.T) {
 	}
 }
 
-// A run that the kernel doesn't take back stays dirty and charged, is used
-// again, and is discarded by the next Purge.
+// A run that the kernel doesn't discard stays dirty and charged, is handed out again, and is
+// discarded by the next Purge.
 func TestRefusedDiscard(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: nothing is discarded")
@@ -186,7 +150,7 @@ func TestRefusedDiscard(t *testing.T) {
 		t.Errorf("after refused discards: %+v", s)
 	}
 	if _, err := a.Alloc(4, 1); !errors.Is(err, ErrLimit) {
-		t.Errorf("Alloc with the limit's pages in the way: %v", err)
+		t.Errorf("Alloc with all pages of the limit charged: %v", err)
 	}
 	if again := alloc(t, a, 2, 0); again.Page != run.Page || again.Zero {
 		t.Errorf("after refused discards of %+v: %+v", run, again)

@@ -10,8 +10,8 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// What the heap-backed range is for: the detector reports a race on memory of
-// a run, and a write after Free that meets the discard.
+// The range of race builds is on the Go heap, so that the detector reports a race on memory of a
+// run, and a write after Free that races with the discard.
 func TestDetectorSeesTheRange(t *testing.T) {
 	for name, races := range map[string]func(a *Arena, run Run){
 		"two writers": func(a *Arena, run Run) {

@@ -3,7 +3,6 @@ package arena
 import (
 	"errors"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,18 +14,28 @@ import (
 	"github.com/slubd/slubd/numa"
 )
 
+// forgetRanges makes the arenas of a test reserve new ranges.
+func forgetRanges(t *testing.T) {
+	t.Helper()
+	closedRanges.mu.Lock()
+	defer closedRanges.mu.Unlock()
+	clear(closedRanges.ranges)
+	clear(closedRanges.mappings)
+}
+
 func TestRefusedReservationIsHalvedTwice(t *testing.T) {
 	topo := nodes(t, 0)
 	for _, c := range []struct {
-		span    uint64
-		refused bool // the first reservation is
-		want    uintptr
+		span    int64
+		refused bool // whether the first reservation is
+		want    int64
 	}{
-		{512 * mib, false, 512 * mib},
-		{512 * mib, true, 128 * mib}, // 256 is granted, half of it taken
-		{128 * mib, true, 64 * mib},  // the floor
-		{32 * mib, false, 32 * mib},  // below the floor by wish
+		{span: 512 * mib, want: 512 * mib},
+		{span: 512 * mib, refused: true, want: 128 * mib}, // 256 is granted, half of it taken
+		{span: 128 * mib, refused: true, want: 64 * mib},  // not below the floor
+		{span: 32 * mib, want: 32 * mib},                  // below the floor by config
 	} {
+		forgetRanges(t)
 		restore := func() {}
 		if c.refused {
 			restore = sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)
@@ -37,7 +46,7 @@ func TestRefusedReservationIsHalvedTwice(t *testing.T) {
 			t.Errorf("span %d: %v", c.span, err)
 			continue
 		}
-		if a.Span() != c.want || a.Stats().Nodes[0].Reserved != uint64(c.want) {
+		if a.Span() != c.want || a.Stats().Nodes[0].Reserved != c.want {
 			t.Errorf("span %d, refused %v: got %d, want %d", c.span, c.refused, a.Span(), c.want)
 		}
 		if err := a.Close(); err != nil {
@@ -46,10 +55,11 @@ func TestRefusedReservationIsHalvedTwice(t *testing.T) {
 	}
 }
 
-// Every reservation that New makes fails once, and from then on: it gets by
-// with less or says so, and leaves nothing mapped.
+// Each reservation that New makes fails, alone and with all that follow: New reserves less or
+// returns an error, and leaves nothing mapped.
 func TestEveryReservationFails(t *testing.T) {
 	cfg := Config{Span: 128 * mib, Topology: nodes(t, 0)}
+	forgetRanges(t)
 	before := addressSpace(t)
 	for n := 1; n <= 5; n++ {
 		restore := sys.FailNth(sys.CallReserve, n, syscall.ENOMEM)
@@ -69,21 +79,21 @@ func TestEveryReservationFails(t *testing.T) {
 			err = nil
 		}
 		if err != nil {
-			t.Errorf("reservations fail from the %d. on: %v", n, err)
+			t.Errorf("all reservations from number %d on fail: %v", n, err)
 		}
 	}
-	if after := addressSpace(t); !heapBacked && after > before+2*cfg.Span {
+	if after := addressSpace(t); !heapBacked && after > before+2*uint64(cfg.Span) {
 		t.Errorf("%d bytes mapped, %d before", after, before)
 	}
 }
 
-// addressSpace is the bytes that the process has mapped. What the Go runtime
-// maps beside the tests is well below the spans that they make.
+// addressSpace is the number of bytes that the process has mapped. The Go runtime maps much less
+// meanwhile than the spans of these tests.
 func addressSpace(t *testing.T) uint64 {
 	t.Helper()
 	statm, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	pages, err := strconv.ParseUint(strings.Fields(string(statm))[0], 10, 64)
 	if err != nil {
@@ -92,7 +102,7 @@ func addressSpace(t *testing.T) uint64 {
 	return pages * mem.PageSize
 }
 
-// Trimming is good manners: an arena works without.
+// An arena works when the kernel refuses to unmap what alignment leaves over.
 func TestRefusedTrim(t *testing.T) {
 	restore := sys.FailNth(sys.CallUnmap, 0, syscall.ENOMEM)
 	a, err := New(Config{Span: 8 * mib, Topology: nodes(t, 0)})
@@ -116,40 +126,34 @@ func TestUnsupportedIsNotHalved(t *testing.T) {
 	}
 }
 
-// The real thing: with RLIMIT_AS an arena comes up smaller, and the Go heap
-// still has room.
-func TestAddressSpaceLimit(t *testing.T) {
-	if heapBacked {
-		t.Skip("race build: no address space limit leaves room for the detector's shadow")
-	}
-	out, isChild, err := testutil.Rerun(t)
-	if !isChild {
-		if err != nil || !strings.Contains(out, "PASS") {
-			t.Errorf("%v\n%s", err, out)
-		}
-		return
-	}
-	limit := addressSpace(t) + 1<<30
-	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
-		t.Skip(err)
-	}
-	a := open(t, Config{Span: 64 << 30})
-	if a.Span() < spanFloor || a.Span() > 512*mib {
-		t.Errorf("span %d under a limit of 1 GiB", a.Span())
-	}
-	a.Free(alloc(t, a, MaxOrder, 0).Page)
-	heap := make([]byte, 256*mib) // the runtime crashes if it can't have it
-	runtime.KeepAlive(heap)
-	if _, err := New(Config{Span: 64 << 30, Topology: nodes(t, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)}); !errors.Is(err, ErrReserve) || !errors.Is(err, syscall.ENOMEM) {
-		t.Errorf("16 nodes under a limit of 1 GiB: %v", err)
-	}
-}
-
 func TestValidateReportsAllProblems(t *testing.T) {
-	err := Config{Span: 1 << 60, Limit: 1, HugePages: 9, Strictness: 9}.Validate()
-	for _, want := range []string{"Span", "Limit", "HugePages", "Strictness"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("no word of %s in %v", want, err)
+	err := Config{Name: "x", Span: 1 << 60, Limit: 1, HugePages: 9, Strictness: 9, MaxDirty: -2, Decay: -2, ReleaseRate: None}.Validate()
+	var want []string
+	for _, problem := range []string{
+		"Limit: 1 byte, no page",
+		"Span: 1152921504606846976 is not within 0..17592186040320",
+		"MaxDirty: -2 is not within -1..9223372036854775807",
+		"Decay: -2 is not within -1..9223372036854775807",
+		"ReleaseRate: -1 is negative; Decay: None gives nothing back",
+		"Strictness: 9 is not within 0..2",
+		"HugePages: 9 is not within 0..2",
+	} {
+		want = append(want, `arena: arena "x": Config.`+problem)
+	}
+	if got := strings.Join(want, "\n"); err == nil || err.Error() != got {
+		t.Errorf("problems are\n%v\nwant\n%s", err, got)
+	}
+	for _, cfg := range []Config{{Span: None}, {Span: Unlimited}, {Limit: None}, {Limit: mem.PageSize - 1}} {
+		if err := cfg.Validate(); !errors.Is(err, ErrConfig) {
+			t.Errorf("Span %d, Limit %d: %v", cfg.Span, cfg.Limit, err)
+		}
+	}
+	for _, cfg := range []Config{
+		{Limit: mem.PageSize, MaxDirty: None, Decay: None},
+		{Limit: Unlimited, MaxDirty: Unlimited, Decay: Unlimited, ReleaseRate: Unlimited},
+	} {
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
 	if _, err := New(Config{Limit: 1}); !errors.Is(err, ErrConfig) {
@@ -165,7 +169,9 @@ func TestDefaults(t *testing.T) {
 	if cfg.Topology != numa.System() || cfg.Name == "" || !mem.IsPow2(uintptr(cfg.Span)) {
 		t.Errorf("%+v", cfg)
 	}
-	for _, c := range []struct{ span, want uint64 }{{1, maxRun}, {maxRun + 1, 2 * maxRun}, {100 * mib, 128 * mib}} {
+	for _, c := range []struct{ span, want int64 }{
+		{span: 1, want: maxRun}, {span: maxRun + 1, want: 2 * maxRun}, {span: 100 * mib, want: 128 * mib},
+	} {
 		if got := (Config{Span: c.span}).withDefaults().Span; got != c.want {
 			t.Errorf("span %d becomes %d, want %d", c.span, got, c.want)
 		}
@@ -186,6 +192,22 @@ func TestForeignPageSize(t *testing.T) {
 	_, err := New(Config{kernelPage: 16384})
 	if !errors.Is(err, ErrPageSize) || !strings.Contains(err.Error(), "16384") {
 		t.Errorf("New on a kernel with pages of 16 KiB: %v", err)
+	}
+}
+
+// A failure to make the default arena is not for ever.
+func TestDefaultTriesAgain(t *testing.T) {
+	if !testutil.Child(t) {
+		return
+	}
+	restore := sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)
+	_, err := Default()
+	restore()
+	if !errors.Is(err, ErrReserve) {
+		t.Errorf("the kernel refuses: %v", err)
+	}
+	if a, err := Default(); err != nil || a == nil {
+		t.Errorf("the kernel no longer refuses: %v", err)
 	}
 }
 

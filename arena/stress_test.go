@@ -10,18 +10,19 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// stress is what goroutines share: an owner table of their own, which the
-// arena doesn't know.
+// stress is what the goroutines of a test share: the arena, and a table of owners that the arena
+// doesn't know.
 type stress struct {
 	*testing.T
 	arena *Arena
 	owner []atomic.Uint32 // by page: worker + 1, 0: free
 }
 
-// worker allocates and frees at random, keeping up to 16 runs.
+// worker allocates and frees at random, and keeps up to 16 runs.
 func (s *stress) worker(id uint32, ops int, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, uint64(id)))
 	var live []Run
@@ -43,15 +44,18 @@ func (s *stress) worker(id uint32, ops int, seed uint64) {
 }
 
 func (s *stress) alloc(id uint32, order int, rng *rand.Rand) (Run, bool) {
-	all := s.arena.Topology().Nodes()
-	run, err := s.arena.Alloc(order, all[rng.IntN(len(all))])
+	pages := 1 << order
+	if rng.IntN(2) == 0 {
+		pages -= rng.IntN(pages/2 + 1) // of the same order or the one below
+	}
+	run, err := s.arena.AllocPages(pages, rng.IntN(s.arena.Topology().NodeCount()))
 	if err != nil {
 		if !errors.Is(err, ErrNoMemory) {
 			s.Error(err)
 		}
 		return Run{}, false
 	}
-	for i := range s.owner[run.Page : run.Page+1<<order] {
+	for i := range s.owner[run.Page : run.Page+run.Pages] {
 		if at := &s.owner[int(run.Page)+i]; !at.CompareAndSwap(0, id) {
 			s.Errorf("page %d of %+v belongs to worker %d", i, run, at.Load())
 		}
@@ -65,11 +69,11 @@ func (s *stress) alloc(id uint32, order int, rng *rand.Rand) (Run, bool) {
 		s.Errorf("%+v: its record holds %x", run, *meta)
 	}
 	s.fill(run, uint64(id))
-	s.arena.SetOwner(run.Page, order, id)
+	s.arena.SetOwner(run.Page, pages, owner.Word(id))
 	return run, true
 }
 
-// fill writes what free expects: to the record, and to every page.
+// fill writes to the Meta record and to every page of a run what free expects to find there.
 func (s *stress) fill(run Run, value uint64) {
 	meta := (*[metaSize / 8]uint64)(s.arena.Meta(run.Page))
 	for i := range meta {
@@ -94,9 +98,9 @@ func (s *stress) free(id uint32, run Run) {
 			s.Errorf("%+v of worker %d: page %d holds %x, %x", run, id, i*8/mem.PageSize, w[i], w[i+511])
 		}
 	}
-	for page := run.Page; page < run.Page+1<<run.Order; page++ {
-		if head, order, ok := s.arena.Head(page); head != run.Page || order != int(run.Order) || !ok || s.arena.Owner(page) != id {
-			s.Errorf("%+v of worker %d: page %d has head %d, order %d, %v, owner %d", run, id, page, head, order, ok, s.arena.Owner(page))
+	for page := run.Page; page < run.Page+run.Pages; page++ {
+		if head, pages, ok := s.arena.Head(page); head != run.Page || pages != int(run.Pages) || !ok || s.arena.Owner(page) != owner.Word(id) {
+			s.Errorf("%+v of worker %d: page %d has head %d, %d pages, %v, owner %d", run, id, page, head, pages, ok, s.arena.Owner(page))
 		}
 		if got := s.owner[page].Swap(0); got != id {
 			s.Errorf("%+v of worker %d: page %d belongs to %d", run, id, page, got)
@@ -105,12 +109,12 @@ func (s *stress) free(id uint32, run Run) {
 	s.arena.Free(run.Page)
 }
 
-// Workers allocate and free while idle runs decay, and others purge, ask for figures and look at
-// pages that aren't theirs.
+// Workers allocate and free, idle runs decay, and other goroutines purge, take statistics and ask
+// about pages that they don't hold.
 func TestStress(t *testing.T) {
 	const workers, limit = 6, 20 * mib
 	a := open(t, Config{Topology: nodes(t, 0, 3), Span: 16 * mib, Limit: limit, MaxDirty: 2 * mib, Decay: 8 * time.Millisecond})
-	s := &stress{t, a, make([]atomic.Uint32, a.Pages())}
+	s := &stress{T: t, arena: a, owner: make([]atomic.Uint32, a.Pages())}
 	seed, ops := testutil.Seed(t), testutil.Stress(t, 30000)/workers
 	var work, beside sync.WaitGroup
 	var done atomic.Bool
@@ -118,15 +122,15 @@ func TestStress(t *testing.T) {
 		work.Go(func() { s.worker(id+1, ops, seed) })
 	}
 	beside.Go(func() {
-		for target := uint64(0); !done.Load(); target += mem.PageSize {
+		for target := int64(0); !done.Load(); target += mem.PageSize {
 			a.Purge(target % mib)
 		}
 	})
 	beside.Go(func() {
 		owners := unsafe.Slice((*uint32)(a.Owners()), a.Pages())
 		for page := uint32(0); !done.Load(); page = (page + 7) % a.Pages() {
-			if head, order, ok := a.Head(page); ok && (head > page || page-head >= 1<<order) {
-				t.Errorf("page %d has head %d, order %d", page, head, order)
+			if head, pages, ok := a.Head(page); ok && (head > page || page-head >= 1<<orderOf(uint32(pages))) {
+				t.Errorf("page %d has head %d, %d pages", page, head, pages)
 			}
 			if owner := atomic.LoadUint32(&owners[page]); owner > workers {
 				t.Errorf("page %d has owner %d", page, owner)
@@ -147,8 +151,8 @@ func TestStress(t *testing.T) {
 	check(a)
 }
 
-// Close lets nobody in halfway: an Alloc beside it either gets a run, and then
-// Close is refused, or ErrClosed.
+// An Alloc that races with Close either gets a run, and then Close returns ErrBusy, or it gets
+// ErrClosed.
 func TestCloseBesideAlloc(t *testing.T) {
 	topo := nodes(t, 0)
 	for range testutil.Stress(t, 100) {

@@ -1,46 +1,52 @@
 package hooks
 
+import "github.com/slubd/slubd/numa"
+
 // Object describes one object of a cache at the moment of an event.
 type Object struct {
-	Cache string  // name of the cache
-	Addr  uintptr // first byte of the object, off-heap
-	Size  uintptr // usable bytes from Addr
-	Node  int     // NUMA node of the memory; -1 when unknown
+	Cache string    // name of the cache
+	Addr  uintptr   // first byte of the object, off-heap
+	Size  int64     // usable bytes from Addr
+	Node  numa.Node // of the memory; numa.NoNode when unknown
 }
 
 // Slab describes a page run that a cache has just cut into objects.
 type Slab struct {
-	Cache   string  // name of the cache
-	Addr    uintptr // first byte of the run, off-heap
-	Bytes   uintptr // length of the run
-	Objects int     // number of objects in it
-	Node    int     // NUMA node of the memory; -1 when unknown
+	Cache   string    // name of the cache
+	Addr    uintptr   // first byte of the run, off-heap
+	Bytes   int64     // length of the run
+	Objects int       // number of objects in it
+	Node    numa.Node // of the memory; numa.NoNode when unknown
 }
 
-// Hooks are functions that a cache calls on its events. A nil field costs one
-// test and is not called. The functions must be safe for use by several
-// goroutines at once and must not call into the allocator, but for the cache's
-// AllocNoWait, FreeDeferred and FreeRCUNoWait. They are fixed when the cache is made.
+// Hooks are functions that a cache calls on its events. A nil field costs one test and is not
+// called. The functions must be safe for use by several goroutines at once and must not call into
+// the allocator, except AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait. They are fixed
+// when the cache is made.
 //
-// Their places are those of the kernel's slab_post_alloc_hook and
-// slab_free_hook (mm/slub.c).
+// A function may panic or end its goroutine (runtime.Goexit). Nothing is lost then. The object that
+// Alloc was called with goes back, and none is allocated; the one that Free was called with is
+// freed; the slab that NewSlab was called with goes back. The rest of a bulk is freed later, by
+// another goroutine.
+//
+// The cache calls them where the kernel has slab_post_alloc_hook and slab_free_hook (mm/slub.c).
 type Hooks struct {
-	// Alloc sees each object before the caller gets it, after it has been
-	// zeroed where that was asked for.
+	// Alloc is called with each object before the caller gets it, after it has been zeroed where
+	// that was asked for.
 	Alloc func(Object)
 
-	// Free sees each object before its memory can be reused; objects given to
-	// FreeRCU after their grace period and after the cache's destructor, inside
-	// whatever operation ends that, of any user of the cache.
-	// Returning true keeps the object: the cache counts it as in use for as
-	// long as the cache lives.
+	// Free is called with each object before its memory can be reused. An object given to FreeRCU
+	// gets there after its grace period and after the cache's destructor, inside the operation that
+	// reclaims it, which any user of the cache may have called, and when memory is short any user
+	// of the arena. Returning true keeps the object: the cache counts it as in use for as long as
+	// the cache lives.
 	Free func(Object) (keep bool)
 
-	// NewSlab sees each slab before the first object of it is handed out.
+	// NewSlab is called with each slab before the first object of it is handed out.
 	NewSlab func(Slab)
 
-	// Report is told about misuse and corruption. After it returns, the cache
-	// goes on without the operation concerned: a pointer that was refused
-	// stays where it is. When nil, a report panics.
+	// Report is called with each finding of misuse or corruption. After it returns, the cache goes
+	// on without the operation concerned: a pointer that was refused stays where it is. When nil, a
+	// report panics.
 	Report func(*Report)
 }

@@ -6,21 +6,23 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/slubd/slubd/internal/callback"
 )
 
 // Kind says what a Report is about.
 type Kind uint8
 
 const (
-	// ForeignPointer was freed but belongs to no slab of this allocator.
+	// ForeignPointer says that a pointer was freed which belongs to no slab of this allocator.
 	ForeignPointer Kind = iota + 1
-	// WrongCache got a pointer that belongs to the cache named as owner.
+	// WrongCache says that a cache was given a pointer that belongs to Report.Owner.
 	WrongCache
-	// MisalignedPointer lies inside a slab but not at an object's start.
+	// MisalignedPointer says that a pointer lies inside a slab but not at an object's start.
 	MisalignedPointer
-	// FreelistCorrupt is a free pointer that leads out of its slab.
+	// FreelistCorrupt says that a free pointer leads out of its slab.
 	FreelistCorrupt
-	// DoubleFree is an object that was freed although it was free.
+	// DoubleFree says that an object was freed although it was free.
 	DoubleFree
 )
 
@@ -40,8 +42,8 @@ func (k Kind) String() string {
 	return kindText[k]
 }
 
-// Report is one finding of misuse or corruption. It is an error: Error gives
-// one line, the verb %+v adds the stack of the call that was found out.
+// Report is one finding of misuse or corruption. It is an error: Error gives one line, the verb %+v
+// adds the stack of the call that was at fault.
 type Report struct {
 	Kind   Kind
 	Cache  string    // cache that was called
@@ -52,26 +54,26 @@ type Report struct {
 	Stack  []uintptr // return program counters, innermost first
 }
 
-// stackDepth bounds a report's stack. 32 frames reach from the allocator's
-// insides to the user's request handler.
+// stackDepth bounds a report's stack. 32 frames reach from inside the allocator to a request
+// handler of the user's.
 const stackDepth = 32
 
-// NewReport makes a report with its detail formatted as by fmt.Sprintf and
-// with the stack of its caller. Owner and Slab are left for the caller to set.
+// NewReport makes a report with the stack of its caller and with its detail formatted as by
+// fmt.Sprintf. The caller sets Owner and Slab.
 func NewReport(kind Kind, cache string, addr uintptr, format string, args ...any) *Report {
 	stack := make([]uintptr, stackDepth)
-	// Two frames to leave out: runtime.Callers and NewReport.
+	// 2 skips the frames of runtime.Callers and NewReport.
 	stack = stack[:runtime.Callers(2, stack)]
 	return &Report{Kind: kind, Cache: cache, Addr: addr, Detail: fmt.Sprintf(format, args...), Stack: stack}
 }
 
-// Fire hands the report to h.Report. Without one it panics with the report:
-// memory that two owners write to must not go unnoticed. h may be nil.
+// Fire calls h.Report with the report. Without such a hook it panics with the report: memory that
+// two owners write to must not go unnoticed. h may be nil.
 func (r *Report) Fire(h *Hooks) {
 	if h == nil || h.Report == nil {
 		panic(r)
 	}
-	h.Report(r)
+	callback.Run(h.Report, r)
 }
 
 // Error describes the report in one line.
@@ -95,8 +97,8 @@ func (r *Report) Error() string {
 	return b.String()
 }
 
-// Format implements fmt.Formatter: %+v appends the stack, one frame to a pair
-// of lines as in a Go traceback; %q quotes the line; other verbs give the line.
+// Format implements fmt.Formatter: %+v appends the stack, two lines for each frame as in a Go
+// traceback; %q quotes the line; other verbs give the line.
 func (r *Report) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'q':
@@ -111,7 +113,7 @@ func (r *Report) Format(f fmt.State, verb rune) {
 
 func (r *Report) writeStack(w io.Writer) {
 	if len(r.Stack) == 0 {
-		return // CallersFrames of nothing still yields one empty frame
+		return // CallersFrames of an empty slice still yields one empty frame
 	}
 	frames := runtime.CallersFrames(r.Stack)
 	for more := true; more; {

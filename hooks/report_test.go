@@ -12,15 +12,21 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 		report Report
 		want   string
 	}{
-		{Report{Kind: FreelistCorrupt, Cache: "conn"}, `slubd: cache "conn": corrupt freelist`},
-		{Report{Kind: FreelistCorrupt, Cache: "conn", Slab: 0x1000}, `slubd: cache "conn": corrupt freelist in the slab at 0x1000`},
 		{
-			Report{Kind: ForeignPointer, Cache: "conn", Addr: 0x1040},
-			`slubd: cache "conn": foreign pointer at 0x1040`,
+			report: Report{Kind: FreelistCorrupt, Cache: "conn"},
+			want:   `slubd: cache "conn": corrupt freelist`,
 		},
 		{
-			Report{Kind: WrongCache, Cache: "conn", Owner: "req", Addr: 0x1040, Slab: 0x1000, Detail: "freed twice"},
-			`slubd: cache "conn": pointer of another cache at 0x1040 (slab 0x1000+64), owned by cache "req": freed twice`,
+			report: Report{Kind: FreelistCorrupt, Cache: "conn", Slab: 0x1000},
+			want:   `slubd: cache "conn": corrupt freelist in the slab at 0x1000`,
+		},
+		{
+			report: Report{Kind: ForeignPointer, Cache: "conn", Addr: 0x1040},
+			want:   `slubd: cache "conn": foreign pointer at 0x1040`,
+		},
+		{
+			report: Report{Kind: WrongCache, Cache: "conn", Owner: "req", Addr: 0x1040, Slab: 0x1000, Detail: "freed twice"},
+			want:   `slubd: cache "conn": pointer of another cache at 0x1040 (slab 0x1000+64), owned by cache "req": freed twice`,
 		},
 	} {
 		if got := c.report.Error(); got != c.want {
@@ -49,10 +55,10 @@ func TestEveryKindHasItsOwnWords(t *testing.T) {
 }
 
 //go:noinline
-func culprit() *Report { return NewReport(MisalignedPointer, "conn", 0x10, "object %d", 7) }
+func newTestReport() *Report { return NewReport(MisalignedPointer, "conn", 0x10, "object %d", 7) }
 
 func TestFormat(t *testing.T) {
-	r := culprit()
+	r := newTestReport()
 	if r.Detail != "object 7" {
 		t.Errorf("detail is %q", r.Detail)
 	}
@@ -66,7 +72,7 @@ func TestFormat(t *testing.T) {
 	if len(lines) < 5 || lines[0] != line {
 		t.Fatalf("%%+v gives %d lines, the first %q", len(lines), lines[0])
 	}
-	if !strings.HasSuffix(lines[1], "hooks.culprit") {
+	if !strings.HasSuffix(lines[1], "hooks.newTestReport") {
 		t.Errorf("stack starts at %q, not at NewReport's caller", lines[1])
 	}
 	if !strings.HasPrefix(lines[2], "\t") || !strings.Contains(lines[2], "report_test.go:") {
@@ -79,7 +85,7 @@ func TestFormat(t *testing.T) {
 }
 
 func TestFire(t *testing.T) {
-	r := culprit()
+	r := newTestReport()
 	var got *Report
 	r.Fire(&Hooks{Report: func(r *Report) { got = r }})
 	if got != r {
@@ -95,7 +101,7 @@ func TestFire(t *testing.T) {
 				}
 			}()
 			r.Fire(h)
-			t.Error("went on without telling anybody")
+			t.Error("went on although no hook takes the report")
 		})
 	}
 }

@@ -16,19 +16,30 @@ import (
 // modulePath is how a program's build information lists this module.
 const modulePath = "github.com/slubd/slubd"
 
-// Config says what a collector shows. The zero value shows everything but size classes that
-// were never used.
+// Config says what a collector shows. The zero value shows everything but size classes and large
+// objects of Buckets that were never used.
 type Config struct {
-	// Caches yields the caches to show, together with the arenas and domains
-	// that they use. It is called at each scrape, by several goroutines at
+	// Caches yields the caches to show, together with the arenas, the domains and, for size
+	// classes, the Buckets that they are of. It is called at each scrape, by several goroutines at
 	// once if scrapes overlap, and may leave out caches. nil is slub.Caches.
 	Caches func() iter.Seq[*slub.Cache]
+	// Groups yields the groups to show, of which the first MaxGroups are shown. It is called as
+	// Caches is. nil is slub.Groups, the oldest first.
+	Groups func() iter.Seq[*slub.Group]
+	// MaxGroups bounds the number of groups with series of their own. 0 is automatic: 100.
+	// slub.None shows none, slub.Unlimited all.
+	MaxGroups int
 }
 
-// collector is stateless: each Collect reads the world anew.
+// maxGroups is the automatic MaxGroups: 900 series.
+const maxGroups = 100
+
+// collector has no state: each Collect reads everything again.
 type collector struct {
-	caches   func() iter.Seq[*slub.Cache]
-	families *families
+	caches    func() iter.Seq[*slub.Cache]
+	groups    func() iter.Seq[*slub.Group]
+	maxGroups int
+	families  *families
 }
 
 // NewCollector makes a collector for a registry. Its names are fixed, so one
@@ -36,9 +47,15 @@ type collector struct {
 // label. Any goroutine may collect at any time, also while caches are made and
 // closed.
 func NewCollector(cfg Config) prometheus.Collector {
-	c := &collector{caches: cfg.Caches, families: newFamilies()}
+	c := &collector{caches: cfg.Caches, groups: cfg.Groups, maxGroups: cfg.MaxGroups, families: newFamilies()}
 	if c.caches == nil {
 		c.caches = slub.Caches
+	}
+	if c.groups == nil {
+		c.groups = slub.Groups
+	}
+	if c.maxGroups == 0 {
+		c.maxGroups = maxGroups
 	}
 	return c
 }
@@ -52,7 +69,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	c.send(ch, observe(c.caches()))
+	w := observe(c.caches())
+	w.observeGroups(c.groups(), c.maxGroups)
+	c.send(ch, w)
 	c.sendProcess(ch)
 }
 
@@ -66,8 +85,20 @@ func (c *collector) send(ch chan<- prometheus.Metric, w world) {
 	for _, s := range w.backlogs {
 		c.sendBacklog(ch, s)
 	}
+	for _, s := range w.buckets {
+		c.sendBuckets(ch, s)
+	}
+	for _, s := range w.groups {
+		c.sendGroup(ch, s)
+	}
+	if w.openGroups > 0 {
+		c.families.groups.send(ch, float64(w.openGroups))
+	}
 	for _, s := range w.domains {
 		c.sendDomain(ch, s)
+	}
+	for _, d := range w.differences {
+		c.families.topologyDifference.send(ch, 1, d.Fact, strconv.Itoa(d.Sysfs), d.Source, strconv.Itoa(d.Other))
 	}
 }
 
@@ -80,6 +111,9 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	f.freeCPUSheaf.send(ch, float64(s.FreeCPUSheaf), name)
 	f.allocFailures.send(ch, float64(s.AllocFailures), name)
 	f.foreignFrees.send(ch, float64(s.ForeignFrees), name)
+	if s.Quarantined > 0 { // in a sound program there is no such series
+		f.quarantined.send(ch, float64(s.Quarantined), name)
+	}
 
 	var inBarns, inSlabs uint64
 	for _, n := range s.Nodes {
@@ -89,22 +123,29 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 		f.slabObjects.send(ch, float64(n.Objects), name, node)
 		f.slabs.send(ch, float64(n.Partial), name, node, "partial")
 		f.slabs.send(ch, float64(n.Slabs-min(n.Partial, n.Slabs)), name, node, "full")
+		f.slabs.send(ch, float64(n.Retired), name, node, "retired")
+		f.remoteObjects.send(ch, float64(n.Remote), name, node)
 		f.barnSheaves.send(ch, float64(n.BarnFull), name, node, "full")
 		f.barnSheaves.send(ch, float64(n.BarnEmpty), name, node, "empty")
 		f.barnSheaves.send(ch, float64(n.BarnWaiting), name, node, "waiting")
 	}
 	f.objects.send(ch, float64(s.InUse), name, "in_use")
 	f.objects.send(ch, float64(s.SheafObjects), name, "sheaf")
+	f.objects.send(ch, float64(s.Locals.Objects), name, "local")
 	f.objects.send(ch, float64(inBarns), name, "barn")
 	f.objects.send(ch, float64(s.RCUObjects), name, "rcu")
 	f.objects.send(ch, float64(s.DeferredObjects), name, "deferred")
 	f.objects.send(ch, float64(inSlabs), name, "slab")
 
+	f.remoteSheaf.send(ch, float64(s.Remote.Allocs), name, "alloc_node")
+	f.remoteSheaf.send(ch, float64(s.Remote.Frees), name, "free")
+	f.remoteSheaf.send(ch, float64(s.Remote.FreesRCU), name, "free_rcu")
 	f.queueFallbacks.send(ch, float64(s.RCUQueue.Linked), name, "link")
 	f.queueFallbacks.send(ch, float64(s.RCUQueue.Waited), name, "wait")
 	f.queueFallbacks.send(ch, float64(s.RCUQueue.Callback), name, "callback")
 
 	f.objectSize.send(ch, float64(s.Size), name)
+	f.locals.send(ch, float64(s.Locals.Open), name)
 	f.aliases.send(ch, float64(s.Aliases), name)
 	f.slotSize.send(ch, float64(s.SlotSize), name)
 	f.cacheInfo.send(ch, 1, name, strconv.FormatUint(uint64(s.ID), 10), strconv.FormatUint(uint64(s.Align), 10),
@@ -122,31 +163,98 @@ func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 		f.arenaBytes.send(ch, float64(n.Reserved-min(touched, n.Reserved)), name, node, "unused")
 		f.arenaRuns.send(ch, float64(n.Runs), name, node)
 		f.arenaNode.send(ch, 1, name, node, valid(n.Placement))
+		if s.ObservedBy != "" {
+			f.arenaSampled.send(ch, float64(n.Sampled), name, node)
+			f.arenaMisplaced.send(ch, float64(n.Misplaced), name, node)
+			f.arenaMisplacedShare.send(ch, n.MisplacedShare(), name, node)
+			f.arenaMoved.send(ch, float64(n.Moved), name, node)
+		}
+		if n.Limit == 0 && n.Charged == 0 {
+			continue // no memory of its own
+		}
+		f.arenaNodeCharged.send(ch, float64(n.Charged), name, node)
+		if n.Limit != arena.Unlimited {
+			f.arenaNodeLimit.send(ch, float64(n.Limit), name, node)
+		}
+	}
+	if s.ObservedBy != "" || s.NotObserved != "" {
+		f.arenaObservation.send(ch, 1, name, s.ObservedBy, s.NotObserved)
 	}
 	f.arenaMappings.send(ch, float64(s.Mappings), name)
 	f.arenaMapped.send(ch, float64(s.Mapped), name)
+	f.arenaMappedFree.send(ch, float64(s.MappedFree), name)
 	f.arenaMetadata.send(ch, float64(s.Metadata), name)
 	f.decayed.send(ch, float64(s.Decayed), name)
 	f.discardFailures.send(ch, float64(s.DiscardFailures), name)
-	if s.Limit != 0 {
+	f.commitFailures.send(ch, float64(s.CommitFailures), name)
+	f.reclaimRounds.send(ch, float64(s.Reclaim.Helped), name, "helped")
+	f.reclaimRounds.send(ch, float64(s.Reclaim.Rounds-min(s.Reclaim.Helped, s.Reclaim.Rounds)), name, "failed")
+	f.reclaimedObjects.send(ch, float64(s.Reclaim.Objects), name)
+	for _, shrinker := range merged(s.Reclaim.Shrinkers) {
+		f.shrinkerCalls.send(ch, float64(shrinker.Calls), name, shrinker.Name)
+		f.shrinkerFreed.send(ch, float64(shrinker.Freed), name, shrinker.Name)
+	}
+	if s.Limit != arena.Unlimited {
 		f.arenaLimit.send(ch, float64(s.Limit), name)
 	}
+}
+
+// merged adds up the figures of shrinkers with one name, since series must differ.
+func merged(shrinkers []arena.ShrinkerStats) (list []arena.ShrinkerStats) {
+	at := map[string]int{}
+	for _, s := range shrinkers {
+		s.Name = valid(s.Name)
+		i, ok := at[s.Name]
+		if !ok {
+			at[s.Name] = len(list)
+			list = append(list, s)
+			continue
+		}
+		list[i].Calls += s.Calls
+		list[i].Freed += s.Freed
+	}
+	return list
 }
 
 func (c *collector) sendBacklog(ch chan<- prometheus.Metric, s slub.BacklogStats) {
 	f, name := c.families, s.Name
 	f.backlogBytes.send(ch, float64(s.Bytes), name)
 	f.backlogPeak.send(ch, float64(s.Peak), name)
-	if s.Soft != 0 {
+	if s.Soft != arena.Unlimited {
 		f.backlogLimit.send(ch, float64(s.Soft), name, "soft")
 	}
-	if s.Hard != 0 {
+	if s.Hard != arena.Unlimited {
 		f.backlogLimit.send(ch, float64(s.Hard), name, "hard")
 	}
-	f.hurries.send(ch, float64(s.Hurries), name)
+	f.backlogCharged.send(ch, float64(s.PoolBytes), name)
+	f.backlogExpedited.send(ch, float64(s.Expedited), name)
 	f.waits.send(ch, float64(s.Waits), name)
 	f.waited.send(ch, s.Waited.Seconds(), name)
 	f.overruns.send(ch, float64(s.Overruns), name)
+}
+
+func (c *collector) sendBuckets(ch chan<- prometheus.Metric, s slub.LargeStats) {
+	f, name := c.families, s.Name
+	for kind, p := range map[string]slub.PageStats{"run": s.Runs, "mapping": s.Mappings} {
+		f.largeAllocs.send(ch, float64(p.Allocs), name, kind)
+		f.largeObjects.send(ch, float64(p.Objects), name, kind)
+		f.largeBytes.send(ch, float64(p.Bytes), name, kind)
+	}
+	f.largeWaiting.send(ch, float64(s.Waiting), name)
+}
+
+func (c *collector) sendGroup(ch chan<- prometheus.Metric, s slub.GroupStats) {
+	f, name, parent := c.families, s.Name, s.Parent
+	f.groupBytes.send(ch, float64(s.Bytes), name, parent)
+	f.groupPeak.send(ch, float64(s.Peak), name, parent)
+	if s.Limit != slub.Unlimited {
+		f.groupLimit.send(ch, float64(s.Limit), name, parent)
+	}
+	f.groupFailures.send(ch, float64(s.Failures), name, parent)
+	f.groupRounds.send(ch, float64(s.Helped), name, parent, "helped")
+	f.groupRounds.send(ch, float64(s.Rounds-min(s.Helped, s.Rounds)), name, parent, "failed")
+	f.groupObjects.send(ch, float64(s.Objects), name, parent)
+	f.groupCaches.send(ch, float64(s.Caches), name, parent)
 }
 
 func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {

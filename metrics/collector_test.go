@@ -210,7 +210,7 @@ func TestSharedArenaIsShownOnce(t *testing.T) {
 	a.Free(o)
 
 	s.expect(t, 64<<20, "slubd_arena_limit_bytes", "arena=private")
-	var used uint64
+	var used int64
 	for _, n := range private.Stats().Nodes {
 		used += n.Used
 	}
@@ -237,7 +237,7 @@ func TestSeriesStayTheirOwners(t *testing.T) {
 		}
 		arenas[i] = a
 		d := &rcu.Domain{}
-		c, err := slub.New(a, slub.Config{Size: 64, Domain: d, Flags: slub.NoMerge})
+		c, err := slub.New(a, slub.Config{Size: 64, Domain: d})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,16 +288,16 @@ func TestBacklogs(t *testing.T) {
 	}
 	reader := b.Caches()[0].Domain().Register("reader")
 	for range 3 {
-		p, err := b.Malloc(100_000)
+		p, err := b.Malloc(2 << 20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.FreeRCU(p)
 	}
 	s := scrape(t, Config{Caches: only(b.Caches()...)})
-	s.expect(t, 3*(128<<10), "slubd_rcu_backlog_bytes", "backlog=values")
+	s.expect(t, 3*(2<<20), "slubd_rcu_backlog_bytes", "backlog=values")
 	s.expect(t, 1, "slubd_rcu_backlog_limit_bytes", "backlog=values", "limit=hard")
-	s.expect(t, 2, "slubd_rcu_backlog_waits_total")
+	s.expect(t, 1, "slubd_rcu_backlog_waits_total") // and once that has run out, none
 	s.expect(t, 2, "slubd_rcu_backlog_overruns_total")
 	if s.sum("slubd_rcu_backlog_wait_seconds_total") <= 0 {
 		t.Error("waits took no time")
@@ -319,7 +319,7 @@ func TestUnusedClasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	idle := newCache(t, nil, slub.Config{Name: "idle", Flags: slub.NoMerge})
+	idle := newCache(t, nil, slub.Config{Name: "idle"})
 	cfg := Config{Caches: only(append(b.Caches(), idle.Cache())...)}
 	shown := func(names ...string) {
 		t.Helper()
@@ -336,10 +336,10 @@ func TestUnusedClasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown("idle", "kv-128")
+	shown("idle", "kv-112")
 	b.Free(p)
 	b.Caches()[0].Shrink()
-	shown("idle", "kv-128")
+	shown("idle", "kv-112")
 	a.SetLimit(1)
 	if _, err := b.Malloc(1000); !errors.Is(err, slub.ErrNoMemory) {
 		t.Errorf("beyond the limit: %v", err)
@@ -352,22 +352,95 @@ func TestUnusedClasses(t *testing.T) {
 	if reports != 1 {
 		t.Errorf("%d reports", reports)
 	}
-	shown("idle", "kv-128", "kv-1024", "kv-8")
+	shown("idle", "kv-112", "kv-1024", "kv-8")
 	if err := errors.Join(b.Close(), a.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLargeObjects: objects of Buckets that are larger than all classes are shown under their
+// Buckets' name, once there was one.
+func TestLargeObjects(t *testing.T) {
+	a, err := arena.New(arena.Config{Name: "large", Span: 256 << 20}) // race builds reserve less
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*slub.Buckets
+	var caches []*slub.Cache
+	for range 2 { // of one name
+		b, err := slub.NewBuckets(a, slub.BucketsConfig{Name: "blobs", Domain: new(rcu.Domain)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, caches = append(all, b), append(caches, b.Caches()...)
+	}
+	cfg := Config{Caches: only(caches...)}
+	scrape(t, cfg).expect(t, 0, "slubd_buckets_large_objects", "buckets=blobs")
+	b := all[0]
+	var frees []func()
+	const run, runs = 9 << 17, 100 // bytes of each, and objects
+	for range runs {
+		p, err := b.Malloc(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frees = append(frees, func() { b.Free(p) })
+	}
+	huge, err := b.Malloc(5 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := b.Domain().Register("reader")
+	b.FreeRCU(huge)
+	s := scrape(t, cfg)
+	for kind, want := range map[string][2]float64{"run": {runs, runs * run}, "mapping": {1, 5 << 20}} {
+		s.expect(t, want[0], "slubd_buckets_large_objects", "buckets=blobs", "kind="+kind)
+		s.expect(t, want[0], "slubd_buckets_large_allocs_total", "buckets=blobs", "kind="+kind)
+		s.expect(t, want[1], "slubd_buckets_large_bytes", "buckets=blobs", "kind="+kind)
+	}
+	s.expect(t, 1, "slubd_buckets_large_waiting_objects", "buckets=blobs")
+	n := 0
+	for key := range s {
+		if strings.HasPrefix(key, "slubd_buckets_") {
+			n++
+		}
+	}
+	if n != 7 {
+		t.Errorf("%d series of large objects", n)
+	}
+	p, err := all[1].Malloc(2 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = scrape(t, cfg)
+	s.expect(t, runs+2, "slubd_buckets_large_objects")
+	s.expect(t, runs+1, "slubd_buckets_large_objects", "buckets=blobs")
+	all[1].Free(p)
+	for _, free := range frees {
+		free()
+	}
+	if err := errors.Join(reader.Close(), b.Barrier(context.Background())); err != nil {
+		t.Fatal(err)
+	}
+	s = scrape(t, cfg)
+	s.expect(t, 0, "slubd_buckets_large_objects")
+	s.expect(t, 0, "slubd_buckets_large_waiting_objects")
+	s.expect(t, runs+1, "slubd_buckets_large_allocs_total", "buckets=blobs")
+	if err := errors.Join(all[0].Close(), all[1].Close(), a.Close()); err != nil {
 		t.Error(err)
 	}
 }
 
 // TestSeriesPerCache has the numbers that doc.go and README.md name.
 func TestSeriesPerCache(t *testing.T) {
-	c := newCache(t, nil, slub.Config{Name: "counted", Flags: slub.NoMerge})
+	c := newCache(t, nil, slub.Config{Name: "counted"})
 	n, nodes := 0, len(c.Cache().Arena().Stats().Nodes)
 	for key := range scrape(t, Config{Caches: only(c.Cache())}) {
 		if strings.Contains(key, "cache=counted") {
 			n++
 		}
 	}
-	if n != 43+6*nodes {
+	if n != 48+8*nodes {
 		t.Errorf("%d series on %d nodes", n, nodes)
 	}
 }

@@ -9,14 +9,19 @@
 //	slubd_cache_<kernel stat file>_total   one counter family per stat of SLUB
 //	slubd_cache_…, slubd_barn_sheaves      objects, slabs and sheaves by state
 //	slubd_arena_…                          memory by node and class
+//	slubd_buckets_large_…                  objects of Malloc that are of no cache
+//	slubd_groups, slubd_group_…            what tenants are charged for
 //	slubd_rcu_…                            grace periods, backlog, readers
 //	slubd_mode_info, slubd_build_info      what is running
+//	slubd_topology_difference_info         where sysfs and the processor disagree
 //
 // The series of a family with a state or class label are disjoint and add up
-// to a whole. A cache has 43 series and 6 more per NUMA node; nothing
+// to a whole. A cache has 48 series and 8 more per NUMA node; nothing
 // depends on the number of CPUs or objects. Size classes of slub.Malloc and of
-// Buckets are shown once they have had a slab: all 35 on one node are 1715 series. Config.Caches
-// can leave out more. Counters of a cache vanish when it
+// Buckets are shown once they have had a slab: all 67 on one node are 3752 series.
+// The large objects of Buckets have 7 series in all, once there was one.
+// A group has 9 series with a limit, and the first 100 groups are shown.
+// Config.Caches can leave out more. Counters of a cache vanish when it
 // is closed and start at zero with a new cache of that name, which rate()
 // takes for the restart that it is.
 //

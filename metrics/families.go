@@ -30,23 +30,32 @@ func (f family) send(ch chan<- prometheus.Metric, value float64, labels ...strin
 type families struct {
 	descs []*prometheus.Desc // of all families, in order of definition
 
-	events                                     [slub.NumEvents]family
-	allocCPUSheaf, freeCPUSheaf                family
-	allocFailures, foreignFrees                family
-	objects, slabObjects, slabs                family
-	objectSize, slotSize, cacheInfo            family
-	aliases, barnSheaves                       family
-	arenaBytes, arenaRuns, arenaNode           family
-	arenaMappings, arenaMapped, decayed        family
-	arenaMetadata, arenaLimit, discardFailures family
-	gracePeriods, expedited, stalls, callbacks family
-	pendingCallbacks, pendingObjects           family
-	readers, oldestReader                      family
-	sections, openSections                     family
-	queueFallbacks                             family
-	backlogBytes, backlogPeak, backlogLimit    family
-	hurries, waits, waited, overruns           family
-	modeInfo, buildInfo                        family
+	events                                                     [slub.NumEvents]family
+	allocCPUSheaf, freeCPUSheaf                                family
+	allocFailures, foreignFrees, quarantined                   family
+	objects, slabObjects, slabs                                family
+	objectSize, slotSize, cacheInfo                            family
+	aliases, locals, barnSheaves, remoteObjects, remoteSheaf   family
+	arenaBytes, arenaRuns, arenaNode                           family
+	arenaSampled, arenaMisplaced, arenaMisplacedShare          family
+	arenaMoved, arenaObservation                               family
+	arenaMappings, arenaMapped, arenaMappedFree, decayed       family
+	arenaNodeCharged, arenaNodeLimit                           family
+	arenaMetadata, arenaLimit, discardFailures, commitFailures family
+	gracePeriods, expedited, stalls, callbacks                 family
+	pendingCallbacks, pendingObjects                           family
+	readers, oldestReader                                      family
+	sections, openSections                                     family
+	reclaimRounds, reclaimedObjects                            family
+	shrinkerCalls, shrinkerFreed                               family
+	queueFallbacks                                             family
+	backlogBytes, backlogPeak, backlogLimit                    family
+	backlogExpedited, waits, waited, overruns                  family
+	backlogCharged                                             family
+	largeAllocs, largeObjects, largeBytes, largeWaiting        family
+	groups, groupBytes, groupPeak, groupLimit                  family
+	groupFailures, groupRounds, groupObjects, groupCaches      family
+	modeInfo, buildInfo, topologyDifference                    family
 }
 
 func (f *families) define(kind prometheus.ValueType, name, help string, labels []string) family {
@@ -66,26 +75,34 @@ func (f *families) gauge(name, help string, labels ...string) family {
 func newFamilies() *families {
 	f := &families{}
 	for e := range slub.NumEvents {
-		name := e.String()
-		f.events[e] = f.counter("cache_"+name+"_total", eventHelp[name], "cache")
+		f.events[e] = f.counter("cache_"+e.String()+"_total", e.Help(), "cache")
 	}
 	f.allocCPUSheaf = f.counter("cache_alloc_cpu_sheaf_total", "Objects allocated from a CPU's sheaves: alloc_fastpath by its older name, kept for dashboards.", "cache")
 	f.freeCPUSheaf = f.counter("cache_free_cpu_sheaf_total", "Objects freed to a CPU's sheaves: free_fastpath by its older name, kept for dashboards.", "cache")
 	f.allocFailures = f.counter("cache_alloc_failures_total", "Allocations that returned an error.", "cache")
 	f.foreignFrees = f.counter("cache_foreign_frees_total",
 		"Frees refused because the pointer was not an object of the cache.", "cache")
+	f.quarantined = f.gauge("cache_quarantined_slabs",
+		"Slabs that are never used again, since the chain of their free objects is damaged.", "cache")
 
 	f.objects = f.gauge("cache_objects",
-		"Objects by where they are: held by the user (in_use), free in per-CPU sheaves (sheaf), in the sheaves of barns (barn), "+
+		"Objects by where they are: held by the user (in_use), free in per-CPU sheaves (sheaf), in Locals (local), in the sheaves of barns (barn), "+
 			"waiting for a grace period (rcu), given to FreeDeferred (deferred), free in slabs (slab).", "cache", "state")
 	f.slabObjects = f.gauge("cache_slab_objects", "Objects that the slabs of a node have room for.", "cache", "node")
 	f.slabs = f.gauge("cache_slabs",
-		"Slabs by whether they have free objects and are listed (partial) or not (full).", "cache", "node", "state")
+		"Slabs by whether they have free objects and are listed (partial), have none (full), or are empty and wait for a grace period (retired; TypesafeByRCU).", "cache", "node", "state")
+	f.remoteObjects = f.counter("cache_remote_objects_total",
+		"Objects that allocations and refills of other nodes' CPUs took from the slabs of a node, since these had none of their own. A CPU "+
+			"allocates such an object once at most; AllocNode's don't count.", "cache", "node")
+	f.remoteSheaf = f.counter("cache_remote_sheaf_objects_total",
+		"Objects of other nodes that CPUs allocated from sheaves for them (alloc_node), freed into these (free), or kept there for a grace "+
+			"period (free_rcu).", "cache", "operation")
 	f.objectSize = f.gauge("cache_object_size_bytes", "Usable size of an object.", "cache")
 	f.slotSize = f.gauge("cache_slot_size_bytes", "Distance from one object of a slab to the next.", "cache")
 	f.cacheInfo = f.gauge("cache_info", "Layout of a cache; always 1.",
 		"cache", "id", "align", "objects_per_slab", "order", "sheaf_capacity")
 	f.aliases = f.gauge("cache_aliases", "Other caches that share a cache's slabs and counters.", "cache")
+	f.locals = f.gauge("cache_locals", "Locals that were not closed, nor found lost by the collector.", "cache")
 	f.barnSheaves = f.gauge("barn_sheaves",
 		"Sheaves in a node's barn: full, empty, or waiting for a grace period.", "cache", "node", "state")
 
@@ -95,12 +112,34 @@ func newFamilies() *families {
 	f.arenaRuns = f.gauge("arena_runs", "Page runs handed out.", "arena", "node")
 	f.arenaNode = f.gauge("arena_node_info", "How the kernel places the memory of a node's range; always 1.",
 		"arena", "node", "placement")
+	f.arenaNodeCharged = f.gauge("arena_node_charged_bytes",
+		"Bytes of an arena that count for the limit of a node's memory: used and free ones, and mappings.", "arena", "node")
+	f.arenaNodeLimit = f.gauge("arena_node_limit_bytes", "Limit of what an arena may have of a node's memory; absent without one.",
+		"arena", "node")
+	f.arenaSampled = f.gauge("arena_sampled_pages",
+		"Pages of a node's range that the kernel was asked about when it was last asked where some lie, those that have memory.", "arena", "node")
+	f.arenaMisplaced = f.gauge("arena_misplaced_pages",
+		"Pages in use of a node's range that lie on another node, estimated from the sampled ones.", "arena", "node")
+	f.arenaMisplacedShare = f.gauge("arena_misplaced_ratio", "Share of the sampled pages that lie on another node.", "arena", "node")
+	f.arenaMoved = f.counter("arena_moved_pages_total", "Pages that were moved from other nodes to that of their range.", "arena", "node")
+	f.arenaObservation = f.gauge("arena_observation_info",
+		"How the kernel is asked where pages lie, move_pages or numa_maps, or why it is not (reason); always 1.", "arena", "by", "reason")
 	f.arenaMappings = f.gauge("arena_mappings", "Allocations larger than a page run.", "arena")
 	f.arenaMapped = f.gauge("arena_mapped_bytes", "Bytes of the allocations larger than a page run.", "arena")
+	f.arenaMappedFree = f.gauge("arena_mapped_free_bytes", "Bytes of freed allocations larger than a page run that are perhaps resident.", "arena")
 	f.arenaMetadata = f.gauge("arena_metadata_bytes", "Memory for the arena's own tables.", "arena")
-	f.decayed = f.counter("arena_decayed_bytes_total", "Bytes of idle runs given back to the kernel in the background.", "arena")
-	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs whose pages the kernel would not take back.", "arena")
+	f.decayed = f.counter("arena_decayed_bytes_total", "Bytes of idle runs and mappings given back to the kernel in the background.", "arena")
+	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs and mappings whose pages the kernel would not take back.", "arena")
+	f.commitFailures = f.counter("arena_commit_failures_total", "Times that the kernel would not make pages writable, populate or lock them.", "arena")
 	f.arenaLimit = f.gauge("arena_limit_bytes", "Hard limit of an arena; absent without one.", "arena")
+
+	f.reclaimRounds = f.counter("reclaim_rounds_total",
+		"Allocations that found no memory at first and had caches and shrinkers give back what they keep, by whether there was enough "+
+			"then (helped) or not (failed).", "arena", "result")
+	f.reclaimedObjects = f.counter("reclaim_objects_total",
+		"Free objects in sheaves, and empty slabs, that caches gave back because an allocation found no memory.", "arena")
+	f.shrinkerCalls = f.counter("shrinker_calls_total", "Times that a shrinker was asked to free objects.", "arena", "shrinker")
+	f.shrinkerFreed = f.counter("shrinker_freed_objects_total", "Objects that a shrinker says it has freed.", "arena", "shrinker")
 
 	f.queueFallbacks = f.counter("cache_rcu_fallback_total",
 		"Objects given to FreeRCU when there was no memory to queue them in: linked through their free pointers (link), "+
@@ -109,8 +148,10 @@ func newFamilies() *families {
 		"Bytes given over to grace periods: what waits for one, and all of the sheaf that a CPU gathers such objects in.", "backlog")
 	f.backlogPeak = f.gauge("rcu_backlog_peak_bytes", "Most bytes that a backlog has had.", "backlog")
 	f.backlogLimit = f.gauge("rcu_backlog_limit_bytes",
-		"Bytes above which grace periods are hurried (soft), and FreeRCU waits (hard); absent without a limit.", "backlog", "limit")
-	f.hurries = f.counter("rcu_backlog_hurries_total", "Rounds in which the soft limit had a grace period hurried.", "backlog")
+		"Bytes above which grace periods are expedited (soft), and FreeRCU waits (hard); absent without a limit.", "backlog", "limit")
+	f.backlogCharged = f.gauge("rcu_backlog_charged_bytes",
+		"Bytes that count for the hard limit: those of the backlog or, where the limit is automatic, of all that share the arena's.", "backlog")
+	f.backlogExpedited = f.counter("rcu_backlog_expedited_total", "Rounds in which the soft limit expedited a grace period.", "backlog")
 	f.waits = f.counter("rcu_backlog_waits_total", "Waits of FreeRCU at the hard limit.", "backlog")
 	f.waited = f.counter("rcu_backlog_wait_seconds_total", "Seconds that waits of FreeRCU at the hard limit have taken, those that have ended.", "backlog")
 	f.overruns = f.counter("rcu_backlog_overruns_total",
@@ -129,9 +170,36 @@ func newFamilies() *families {
 	f.oldestReader = f.gauge("rcu_oldest_reader_age_seconds",
 		"How long the reader most in the way of a grace period has been seen there; 0 if none is.", "domain")
 
+	f.largeAllocs = f.counter("buckets_large_allocs_total",
+		"Allocations of Buckets, or of slub.Malloc, of pages that no cache has: page runs (run) and mappings of their own (mapping).",
+		"buckets", "kind")
+	f.largeObjects = f.gauge("buckets_large_objects",
+		"Objects of Buckets that are of no cache, and whose pages are not free: page runs (run) and mappings of their own (mapping).",
+		"buckets", "kind")
+	f.largeBytes = f.gauge("buckets_large_bytes", "Bytes of the objects of Buckets that are of no cache.", "buckets", "kind")
+	f.largeWaiting = f.gauge("buckets_large_waiting_objects",
+		"Objects among these that were freed and wait, for a grace period or in the list of FreeDeferred.", "buckets")
+
+	f.groups = f.gauge("groups", "Open groups, of which at most metrics.Config.MaxGroups have series of their own.")
+	f.groupBytes = f.gauge("group_bytes",
+		"Bytes of slabs, page runs and mappings that a group is charged for, its children's included. Those of groups without a parent "+
+			"add up to the whole.", "group", "parent")
+	f.groupPeak = f.gauge("group_peak_bytes", "Most bytes that a group was ever charged for.", "group", "parent")
+	f.groupLimit = f.gauge("group_limit_bytes", "Limit of a group; absent without one.", "group", "parent")
+	f.groupFailures = f.counter("group_alloc_failures_total", "Allocations that failed at the limit of a group.", "group", "parent")
+	f.groupRounds = f.counter("group_reclaim_rounds_total",
+		"Allocations that found the limit of a group reached and had its caches give back what they keep, by whether there was enough then "+
+			"(helped) or not (failed).", "group", "parent", "result")
+	f.groupObjects = f.counter("group_reclaim_objects_total",
+		"Free objects in sheaves, and empty slabs, that caches gave back because the limit of a group was reached.", "group", "parent")
+	f.groupCaches = f.gauge("group_caches", "Caches that belong to a group itself, size classes of Buckets included.", "group", "parent")
+
 	f.modeInfo = f.gauge("mode_info", "Per-CPU engine in use, and why when it is not the first choice; always 1.",
 		"percpu", "reason")
 	f.buildInfo = f.gauge("build_info", "Version of the module and of Go; always 1.", "version", "goversion")
+	f.topologyDifference = f.gauge("topology_difference_info",
+		"A fact about CPU 0 that sysfs and another source, the processor itself (cpuid) or this build (slubd), don't agree on, with what "+
+			"each says; always 1, and absent where they agree.", "fact", "sysfs", "source", "other")
 	return f
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
@@ -28,34 +29,47 @@ func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(ch, f.world) }
 func handmade() world {
 	s := slub.Stats{
 		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60, Aliases: 2,
-		AllocCPUSheaf: 201, FreeCPUSheaf: 202, AllocFailures: 203, ForeignFrees: 204,
+		AllocCPUSheaf: 201, FreeCPUSheaf: 202, AllocFailures: 203, ForeignFrees: 204, Quarantined: 205,
 		InUse: 301, SheafObjects: 302, RCUObjects: 303, DeferredObjects: 304,
 		Nodes: []slub.NodeStats{
-			{Node: 0, Slabs: 20, Partial: 6, Objects: 1560, FreeInSlabs: 401, BarnFull: 3, BarnEmpty: 4, BarnWaiting: 5, BarnObjects: 180},
+			{Node: 0, Slabs: 20, Partial: 6, Objects: 1560, FreeInSlabs: 401, Retired: 402, Remote: 403, BarnFull: 3, BarnEmpty: 4, BarnWaiting: 5, BarnObjects: 180},
 			{Node: 3, Slabs: 2, Partial: 3, Objects: 156, FreeInSlabs: 99, BarnObjects: 1},
 		},
 	}
+	s.Locals = slub.LocalStats{Open: 305, Objects: 306}
+	s.Remote = slub.RemoteStats{Allocs: 651, Frees: 652, FreesRCU: 653}
 	s.RCUQueue = slub.QueueStats{Linked: 601, Waited: 602, Callback: 603}
-	limited, unlimited := slub.BacklogStats{Name: "session"}, slub.BacklogStats{Name: "malloc"}
-	limited.Bytes, limited.Peak, limited.Soft, limited.Hard = 701, 702, 703, 704
-	limited.Hurries, limited.Waits, limited.Waited, limited.Overruns = 705, 706, 2500*time.Millisecond, 707
+	limited, unlimited := slub.BacklogStats{Name: "session"}, slub.BacklogStats{Name: "malloc", Soft: arena.Unlimited, Hard: arena.Unlimited}
+	limited.Bytes, limited.Peak, limited.Soft, limited.Hard, limited.PoolBytes = 701, 702, 703, 704, 708
+	limited.Expedited, limited.Waits, limited.Waited, limited.Overruns = 705, 706, 2500*time.Millisecond, 707
 	for e := range s.Events {
 		s.Events[e] = uint64(100 + e)
 	}
+	reclaimed := arena.ReclaimStats{Rounds: 15, Helped: 14, Objects: 16, Shrinkers: []arena.ShrinkerStats{
+		{Name: "answers", Calls: 17, Freed: 18}, {Name: "names\xff", Calls: 19, Freed: 20}, {Name: "answers", Calls: 1, Freed: 2}}}
 	return world{
 		caches:   []slub.Stats{s},
 		backlogs: []slub.BacklogStats{limited, unlimited},
+		buckets: []slub.LargeStats{{Name: "malloc", Waiting: 907,
+			Runs:     slub.PageStats{Allocs: 901, Objects: 902, Bytes: 903},
+			Mappings: slub.PageStats{Allocs: 904, Objects: 905, Bytes: 906}}},
 		arenas: []arena.Stats{
-			{Name: "default", Limit: 1 << 30, Metadata: 65536, Decayed: 13, Mappings: 11, Mapped: 12000, DiscardFailures: 5, Nodes: []arena.NodeStats{
-				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Placement: "bound"},
-				{Node: 3, Reserved: 500, Used: 499, Free: 2, Runs: 8, Placement: "first touch: EPERM\xff"},
+			{Name: "default", Limit: 1 << 30, Metadata: 65536, Decayed: 13, ObservedBy: numa.SourceMovePages, Mappings: 11, Mapped: 12000, MappedFree: 4096, DiscardFailures: 5, CommitFailures: 6, Reclaim: reclaimed, Nodes: []arena.NodeStats{
+				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Charged: 12132, Limit: 14000, Placement: "bound", Sampled: 64, Moved: 12},
+				{Node: 3, Reserved: 500, Used: 499, Free: 2, Runs: 8, Charged: 501, Limit: arena.Unlimited, Placement: "first touch: EPERM\xff", Sampled: 32, Elsewhere: 8, Misplaced: 125},
 			}},
-			{Name: "unlimited"},
+			{Name: "unlimited", Limit: arena.Unlimited, NotObserved: "nothing tells"},
 		},
 		domains: []rcu.Stats{{
 			Name: "default", GracePeriods: 501, Callbacks: 502, Pending: 503, PendingObjects: 504, Readers: 9, Online: 7,
 			Expedited: 505, Stalls: 506, Entered: 507, Open: 508, OldestReader: 1500 * time.Millisecond,
 		}},
+		groups: []slub.GroupStats{
+			{Name: "tenants", Bytes: 1001, Peak: 1002, Limit: 1003, Failures: 1004, Rounds: 1015, Helped: 1006, Objects: 1007, Caches: 1008},
+			{Name: "acme", Parent: "tenants", Limit: slub.Unlimited},
+		},
+		openGroups:  3,
+		differences: []numa.Difference{{Fact: "threads per core", Sysfs: 801, Source: "cpuid", Other: 802}},
 	}
 }
 

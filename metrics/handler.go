@@ -6,7 +6,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/slubd/slubd/slub/profile"
 )
+
+// DebugHandler serves Handler at /metrics, and the allocation profile of package slub/profile at
+// /debug/pprof/slubd:
+//
+//	go http.ListenAndServe("localhost:6060", metrics.DebugHandler())
+//	go tool pprof http://localhost:6060/debug/pprof/slubd
+func DebugHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", Handler())
+	mux.Handle("/debug/pprof/slubd", profile.Handler())
+	return mux
+}
 
 // Handler serves all of slubd's metrics with those of the Go runtime and of
 // the process, from a registry of its own, as text or OpenMetrics as the

@@ -45,6 +45,17 @@ func TestHandlerServesBothFormats(t *testing.T) {
 	}
 }
 
+func TestDebugHandler(t *testing.T) {
+	h := DebugHandler()
+	for path, begins := range map[string]string{"/metrics": "# HELP ", "/debug/pprof/slubd": "\x1f\x8b"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if body := w.Body.String(); w.Code != 200 || !strings.HasPrefix(body, begins) {
+			t.Errorf("%s: status %d, %.20q", path, w.Code, body)
+		}
+	}
+}
+
 func TestDefaultRegistryIsLeftAlone(t *testing.T) {
 	Handler()
 	families, err := prometheus.DefaultGatherer.Gather()

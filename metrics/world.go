@@ -4,8 +4,10 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
@@ -17,15 +19,26 @@ type world struct {
 	arenas []arena.Stats
 	// backlogs of the caches; those of Buckets have one together.
 	backlogs []slub.BacklogStats
-	domains  []rcu.Stats
+	// buckets have the objects of Buckets that are of no cache, where there were any.
+	buckets []slub.LargeStats
+	domains []rcu.Stats
+	// groups are the first of the openGroups.
+	groups     []slub.GroupStats
+	openGroups int
+	// differences between sysfs and the processor, which don't change while the process runs.
+	differences []numa.Difference
 }
+
+// crossCheck is numa's for the machine. It reads files at the first call only.
+var crossCheck = sync.OnceValue(func() []numa.Difference { return numa.System().CrossCheck() })
 
 // observe takes the snapshots, one per cache, arena and domain.
 func observe(caches iter.Seq[*slub.Cache]) world {
-	var w world
+	w := world{differences: crossCheck()}
 	seenArena := map[*arena.Arena]bool{}
 	seenDomain := map[*rcu.Domain]bool{}
 	seenBacklog := map[uint32]bool{}
+	seenBuckets := map[*slub.Buckets]bool{}
 	for c := range caches {
 		s := c.Stats()
 		if !unused(s) {
@@ -34,6 +47,12 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		if id := s.Backlog.ID; !seenBacklog[id] {
 			seenBacklog[id] = true
 			w.backlogs = append(w.backlogs, s.Backlog)
+		}
+		if b := c.Buckets(); b != nil && !seenBuckets[b] {
+			seenBuckets[b] = true
+			if large := b.LargeStats(); large.Runs.Allocs+large.Mappings.Allocs > 0 {
+				w.buckets = append(w.buckets, large)
+			}
 		}
 		if a := c.Arena(); !seenArena[a] {
 			seenArena[a] = true
@@ -57,6 +76,11 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		s.Name = distinct(taken, s.Name, int(s.ID))
 	}
 	clear(taken)
+	for i := range w.buckets {
+		s := &w.buckets[i]
+		s.Name = distinct(taken, s.Name, int(s.ID))
+	}
+	clear(taken)
 	for i := range w.arenas {
 		s := &w.arenas[i]
 		s.Name = distinct(taken, s.Name, i)
@@ -72,8 +96,21 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 	return w
 }
 
+// observeGroups takes the snapshots of at most limit groups, and counts all.
+func (w *world) observeGroups(groups iter.Seq[*slub.Group], limit int) {
+	taken := map[string]bool{}
+	for g := range groups {
+		w.openGroups++
+		if len(w.groups) < limit {
+			s := g.Stats()
+			s.Name = distinct(taken, s.Name, w.openGroups) // one may have been closed meanwhile
+			w.groups = append(w.groups, s)
+		}
+	}
+}
+
 // unused reports whether s is a size class of Buckets that has never had a slab. The first
-// Malloc makes 35 of these, of which most programs use a few. Once shown, a class stays.
+// Malloc makes 67 of these, of which most programs use a few. Once shown, a class stays.
 func unused(s slub.Stats) bool {
 	class := s.Backlog.ID != s.ID // those of Buckets have their backlog in common
 	return class && s.Events[slub.AllocSlab] == 0 && s.AllocFailures == 0 && s.ForeignFrees == 0

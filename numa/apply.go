@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/slubd/slubd/internal/cpulist"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/sys"
 )
@@ -13,11 +14,11 @@ import (
 type Outcome uint8
 
 const (
-	// FirstTouch: the kernel has no policy of ours; it places each page by the
+	// FirstTouch says that the range has no policy of ours. The kernel places each page by the
 	// thread that touches it first.
 	FirstTouch Outcome = iota
-	// Bound: the kernel accepted the policy. gVisor accepts and ignores it,
-	// which only Where can show.
+	// Bound says that the kernel accepted the policy. gVisor accepts and ignores it, which only
+	// Where can show.
 	Bound
 )
 
@@ -35,16 +36,17 @@ func (p Placement) String() string {
 	return "first-touch: " + p.Reason
 }
 
-// Apply asks the kernel to place pages of the range by the policy, as they are
-// touched; it moves none. addr is page-aligned, length in bytes.
+// Apply asks the kernel to place the pages of a range by the policy when they are touched. It moves
+// no page. addr is page-aligned, length in bytes. For allocators.
 //
-// Errors: ErrInvalid; EFAULT when the range is not all mapped; under Strict
-// also ErrRefused with the errno.
+// Errors: ErrInvalid; EFAULT when a part of the range is not mapped; under Strict also ErrRefused
+// with the errno.
 func (p Policy) Apply(addr, length uintptr) (Placement, error) {
 	if err := p.Validate(); err != nil {
 		return Placement{}, err
 	}
-	// The kernel's EINVAL could also mean the nodes, which Advisory forgives.
+	// Checked here, since the kernel's EINVAL could also mean the nodes, and then is no error under
+	// Advisory.
 	if addr%mem.PageSize != 0 {
 		return Placement{}, fmt.Errorf("numa: %w: address %#x is not page-aligned", ErrInvalid, addr)
 	}
@@ -64,23 +66,24 @@ func (p Policy) Apply(addr, length uintptr) (Placement, error) {
 	return Placement{Reason: err.Error()}, nil
 }
 
-// Constants of <linux/mempolicy.h>. A static node mask keeps meaning the same
-// nodes when the process' cpuset changes; without it the kernel would map them
-// to others, and an arena's address arithmetic would lie.
+// Constants of <linux/mempolicy.h>. A static node mask means the same nodes when the process'
+// cpuset changes. Without the flag the kernel would map them to others, and the node that an arena
+// computes from an address would be wrong.
 const (
 	mpolPreferred     = 1
 	mpolBind          = 2
 	mpolInterleave    = 3
 	mpolLocal         = 4
 	mpolPreferredMany = 5
+	mpolWeighted      = 6
 	mpolStaticNodes   = 1 << 15
 	mpolMFStrict      = 1 << 0
 )
 
-// kernel puts the policy in mbind's terms.
-func (p Policy) kernel() (mode int, nodes mask, flags uint) {
+// kernel returns the policy as arguments of mbind.
+func (p Policy) kernel() (mode int, nodes cpulist.Mask, flags uint) {
 	for _, n := range p.Nodes {
-		nodes.add(int(n))
+		nodes.Add(int(n))
 	}
 	switch p.Mode {
 	case Bind:
@@ -95,14 +98,16 @@ func (p Policy) kernel() (mode int, nodes mask, flags uint) {
 		}
 	case Interleave:
 		mode = mpolInterleave | mpolStaticNodes
+	case WeightedInterleave:
+		mode = mpolWeighted | mpolStaticNodes
 	case Local:
 		mode = mpolLocal
 	}
 	return mode, nodes, flags
 }
 
-// Where returns the node of the page at each address, NoNode for pages that
-// were never touched or are not mapped.
+// Where returns the node of the page at each address. It is NoNode for a page that was never
+// touched or is not mapped, or that the kernel is moving at that moment.
 //
 // Errors: ErrRefused with the errno.
 func Where(addrs []uintptr) ([]Node, error) {
@@ -117,7 +122,7 @@ func Where(addrs []uintptr) ([]Node, error) {
 	return nodes, nil
 }
 
-// refused names what was asked for in a non-nil error of the kernel.
+// refused makes an ErrRefused of a non-nil error of the kernel. what is what was asked for.
 func refused(what string, err error) error {
 	if err == nil {
 		return nil

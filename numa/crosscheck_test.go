@@ -17,20 +17,32 @@ func TestCrossCheck(t *testing.T) {
 	facts := sysfs{tree}.cpuFacts()
 	for name, c := range map[string]struct {
 		cpuid cpuFacts
-		want  []string
+		want  []Difference
 	}{
-		"agree":   {cpuFacts{128, 2, 16}, []string{"bytes per cache line: sysfs says 128, slubd assumes 64"}},
-		"unknown": {cpuFacts{}, []string{"bytes per cache line: sysfs says 128, slubd assumes 64"}},
-		"differ": {cpuFacts{64, 1, 8}, []string{
-			"bytes per cache line: sysfs says 128, cpuid 64",
-			"bytes per cache line: sysfs says 128, slubd assumes 64",
-			"threads per core: sysfs says 2, cpuid 1",
-			"threads per package: sysfs says 16, cpuid 8",
-		}},
+		"agree": {
+			cpuid: cpuFacts{cacheLine: 128, threadsPerCore: 2, threadsPerPackage: 16},
+			want:  []Difference{{Fact: "bytes per cache line", Sysfs: 128, Source: "slubd", Other: 64}},
+		},
+		"unknown": {
+			want: []Difference{{Fact: "bytes per cache line", Sysfs: 128, Source: "slubd", Other: 64}},
+		},
+		"differ": {
+			cpuid: cpuFacts{cacheLine: 64, threadsPerCore: 1, threadsPerPackage: 8},
+			want: []Difference{
+				{Fact: "bytes per cache line", Sysfs: 128, Source: "cpuid", Other: 64},
+				{Fact: "bytes per cache line", Sysfs: 128, Source: "slubd", Other: 64},
+				{Fact: "threads per core", Sysfs: 2, Source: "cpuid", Other: 1},
+				{Fact: "threads per package", Sysfs: 16, Source: "cpuid", Other: 8},
+			},
+		},
 	} {
 		if got := facts.differences(c.cpuid); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
+	}
+	text := Difference{Fact: "threads per core", Sysfs: 2, Source: "cpuid", Other: 1}.String()
+	if want := "threads per core: sysfs says 2, cpuid 1"; text != want {
+		t.Errorf("text is %q, want %q", text, want)
 	}
 }
 
@@ -40,7 +52,7 @@ func TestCrossCheckNeedsNoSysfs(t *testing.T) {
 		{"devices/system/cpu/cpu0/cache/index0/coherency_line_size": testutil.Text("wide")},
 	} {
 		if got := load(t, tree).CrossCheck(); got != nil {
-			t.Errorf("differences to nothing: %q", got)
+			t.Errorf("differences without sysfs: %v", got)
 		}
 	}
 }

@@ -2,19 +2,26 @@ package numa_test
 
 import (
 	"fmt"
+	"testing/fstest"
 
-	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/numa"
 )
 
-// Two sockets and a memory-only node with an id of its own, as sysfs would
-// describe them.
+// The files describe two sockets, of which one has no memory, and a node 7 that has only memory.
 func ExampleLoadFS() {
-	topo, err := numa.LoadFS(testutil.SysFS(
-		testutil.SysNode{ID: 0, CPUs: []int{0, 1}, Memory: 8 << 30, Distance: []int{10, 20, 40}},
-		testutil.SysNode{ID: 1, CPUs: []int{2, 3}, Distance: []int{20, 10, 15}},
-		testutil.SysNode{ID: 7, Memory: 64 << 30, Distance: []int{40, 15, 10}},
-	))
+	tree := fstest.MapFS{}
+	for file, text := range map[string]string{
+		"online":         "0-1,7",
+		"has_memory":     "0,7",
+		"node0/cpulist":  "0-1",
+		"node1/cpulist":  "2-3",
+		"node0/distance": "10 20 40",
+		"node1/distance": "20 10 15",
+		"node7/distance": "40 15 10",
+	} {
+		tree["devices/system/node/"+file] = &fstest.MapFile{Data: []byte(text + "\n")}
+	}
+	topo, err := numa.LoadFS(tree)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -9,23 +9,21 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/slubd/slubd/internal/cpulist"
 	"github.com/slubd/slubd/internal/sys"
 )
 
 var system = sync.OnceValue(func() *Topology { return loadOrAssume(os.DirFS("/sys")) })
 
-// System returns the machine's topology, loaded at the first call. A malformed
-// sysfs counts as none, with the error in Source.
+// System returns the machine's topology, which the first call loads. If a file of sysfs is
+// malformed, it describes one node, and Source has the error.
 func System() *Topology { return system() }
 
-// Load reads the machine's topology from /sys. It is LoadFS for that tree.
-func Load() (*Topology, error) { return LoadFS(os.DirFS("/sys")) }
-
-// LoadFS reads a topology from a tree rooted where /sys is.
+// LoadFS reads a topology from a tree of files like /sys, which is os.DirFS("/sys").
 //
-// Files that are missing or may not be read are no error: without a list of
-// online nodes there is one node with all CPUs, without a distance every other
-// node is at 20, and without a word on memory a node has some.
+// Files that are missing or may not be read are no error. Without a list of online nodes there is
+// one node with all CPUs, without distances every other node is at 20, and a node of whose memory
+// no file tells has some.
 //
 // Errors: ErrMalformed, with the file's name.
 func LoadFS(tree fs.FS) (*Topology, error) {
@@ -48,11 +46,13 @@ func LoadFS(tree fs.FS) (*Topology, error) {
 		return nil, err
 	}
 	for i, n := range t.nodes {
-		if err == nil {
-			t.info[i].hasMemory = slices.Contains(hasMemory, int(n))
-		} else {
-			total, _, err := s.memory(n)
-			t.info[i].hasMemory = err != nil || total > 0
+		total, _, unknown := s.memory(n)
+		listed := err == nil && slices.Contains(hasMemory, int(n))
+		t.info[i].hasMemory = listed || total > 0 || err != nil && unknown != nil
+		if err == nil && !listed && total > 0 {
+			// The list has been seen to lack a node for a moment, just after the start of a
+			// machine.
+			t.source += fmt.Sprintf("; has_memory lacks node %d, which has some", n)
 		}
 	}
 	if err := errors.Join(t.loadDistances(), t.loadCPUs()); err != nil {
@@ -62,7 +62,7 @@ func LoadFS(tree fs.FS) (*Topology, error) {
 	return t, nil
 }
 
-// setNodes makes room for the nodes of the given ids, ascending.
+// setNodes allocates the tables for nodes with the given ids, ascending.
 func (t *Topology) setNodes(ids []int) {
 	t.info = make([]nodeInfo, len(ids))
 	t.index = slices.Repeat([]int{-1}, ids[len(ids)-1]+1)
@@ -74,15 +74,15 @@ func (t *Topology) setNodes(ids []int) {
 
 func (t *Topology) loadDistances() error {
 	for i, n := range t.nodes {
-		row, err := t.sysfs.distances(n, len(t.nodes))
+		distances, err := t.sysfs.distances(n, len(t.nodes))
 		if errors.Is(err, ErrMalformed) {
 			return err
 		}
 		if err != nil {
-			row = slices.Repeat([]int{20}, len(t.nodes))
-			row[i] = 10
+			distances = slices.Repeat([]int{20}, len(t.nodes))
+			distances[i] = 10
 		}
-		t.info[i].distance = row
+		t.info[i].distance = distances
 	}
 	return nil
 }
@@ -108,9 +108,8 @@ func (t *Topology) loadCPUs() error {
 	return nil
 }
 
-// placeCPUs makes room for the CPUs and puts those that have no node yet on n.
-// With numa=fake a CPU is listed on several nodes; the kernel, like us, counts
-// it to the first.
+// placeCPUs extends the table of CPUs, and puts those of the CPUs that have no node yet on n. With
+// numa=fake a CPU is listed on several nodes; the first one counts, as in the kernel.
 func (t *Topology) placeCPUs(n Node, cpus []int) {
 	for _, cpu := range cpus {
 		for len(t.nodeOf) <= cpu {
@@ -122,8 +121,8 @@ func (t *Topology) placeCPUs(n Node, cpus []int) {
 	}
 }
 
-// oneNode describes a machine that says nothing about nodes. Kernels without
-// NUMA support still list the CPUs.
+// oneNode describes a machine whose sysfs has no nodes. Kernels without NUMA support still list the
+// CPUs.
 func oneNode(s sysfs, why string) (*Topology, error) {
 	online, err1 := s.optionalList(cpuDir + "online")
 	possible, err2 := s.optionalList(cpuDir + "possible")
@@ -137,7 +136,7 @@ func oneNode(s sysfs, why string) (*Topology, error) {
 }
 
 func assumeOneNode(s sysfs, online, possible []int, why string) *Topology {
-	t := &Topology{source: "one node assumed: " + why, sysfs: s}
+	t := &Topology{source: "one node assumed: " + why, assume: true, sysfs: s}
 	t.setNodes([]int{0})
 	t.info[0] = nodeInfo{cpus: online, hasMemory: true, distance: []int{10}}
 	t.placeCPUs(0, online)
@@ -146,13 +145,12 @@ func assumeOneNode(s sysfs, online, possible []int, why string) *Topology {
 	return t
 }
 
-// runtimeCPUs guesses the CPUs without sysfs. The affinity mask alone would be
-// too few when this thread has been pinned, and the runtime's number alone too
-// low when the process may only use high ids.
+// runtimeCPUs guesses the CPUs without sysfs. The affinity mask alone has too few when this thread
+// is pinned, and the runtime's number alone is too low when the process may use only high ids.
 func runtimeCPUs() []int {
 	cpus := make([]int, runtime.NumCPU())
 	if m, err := sys.Affinity(); err == nil {
-		if allowed := mask(m).ids(); len(allowed) > 0 {
+		if allowed := cpulist.Mask(m).IDs(); len(allowed) > 0 {
 			cpus = make([]int, max(len(cpus), allowed[len(allowed)-1]+1))
 		}
 	}
@@ -162,7 +160,7 @@ func runtimeCPUs() []int {
 	return cpus
 }
 
-// loadOrAssume is LoadFS for callers that must have a topology.
+// loadOrAssume is LoadFS for callers that need a topology in any case.
 func loadOrAssume(tree fs.FS) *Topology {
 	t, err := LoadFS(tree)
 	if err != nil {

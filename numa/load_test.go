@@ -18,6 +18,9 @@ func TestWithoutSysfs(t *testing.T) {
 	if topo.NodeCount() != 1 || topo.NumCPU() < runtime.NumCPU() || len(topo.CPUs(0)) < runtime.NumCPU() || topo.NodeOf(0) != 0 {
 		t.Errorf("%d nodes, %d CPUs", topo.NodeCount(), topo.NumCPU())
 	}
+	if !topo.Assumed() {
+		t.Error("the topology doesn't say that it is assumed")
+	}
 	if s := topo.Source(); !strings.Contains(s, "one node assumed") || !strings.Contains(s, "node/online") {
 		t.Errorf("source %q does not say what is missing", s)
 	}
@@ -30,7 +33,7 @@ func TestWithoutSysfs(t *testing.T) {
 	}
 }
 
-// The affinity mask may be refused too.
+// The kernel may refuse the affinity mask as well.
 func TestWithoutSysfsAndCalls(t *testing.T) {
 	for _, c := range []sys.Call{sys.CallAffinity, sys.CallRAM} {
 		defer sys.FailNth(c, 0, errors.ErrUnsupported)()
@@ -40,7 +43,7 @@ func TestWithoutSysfsAndCalls(t *testing.T) {
 		t.Errorf("%d CPUs, the runtime has %d", topo.NumCPU(), runtime.NumCPU())
 	}
 	if total, free := topo.Memory(0); total != 0 || free != 0 {
-		t.Errorf("%d bytes, %d free from nowhere", total, free)
+		t.Errorf("%d bytes, %d free, although nothing tells", total, free)
 	}
 }
 
@@ -62,7 +65,7 @@ func TestKernelWithoutNUMA(t *testing.T) {
 	}
 }
 
-// denied is a tree that exists but may not be read.
+// denied is a tree whose files may not be read.
 type denied struct{}
 
 func (denied) Open(name string) (fs.File, error) {
@@ -79,38 +82,38 @@ func TestUnreadableSysfs(t *testing.T) {
 func TestMissingFiles(t *testing.T) {
 	const node, cpu = "devices/system/node/", "devices/system/cpu/"
 	for name, c := range map[string]struct {
-		gone []string
-		ok   func(*Topology) bool
+		missing []string
+		ok      func(*Topology) bool
 	}{
 		"no distance": {
-			[]string{node + "node0/distance", node + "node2/distance", node + "node5/distance"},
-			func(t *Topology) bool { return t.Distance(0, 0) == 10 && t.Distance(0, 5) == 20 },
+			missing: []string{node + "node0/distance", node + "node2/distance", node + "node5/distance"},
+			ok:      func(t *Topology) bool { return t.Distance(0, 0) == 10 && t.Distance(0, 5) == 20 },
 		},
 		"no has_memory, but meminfo": {
-			[]string{node + "has_memory"},
-			func(t *Topology) bool { return t.HasMemory(0) && !t.HasMemory(2) },
+			missing: []string{node + "has_memory"},
+			ok:      func(t *Topology) bool { return t.HasMemory(0) && !t.HasMemory(2) },
 		},
 		"neither": {
-			[]string{node + "has_memory", node + "node2/meminfo"},
-			func(t *Topology) bool { return t.HasMemory(2) },
+			missing: []string{node + "has_memory", node + "node2/meminfo"},
+			ok:      func(t *Topology) bool { return t.HasMemory(2) },
 		},
 		"no possible": {
-			[]string{cpu + "possible"},
-			func(t *Topology) bool { return t.NumCPU() == 5 },
+			missing: []string{cpu + "possible"},
+			ok:      func(t *Topology) bool { return t.NumCPU() == 5 },
 		},
 		"no cpulist": {
-			[]string{node + "node0/cpulist"},
-			func(t *Topology) bool { return len(t.CPUs(0)) == 0 && t.NodeOf(1) == 0 },
+			missing: []string{node + "node0/cpulist"},
+			ok:      func(t *Topology) bool { return len(t.CPUs(0)) == 0 && t.NodeOf(1) == 0 },
 		},
 		"no CPU at all": {
-			[]string{cpu + "possible", node + "node0/cpulist", node + "node2/cpulist", node + "node5/cpulist",
+			missing: []string{cpu + "possible", node + "node0/cpulist", node + "node2/cpulist", node + "node5/cpulist",
 				node + "node0/cpu0/uevent", node + "node0/cpu1/uevent",
 				node + "node2/cpu2/uevent", node + "node2/cpu3/uevent", node + "node2/cpu4/uevent"},
-			func(t *Topology) bool { return t.NumCPU() >= runtime.NumCPU() && t.NodeOf(0) == NoNode },
+			ok: func(t *Topology) bool { return t.NumCPU() >= runtime.NumCPU() && t.NodeOf(0) == NoNode },
 		},
 	} {
 		tree := odd()
-		for _, file := range c.gone {
+		for _, file := range c.missing {
 			if tree[file] == nil {
 				t.Fatalf("%s: there was no %s", name, file)
 			}
@@ -137,15 +140,14 @@ func TestNoNodeOnline(t *testing.T) {
 	}
 }
 
-// No text in any file may crash the loader or give a topology that breaks its
-// equations.
+// No text in any file may crash LoadFS or give a topology that breaks its equations.
 func FuzzLoadFS(f *testing.F) {
 	f.Add("0-1", "0-1", "0-3", "10 20", "0-1", "Node 0 MemTotal: 1 kB\nNode 0 MemFree: 1 kB")
 	f.Add("0,5", "5", "", "10 20", "0,70", "")
 	f.Add("", "x", "0-3", "", "", "Node 0 MemTotal: -1 kB")
 	f.Fuzz(func(t *testing.T, online, hasMemory, possible, distance, cpulist, meminfo string) {
 		if len(online)+len(possible)+len(cpulist) > 1000 {
-			return // only slower
+			return // longer lists test nothing more
 		}
 		tree := fstest.MapFS{
 			"devices/system/node/online":         testutil.Text(online),
@@ -163,9 +165,26 @@ func FuzzLoadFS(f *testing.F) {
 			return
 		}
 		if topo.NodeCount() > 64 {
-			return // checking is quadratic
+			return // checkEquations takes too long
 		}
 		checkEquations(t, topo)
 		topo.Memory(0)
 	})
+}
+
+// A node whose file says that it has memory has some, also if the list of such nodes lacks it.
+func TestListLacksNodeWithMemory(t *testing.T) {
+	topo := load(t, fstest.MapFS{
+		"devices/system/node/online":        testutil.Text("0-2"),
+		"devices/system/node/has_memory":    testutil.Text("1"),
+		"devices/system/node/node0/meminfo": testutil.Text("Node 0 MemTotal: 1024 kB\nNode 0 MemFree: 512 kB"),
+		"devices/system/node/node1/meminfo": testutil.Text("Node 1 MemTotal: 1024 kB\nNode 1 MemFree: 512 kB"),
+		"devices/system/node/node2/meminfo": testutil.Text("Node 2 MemTotal: 0 kB\nNode 2 MemFree: 0 kB"),
+	})
+	if !topo.HasMemory(0) || !topo.HasMemory(1) || topo.HasMemory(2) {
+		t.Errorf("memory on %v, want 0 and 1", topo.Fallback(0))
+	}
+	if s := topo.Source(); !strings.Contains(s, "has_memory lacks node 0") {
+		t.Errorf("source %q doesn't say that the list is wrong", s)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/slubd/slubd/internal/cpulist"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/sys"
 )
@@ -25,10 +26,25 @@ func TestPolicyValidate(t *testing.T) {
 		policy   Policy
 		problems []string
 	}{
-		{Policy{Mode: Bind}, []string{"needs nodes"}},
-		{Policy{Nodes: []Node{0}}, []string{"takes no nodes"}},
-		{Policy{Mode: Interleave, Nodes: []Node{NoNode, maxNode + 1}}, []string{"no node -1", "no node 1024"}},
-		{Policy{Mode: numModes, Strictness: numStrictness}, []string{"unknown mode 4", "unknown strictness 3", "Mode(4) needs nodes"}},
+		{
+			policy:   Policy{Mode: Bind},
+			problems: []string{"Policy.Nodes: none, but mode bind needs some"},
+		},
+		{
+			policy:   Policy{Nodes: []Node{0}},
+			problems: []string{"Policy.Nodes: [0], but mode local takes none"},
+		},
+		{
+			policy:   Policy{Mode: Interleave, Nodes: []Node{NoNode, maxNode + 1}},
+			problems: []string{"Policy.Nodes: -1 is not within 0..1023", "Policy.Nodes: 1024 is not within 0..1023"},
+		},
+		{
+			policy: Policy{Mode: numModes, Strictness: numStrictness},
+			problems: []string{
+				"Policy.Mode: 5 is not within 0..4", "Policy.Strictness: 3 is not within 0..2",
+				"Policy.Nodes: none, but mode Mode(5) needs some",
+			},
+		},
 	} {
 		err := c.policy.Validate()
 		if !errors.Is(err, ErrInvalid) {
@@ -46,7 +62,7 @@ func TestPolicyValidate(t *testing.T) {
 	}
 }
 
-// A kernel that refuses is made with sys.FailNth; no memory is needed.
+// sys.FailNth stands for a kernel that refuses, so the test needs no memory.
 func TestApplyWhenTheKernelRefuses(t *testing.T) {
 	bind := func(s Strictness) Policy { return Policy{Mode: Bind, Nodes: []Node{0}, Strictness: s} }
 	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.ENOSYS, syscall.EINVAL, syscall.EFAULT} {
@@ -72,28 +88,29 @@ func TestApplyWhenTheKernelRefuses(t *testing.T) {
 	}
 }
 
-func TestApplyRefusesCrookedAddresses(t *testing.T) {
+func TestApplyRefusesUnalignedAddresses(t *testing.T) {
 	if _, err := (Policy{}).Apply(1, mem.PageSize); !errors.Is(err, ErrInvalid) {
 		t.Errorf("address 1: %v", err)
 	}
 }
 
-func TestPolicyInTheKernelsTerms(t *testing.T) {
+func TestPolicyAsArgumentsOfMbind(t *testing.T) {
 	for _, c := range []struct {
 		policy Policy
 		mode   int
 		flags  uint
 	}{
-		{Policy{}, 4, 0},
-		{Policy{Mode: Bind, Nodes: []Node{1, 65}}, 2 | 1<<15, 0},
-		{Policy{Mode: Bind, Nodes: []Node{1, 65}, Strictness: Strict}, 2 | 1<<15, 1},
-		{Policy{Mode: Preferred, Nodes: []Node{1}}, 1 | 1<<15, 0},
-		{Policy{Mode: Preferred, Nodes: []Node{1, 65}, Strictness: Strict}, 5 | 1<<15, 0},
-		{Policy{Mode: Interleave, Nodes: []Node{1, 65}}, 3 | 1<<15, 0},
+		{policy: Policy{}, mode: 4},
+		{policy: Policy{Mode: Bind, Nodes: []Node{1, 65}}, mode: 2 | 1<<15},
+		{policy: Policy{Mode: Bind, Nodes: []Node{1, 65}, Strictness: Strict}, mode: 2 | 1<<15, flags: 1},
+		{policy: Policy{Mode: Preferred, Nodes: []Node{1}}, mode: 1 | 1<<15},
+		{policy: Policy{Mode: Preferred, Nodes: []Node{1, 65}, Strictness: Strict}, mode: 5 | 1<<15},
+		{policy: Policy{Mode: Interleave, Nodes: []Node{1, 65}}, mode: 3 | 1<<15},
+		{policy: Policy{Mode: WeightedInterleave, Nodes: []Node{1, 65}}, mode: 6 | 1<<15},
 	} {
 		mode, nodes, flags := c.policy.kernel()
-		if mode != c.mode || flags != c.flags || len(nodes.ids()) != len(c.policy.Nodes) {
-			t.Errorf("%+v becomes mode %#x, nodes %v, flags %d", c.policy, mode, nodes.ids(), flags)
+		if mode != c.mode || flags != c.flags || len(nodes.IDs()) != len(c.policy.Nodes) {
+			t.Errorf("%+v becomes mode %#x, nodes %v, flags %d", c.policy, mode, nodes.IDs(), flags)
 		}
 	}
 }
@@ -113,8 +130,8 @@ func TestWhereAndAffinityWhenTheKernelRefuses(t *testing.T) {
 	}
 }
 
-func TestSetAffinityRefusesNonsense(t *testing.T) {
-	for _, cpus := range [][]int{nil, {-1}, {0, maxID + 1}} {
+func TestSetAffinityRefusesImpossibleCPUs(t *testing.T) {
+	for _, cpus := range [][]int{nil, {-1}, {0, cpulist.MaxID + 1}} {
 		if _, err := SetAffinity(cpus...); !errors.Is(err, ErrInvalid) {
 			t.Errorf("CPUs %v: %v", cpus, err)
 		}

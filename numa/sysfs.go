@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/slubd/slubd/internal/cpulist"
 )
 
-// sysfs reads the files of /sys that describe nodes and CPUs. A file that is
-// missing or unreadable is the caller's to interpret; text that makes no sense
-// is ErrMalformed with the file's name.
+// sysfs reads the files of /sys that describe nodes and CPUs. The caller decides what a missing or
+// unreadable file means. Text that makes no sense is ErrMalformed with the file's name.
 type sysfs struct{ fs.FS }
 
 const (
@@ -31,11 +32,14 @@ func (s sysfs) list(file string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids, err := parseList(text)
-	return ids, inFile(file, err)
+	ids, err := cpulist.Parse(text)
+	if err != nil {
+		return nil, inFile(file, fmt.Errorf("%w: %w", ErrMalformed, err))
+	}
+	return ids, nil
 }
 
-// optionalList takes an unreadable file for an empty list.
+// optionalList reads a file in list format. An unreadable file counts as an empty list.
 func (s sysfs) optionalList(file string) ([]int, error) {
 	ids, err := s.list(file)
 	if err != nil && !errors.Is(err, ErrMalformed) {
@@ -57,32 +61,32 @@ func (s sysfs) number(file string) (int, error) {
 	return n, nil
 }
 
-// distances reads node n's row, which has one column per online node (not per
-// possible one), in ascending order.
+// distances reads the distances from node n, one to each online (not possible) node, in ascending
+// order of their ids.
 func (s sysfs) distances(n Node, online int) ([]int, error) {
 	file := nodeFile(n, "distance")
 	text, err := s.read(file)
 	if err != nil {
 		return nil, err
 	}
-	row, err := parseDistances(text, online)
-	return row, inFile(file, err)
+	distances, err := parseDistances(text, online)
+	return distances, inFile(file, err)
 }
 
 func parseDistances(text string, online int) ([]int, error) {
 	fields := strings.Fields(text)
 	if len(fields) != online {
-		return nil, fmt.Errorf("%w: %d columns for %d online nodes", ErrMalformed, len(fields), online)
+		return nil, fmt.Errorf("%w: %d distances for %d online nodes", ErrMalformed, len(fields), online)
 	}
-	row := make([]int, online)
+	distances := make([]int, online)
 	for i, f := range fields {
 		d, err := strconv.ParseUint(f, 10, 16)
 		if err != nil || d == 0 {
 			return nil, fmt.Errorf("%w: %q is no distance", ErrMalformed, f)
 		}
-		row[i] = int(d)
+		distances[i] = int(d)
 	}
-	return row, nil
+	return distances, nil
 }
 
 // memory reads node n's meminfo, in bytes.
@@ -99,7 +103,8 @@ func (s sysfs) memory(n Node) (total, free uint64, err error) {
 	return total, free, inFile(file, err)
 }
 
-// parseMemory finds the line "Node 0 key 4417740 kB".
+// parseMemory returns the bytes of a line such as "Node 0 MemTotal: 4417740 kB", where MemTotal: is
+// the key.
 func parseMemory(text []byte, key string) (uint64, error) {
 	for line := range bytes.Lines(text) {
 		f := bytes.Fields(line)
@@ -113,8 +118,7 @@ func parseMemory(text []byte, key string) (uint64, error) {
 	return 0, fmt.Errorf("%w: no figure for %s", ErrMalformed, key)
 }
 
-// cpusOf lists the CPUs linked from node n's directory. Unlike cpulist it
-// names offline ones too.
+// cpusOf lists the CPUs linked from node n's directory. Unlike cpulist, that includes offline CPUs.
 func (s sysfs) cpusOf(n Node) []int {
 	entries, err := fs.ReadDir(s, nodeFile(n, ""))
 	if err != nil {
@@ -122,9 +126,9 @@ func (s sysfs) cpusOf(n Node) []int {
 	}
 	var cpus []int
 	for _, e := range entries {
-		// cpulist and cpumap are here as well: not every suffix is an id.
+		// The directory has cpulist and cpumap as well: not every suffix is an id.
 		if suffix, ok := strings.CutPrefix(e.Name(), "cpu"); ok {
-			if cpu, err := parseID(suffix); err == nil {
+			if cpu, err := cpulist.ParseID(suffix); err == nil {
 				cpus = append(cpus, cpu)
 			}
 		}
@@ -132,12 +136,12 @@ func (s sysfs) cpusOf(n Node) []int {
 	return cpus
 }
 
-// nodeFile is the path of a file of node n; an empty name means its directory.
+// nodeFile is the path of a file of node n; an empty name stands for the directory.
 func nodeFile(n Node, name string) string {
 	return strings.TrimSuffix(fmt.Sprintf("%snode%d/%s", nodeDir, n, name), "/")
 }
 
-// inFile names the file in a non-nil error.
+// inFile adds the file's name to a non-nil error.
 func inFile(file string, err error) error {
 	if err == nil {
 		return nil

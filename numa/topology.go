@@ -7,8 +7,8 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Topology is what was there when it was loaded. It is immutable, so any
-// goroutine may ask it at any time. Its slices are shared: read only.
+// Topology describes the machine's nodes and CPUs as of when it was loaded. It never changes, so
+// any goroutine may use it at any time. Its slices are shared and must not be written to.
 //
 //	len(nodes) == len(info) >= 1, nodes ascending
 //	index[nodes[i]] == i
@@ -19,9 +19,10 @@ type Topology struct {
 	nodes  []Node     // online nodes
 	info   []nodeInfo // parallel to nodes
 	index  []int      // by node id: position in nodes, or -1
-	nodeOf []Node     // by CPU id up to the highest possible one, or NoNode
+	nodeOf []Node     // by CPU id up to the highest possible one; NoNode where unknown
 	source string     // see Source
-	sysfs  sysfs      // for figures that change: see Memory
+	assume bool       // see Assumed
+	sysfs  sysfs      // for figures that change, see Memory
 }
 
 type nodeInfo struct {
@@ -31,7 +32,7 @@ type nodeInfo struct {
 	fallback  []Node // nodes with memory, nearest first
 }
 
-// unreachable is the distance that ACPI gives to a node without a path to it.
+// unreachable is the distance by which ACPI says that there is no path to a node.
 const unreachable = 255
 
 // Nodes returns the online nodes in ascending order. Ids may have gaps.
@@ -40,8 +41,7 @@ func (t *Topology) Nodes() []Node { return t.nodes }
 // NodeCount returns the number of online nodes, at least 1.
 func (t *Topology) NodeCount() int { return len(t.nodes) }
 
-// Index returns n's position in Nodes, 0 to NodeCount-1, or -1 when n is not
-// online.
+// Index returns the position of n in Nodes, 0 to NodeCount-1, or -1 when n is not online.
 func (t *Topology) Index(n Node) int {
 	if n < 0 || int(n) >= len(t.index) {
 		return -1
@@ -49,8 +49,7 @@ func (t *Topology) Index(n Node) int {
 	return t.index[n]
 }
 
-// CPUs returns the online CPUs of n in ascending order; none for an unknown
-// node.
+// CPUs returns the online CPUs of n in ascending order; none for an unknown node.
 func (t *Topology) CPUs(n Node) []int {
 	if i := t.Index(n); i >= 0 {
 		return t.info[i].cpus
@@ -58,12 +57,11 @@ func (t *Topology) CPUs(n Node) []int {
 	return nil
 }
 
-// NumCPU returns the number of possible CPUs in the sense of the highest id
-// plus 1: what an array indexed by CPU id must hold.
+// NumCPU returns the highest possible CPU id plus 1: the length of an array that is indexed by CPU
+// id.
 func (t *Topology) NumCPU() int { return len(t.nodeOf) }
 
-// NodeOf returns the node that a CPU belongs to, online or not, or NoNode
-// when sysfs doesn't tell.
+// NodeOf returns the node that a CPU, online or not, belongs to, or NoNode when sysfs doesn't say.
 func (t *Topology) NodeOf(cpu int) Node {
 	if cpu < 0 || cpu >= len(t.nodeOf) {
 		return NoNode
@@ -71,13 +69,12 @@ func (t *Topology) NodeOf(cpu int) Node {
 	return t.nodeOf[cpu]
 }
 
-// LocalNode returns the node that a CPU should allocate from: its own, or the
-// nearest with memory when that has none. It is a node of this topology for
-// any cpu.
+// LocalNode returns the node that a CPU should allocate from: its own, or the nearest with memory
+// when that has none. It is a node of this topology for any cpu.
 func (t *Topology) LocalNode(cpu int) Node { return t.Fallback(t.NodeOf(cpu))[0] }
 
-// Distance returns how far a CPU on a is from memory on b: 10 for local, 255
-// for unreachable or unknown nodes. Distances need not be symmetric.
+// Distance returns how far memory on b is for a CPU on a: 10 if local, 255 if a node is unreachable
+// or unknown. Distances need not be symmetric.
 func (t *Topology) Distance(a, b Node) int {
 	i, j := t.Index(a), t.Index(b)
 	if i < 0 || j < 0 {
@@ -86,9 +83,10 @@ func (t *Topology) Distance(a, b Node) int {
 	return t.info[i].distance[j]
 }
 
-// Fallback returns all nodes with memory in the order in which to try them for
-// n: n itself if it has memory, then by distance, ties by id. For an unknown
-// node or NoNode they come as for the first node. Never empty.
+// Fallback returns all nodes with memory in the order in which to try them for n: n itself if it
+// has memory, then by distance. Of nodes at the same distance each node has another first, as in
+// the kernel, so that not all of them fall back on the same one. For an unknown node and NoNode the
+// order is that of the first node. It is never empty.
 func (t *Topology) Fallback(n Node) []Node { return t.info[max(t.Index(n), 0)].fallback }
 
 // HasMemory reports whether the kernel can place pages on n.
@@ -97,28 +95,56 @@ func (t *Topology) HasMemory(n Node) bool {
 	return i >= 0 && t.info[i].hasMemory
 }
 
-// Memory returns the bytes of RAM on n, all and unused, as of now: it reads
-// sysfs. Both are 0 when unknown.
-func (t *Topology) Memory(n Node) (total, free uint64) {
+// Memory returns the bytes of RAM on n, all and unused, at the time of the call: it reads sysfs.
+// Both are 0 when unknown.
+func (t *Topology) Memory(n Node) (total, free int64) {
 	if t.Index(n) < 0 {
 		return 0, 0
 	}
-	total, free, err := t.sysfs.memory(n)
+	all, unused, err := t.sysfs.memory(n)
 	if err != nil && len(t.nodes) == 1 {
-		total, free, err = sys.RAM()
+		all, unused, err = sys.RAM()
 	}
 	if err != nil {
 		return 0, 0
 	}
-	return total, free
+	return int64(all), int64(unused)
 }
 
-// Source says where the description comes from: "sysfs", or what was missing
-// and is assumed instead.
+// MemoryNow returns the nodes of the topology that have memory at the time of the call, ascending:
+// it reads sysfs. Memory that is taken offline leaves its node without any, which the topology's
+// tables don't show.
+//
+// Errors: that of the file that lists such nodes, if it can't be read or is ErrMalformed.
+func (t *Topology) MemoryNow() ([]Node, error) {
+	ids, err := t.sysfs.list(nodeDir + "has_memory")
+	if err != nil {
+		return nil, err
+	}
+	nodes := []Node{}
+	for _, id := range ids {
+		if n := Node(id); t.Index(n) >= 0 {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes, nil
+}
+
+// Source says where the description comes from: "sysfs", or what was missing and is assumed
+// instead.
 func (t *Topology) Source() string { return t.source }
 
-// order fills in every node's fallback list. A machine on which no node claims
-// memory has some nevertheless, or we would not run.
+// Assumed reports whether the one node of this topology stands for a machine of which sysfs tells
+// no nodes. The machine may have several, and the kernel's node 0 may be any of them: memory is not
+// to be bound to it. Source has the reason.
+func (t *Topology) Assumed() bool { return t.assume }
+
+// order fills in every node's fallback list. If no node claims to have memory, all are taken to
+// have some, since the machine runs.
+//
+// Of several nodes at the same distance, those with higher ids come first. Among them is first the
+// one that is first for the fewest nodes before this one. (Kernel: find_next_best_node, whose
+// preference for nodes without CPUs has no effect, since no CPU but one runs when it is called.)
 func (t *Topology) order() {
 	var withMemory []Node
 	for i, n := range t.nodes {
@@ -133,18 +159,30 @@ func (t *Topology) order() {
 		withMemory = t.nodes
 		t.source += "; no node claims memory, so all are taken to have some"
 	}
+	load := make([]int, len(t.index)) // by node id: of how many lists it is the first at a distance
 	for i, n := range t.nodes {
 		f := slices.Clone(withMemory)
-		slices.SortStableFunc(f, func(a, b Node) int { return cmp.Compare(t.rank(n, a), t.rank(n, b)) })
+		slices.SortFunc(f, func(a, b Node) int {
+			return cmp.Or(cmp.Compare(t.rank(n, a), t.rank(n, b)), cmp.Compare(load[a], load[b]), cmp.Compare(a, b))
+		})
+		for k, m := range f {
+			if m != n && (k == 0 || t.Distance(n, f[k-1]) != t.Distance(n, m)) {
+				load[m]++
+			}
+		}
 		t.info[i].fallback = f
 	}
 }
 
-// rank is the distance, except that a node comes first for itself whatever
-// the firmware says.
+// rank is the place of a node in the fallback list of another one, before loads count. A node comes
+// first for itself, whatever its distance: some firmware errs.
 func (t *Topology) rank(from, to Node) int {
-	if from == to {
+	rank := 2 * t.Distance(from, to)
+	switch {
+	case from == to:
 		return 0
+	case to < from:
+		rank++
 	}
-	return t.Distance(from, to)
+	return rank
 }

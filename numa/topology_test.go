@@ -13,8 +13,8 @@ import (
 
 const gib = 1 << 30
 
-// odd is a machine with everything that is unusual: ids 0, 2, 5; node 2 has no
-// memory, node 5 no CPU; CPU 3 is offline, CPUs 6 and 7 were never plugged in.
+// odd is a machine with everything that is unusual: its ids are 0, 2 and 5, node 2 has no memory,
+// node 5 no CPU, CPU 3 is offline, and CPUs 6 and 7 are possible but absent.
 func odd() fstest.MapFS {
 	tree := testutil.SysFS(
 		testutil.SysNode{ID: 0, CPUs: []int{0, 1}, Memory: 4 * gib, Distance: []int{10, 21, 30}},
@@ -35,7 +35,7 @@ func load(t *testing.T, tree fs.FS) *Topology {
 	return topo
 }
 
-// checkEquations verifies what Topology's comment promises.
+// checkEquations checks the equations of Topology's comment.
 func checkEquations(t *testing.T, topo *Topology) {
 	t.Helper()
 	if len(topo.nodes) == 0 || len(topo.info) != len(topo.nodes) || topo.NumCPU() == 0 {
@@ -79,23 +79,30 @@ func TestOddMachine(t *testing.T) {
 		hasMemory bool
 		fallback  []Node
 	}{
-		0:      {0, []int{0, 1}, true, []Node{0, 5}},
-		2:      {1, []int{2, 4}, false, []Node{5, 0}},
-		5:      {2, nil, true, []Node{5, 0}},
-		1:      {-1, nil, false, []Node{0, 5}},
-		6:      {-1, nil, false, []Node{0, 5}},
-		NoNode: {-1, nil, false, []Node{0, 5}},
+		0:      {index: 0, cpus: []int{0, 1}, hasMemory: true, fallback: []Node{0, 5}},
+		2:      {index: 1, cpus: []int{2, 4}, fallback: []Node{5, 0}},
+		5:      {index: 2, hasMemory: true, fallback: []Node{5, 0}},
+		1:      {index: -1, fallback: []Node{0, 5}},
+		6:      {index: -1, fallback: []Node{0, 5}},
+		NoNode: {index: -1, fallback: []Node{0, 5}},
 	} {
 		if topo.Index(n) != want.index || !slices.Equal(topo.CPUs(n), want.cpus) || topo.HasMemory(n) != want.hasMemory || !slices.Equal(topo.Fallback(n), want.fallback) {
 			t.Errorf("node %d: index %d, CPUs %v, memory %v, fallback %v, want %v",
 				n, topo.Index(n), topo.CPUs(n), topo.HasMemory(n), topo.Fallback(n), want)
 		}
 	}
-	for cpu, want := range map[int][2]Node{
-		0: {0, 0}, 2: {2, 5}, 3: {2, 5}, 6: {NoNode, 0}, 7: {NoNode, 0}, 8: {NoNode, 0}, -1: {NoNode, 0},
+	type place struct{ node, local Node }
+	for cpu, want := range map[int]place{
+		0:  {node: 0, local: 0},
+		2:  {node: 2, local: 5},
+		3:  {node: 2, local: 5},
+		6:  {node: NoNode, local: 0},
+		7:  {node: NoNode, local: 0},
+		8:  {node: NoNode, local: 0},
+		-1: {node: NoNode, local: 0},
 	} {
-		if got := [2]Node{topo.NodeOf(cpu), topo.LocalNode(cpu)}; got != want {
-			t.Errorf("CPU %d: node and local node %v, want %v", cpu, got, want)
+		if got := (place{node: topo.NodeOf(cpu), local: topo.LocalNode(cpu)}); got != want {
+			t.Errorf("CPU %d: %+v, want %+v", cpu, got, want)
 		}
 	}
 	if topo.NumCPU() != 8 {
@@ -106,30 +113,45 @@ func TestOddMachine(t *testing.T) {
 	}
 }
 
-func TestFallbackPrefersItselfThenLowId(t *testing.T) {
+func TestFallbackPrefersItself(t *testing.T) {
 	topo := load(t, testutil.SysFS(
-		testutil.SysNode{ID: 0, Memory: gib, Distance: []int{20, 10, 20}}, // firmware that calls node 1 nearer than itself
+		testutil.SysNode{ID: 0, Memory: gib, Distance: []int{20, 10, 20}}, // firmware errs
 		testutil.SysNode{ID: 1, Memory: gib},
 		testutil.SysNode{ID: 2, Memory: gib},
 	))
-	for n, want := range [][]Node{{0, 1, 2}, {1, 0, 2}, {2, 0, 1}} {
+	for n, want := range [][]Node{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}} {
 		if got := topo.Fallback(Node(n)); !slices.Equal(got, want) {
 			t.Errorf("fallback of %d is %v, want %v", n, got, want)
 		}
 	}
 }
 
-func TestFallbackTiesGoById(t *testing.T) {
-	nodes := make([]testutil.SysNode, 40) // enough for an unstable sort to show
-	want := []Node{20}
+// Where all nodes fell back on the one with the lowest id, its memory was the first to be used up,
+// and all CPUs of nodes without memory worked on it.
+func TestFallbackDealsOutTies(t *testing.T) {
+	nodes := make([]testutil.SysNode, 12)
 	for i := range nodes {
-		nodes[i] = testutil.SysNode{ID: i, Memory: gib}
-		if i != 20 {
-			want = append(want, Node(i))
+		nodes[i] = testutil.SysNode{ID: i}
+		if i < 4 {
+			nodes[i].Memory = gib
 		}
 	}
-	if got := load(t, testutil.SysFS(nodes...)).Fallback(20); !slices.Equal(got, want) {
-		t.Errorf("fallback of 20 is %v", got)
+	topo := load(t, testutil.SysFS(nodes...))
+	var first []Node
+	for _, n := range topo.Nodes() {
+		f := topo.Fallback(n)
+		if topo.HasMemory(n) {
+			f = f[1:]
+		}
+		first = append(first, f[0])
+	}
+	if want := []Node{1, 2, 3, 0, 0, 1, 2, 3, 0, 1, 2, 3}; !slices.Equal(first, want) {
+		t.Errorf("the nodes fall back on %v, want %v", first, want)
+	}
+	// Nodes with higher ids come first. Of these, 2 was the first one for 0.
+	nodes[1].Memory, nodes[7].Memory, nodes[9].Memory = 0, gib, gib
+	if got := load(t, testutil.SysFS(nodes...)).Fallback(1); !slices.Equal(got, []Node{3, 7, 9, 2, 0}) {
+		t.Errorf("fallback of 1 is %v", got)
 	}
 }
 
@@ -161,8 +183,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// With numa=fake the kernel lists a CPU on every node that is cut from its
-// real one.
+// With numa=fake the kernel lists a CPU on every part of its real node.
 func TestFakeNodesShareCPUs(t *testing.T) {
 	topo := load(t, testutil.SysFS(
 		testutil.SysNode{ID: 0, CPUs: []int{0, 1}, Memory: gib},
@@ -174,18 +195,18 @@ func TestFakeNodesShareCPUs(t *testing.T) {
 }
 
 func TestMalformedFilesAreNamed(t *testing.T) {
-	for _, c := range [][2]string{
-		{"node/online", "0,2,5-"},
-		{"node/online", "0-1024"}, // tables of distances are quadratic
-		{"node/has_memory", "all"},
-		{"node/node0/cpulist", "0-1;2"},
-		{"node/node2/distance", "10 20"},
-		{"node/node2/distance", "10 20 30 40"},
-		{"node/node5/distance", "10 20 far"},
-		{"node/node0/distance", "0 10 10"},
-		{"cpu/possible", "0-99999"},
+	for _, c := range []struct{ file, text string }{
+		{file: "node/online", text: "0,2,5-"},
+		{file: "node/online", text: "0-1024"}, // the table of distances would be large
+		{file: "node/has_memory", text: "all"},
+		{file: "node/node0/cpulist", text: "0-1;2"},
+		{file: "node/node2/distance", text: "10 20"},
+		{file: "node/node2/distance", text: "10 20 30 40"},
+		{file: "node/node5/distance", text: "10 20 far"},
+		{file: "node/node0/distance", text: "0 10 10"},
+		{file: "cpu/possible", text: "0-99999"},
 	} {
-		file, text := c[0], c[1]
+		file, text := c.file, c.text
 		tree := odd()
 		tree["devices/system/"+file] = testutil.Text(text)
 		_, err := LoadFS(tree)

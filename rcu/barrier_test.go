@@ -12,11 +12,10 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestBarrierMissesNothing has goroutines on several CPUs queue callbacks, then others
-// call Barrier, after which every one of those callbacks must have run: the
-// barrier test of the kernel's rcutorture. Readers and a stranger's callbacks
-// keep the domain busy, so that the callbacks lie anywhere between their CPU's queue
-// and their return.
+// TestBarrierMissesNothing has goroutines on several CPUs queue callbacks. Then others call
+// Barrier, after which every one of those callbacks must have run: the barrier test of the
+// kernel's rcutorture. Readers, and callbacks of another goroutine, keep the domain busy, so that
+// the callbacks are anywhere between their CPU's queue and their return.
 func TestBarrierMissesNothing(t *testing.T) {
 	const queuers, each, waiters = 3, 20, 2
 	rounds := testutil.Stress(t, 20_000) / (queuers * each)
@@ -75,7 +74,7 @@ func TestBarrierMissesNothing(t *testing.T) {
 	busy.Wait()
 }
 
-// TestBarrierVisitsEveryCPU: a callback on any one CPU is waited for, whatever the others'
+// TestBarrierVisitsEveryCPU: Barrier waits for a callback on any CPU, whatever the other CPUs'
 // stacks look like, and whatever the worker has taken already.
 func TestBarrierVisitsEveryCPU(t *testing.T) {
 	var d Domain
@@ -83,13 +82,13 @@ func TestBarrierVisitsEveryCPU(t *testing.T) {
 	for i := range len(stacks) * len(stacks) {
 		cpu, first := i/len(stacks), i%len(stacks)
 		for _, taken := range []bool{false, true} {
-			before, running, leave := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			before, running, resume := make(chan struct{}), make(chan struct{}), make(chan struct{})
 			d.Defer(func() {
 				close(before)
 				if !taken {
-					<-leave
+					<-resume
 				}
-				// Otherwise the worker takes the next one and leaves the stack looking empty.
+				// With taken the worker takes the next callback, and its stack looks empty.
 			})
 			<-before
 			if !taken {
@@ -99,9 +98,9 @@ func TestBarrierVisitsEveryCPU(t *testing.T) {
 			d.enqueue(&stacks[cpu], &callback{token: d.next(), objects: 1, fn: func() {
 				if taken {
 					close(running)
-					<-leave
+					<-resume
 				}
-				time.Sleep(time.Millisecond) // for a Barrier that doesn't wait to return
+				time.Sleep(time.Millisecond) // a Barrier that doesn't wait returns meanwhile
 				returned.Store(true)
 			}})
 			if taken {
@@ -118,13 +117,13 @@ func TestBarrierVisitsEveryCPU(t *testing.T) {
 			for d.callbacks.queued() == queued && marks(stacks) < len(stacks)-1 {
 				runtime.Gosched()
 			}
-			close(leave)
+			close(resume)
 			wg.Wait()
 		}
 	}
 }
 
-// marks counts the stacks that a Barrier has left its mark on.
+// marks counts the stacks that have a Barrier's mark on top.
 func marks(stacks []stack) (n int) {
 	for i := range stacks {
 		if c := stacks[i].head.Load(); c != nil && c.objects == 0 {

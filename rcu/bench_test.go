@@ -8,17 +8,17 @@ import (
 	"testing"
 )
 
-// BenchmarkQuiescent measures a report when nobody has asked for one since
-// the last, and one that has to be stored (with the Start that asks).
+// BenchmarkQuiescent measures a report without a Start since the last one, and a report that has to
+// be stored, together with its Start.
 func BenchmarkQuiescent(b *testing.B) {
-	b.Run("unasked", func(b *testing.B) {
+	b.Run("nothing-started", func(b *testing.B) {
 		var d Domain
 		r := d.Register("bench")
 		for b.Loop() {
 			r.Quiescent()
 		}
 	})
-	b.Run("asked", func(b *testing.B) {
+	b.Run("started", func(b *testing.B) {
 		var d Domain
 		r := d.Register("bench")
 		for b.Loop() {
@@ -28,8 +28,8 @@ func BenchmarkQuiescent(b *testing.B) {
 	})
 }
 
-// BenchmarkSection measures what one section costs: of a goroutine that enters and
-// exits, by itself and on every CPU, and of a reader that reports every 1024.
+// BenchmarkSection measures one section: by Enter and Exit, on one goroutine and on every CPU, of a
+// registered reader by its own Enter and Exit, and of one that reports every 1024 sections.
 func BenchmarkSection(b *testing.B) {
 	b.Run("enter-exit", func(b *testing.B) {
 		var d Domain
@@ -44,6 +44,17 @@ func BenchmarkSection(b *testing.B) {
 				d.Enter().Exit()
 			}
 		})
+	})
+	b.Run("reader-enter-exit", func(b *testing.B) {
+		var d Domain
+		r := d.Register("bench")
+		r.Offline()
+		value, sum := new(atomic.Int64), int64(0)
+		for i := 0; i < b.N; i++ {
+			r.Enter()
+			sum += value.Load()
+			r.Exit()
+		}
 	})
 	b.Run("quiescent-every-1024", func(b *testing.B) {
 		var d Domain
@@ -69,8 +80,8 @@ func BenchmarkOfflineOnline(b *testing.B) {
 	}
 }
 
-// BenchmarkPoll measures Start and Poll as a writer uses them, by the number
-// of readers that Poll has to look at, and Poll's two short answers.
+// BenchmarkPoll measures Start and Poll as a writer uses them, by the number of readers that Poll
+// has to look at, and Poll's two short answers.
 func BenchmarkPoll(b *testing.B) {
 	for name, readers := range map[string]int{"start,readers=1": 1, "start,readers=16": 16} {
 		b.Run(name, func(b *testing.B) {
@@ -98,8 +109,8 @@ func BenchmarkPoll(b *testing.B) {
 	})
 }
 
-// BenchmarkSynchronize measures the latency of a grace period with readers that do nothing
-// but report after every 1024 sections, as many as Go has processors.
+// BenchmarkSynchronize measures the latency of a grace period with as many readers as Go has
+// processors, each of which reports after every 1024 sections and does nothing else.
 func BenchmarkSynchronize(b *testing.B) {
 	for name, synchronize := range map[string]func(*Domain, context.Context) error{
 		"normal": (*Domain).Synchronize, "expedited": (*Domain).SynchronizeExpedited,
@@ -138,7 +149,7 @@ func BenchmarkSynchronize(b *testing.B) {
 	}
 }
 
-// BenchmarkDeferParallel is BenchmarkDefer from as many goroutines as there are CPUs.
+// BenchmarkDeferParallel is BenchmarkDefer on as many goroutines as there are CPUs.
 func BenchmarkDeferParallel(b *testing.B) {
 	var d Domain
 	b.ReportAllocs()

@@ -2,6 +2,7 @@ package rcu
 
 import (
 	"context"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,7 +13,7 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// barrier must succeed; the minute is for a worker that has died.
+// barrier calls Barrier, which must succeed. The minute is for a worker that has ended too soon.
 func barrier(t *testing.T, d *Domain) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -41,8 +42,8 @@ func TestDeferWaitsForReaders(t *testing.T) {
 	})
 }
 
-// TestCallbacksKeepTheirOrder has goroutines queue numbered callbacks, each on a CPU of
-// its own, while workers come and go. The plain variables are the race detector's.
+// TestCallbacksKeepTheirOrder has goroutines queue numbered callbacks, each on a CPU of its own,
+// while workers start and end. The race detector watches the plain variables.
 func TestCallbacksKeepTheirOrder(t *testing.T) {
 	var d Domain
 	stacks := d.callbacks.perCPU()
@@ -89,8 +90,8 @@ func TestCallbacksMayDefer(t *testing.T) {
 	<-done
 }
 
-// TestBarrierAloneNeedsNoGracePeriod: with nothing queued there is nothing to
-// wait for, even if a reader is stuck.
+// TestBarrierAloneNeedsNoGracePeriod: with no callback queued there is nothing to wait for, even
+// if a reader is stuck.
 func TestBarrierAloneNeedsNoGracePeriod(t *testing.T) {
 	var d Domain
 	d.Register("stuck")
@@ -98,8 +99,8 @@ func TestBarrierAloneNeedsNoGracePeriod(t *testing.T) {
 	barrier(t, &d)
 }
 
-// TestBarrierOutlastsTheRunningCallback: the queue is empty while its last
-// callback runs, but that one has not returned.
+// TestBarrierOutlastsTheRunningCallback: the queue is empty while its last callback runs, but
+// Barrier waits until the callback has returned.
 func TestBarrierOutlastsTheRunningCallback(t *testing.T) {
 	var d Domain
 	running, returned := make(chan struct{}), false
@@ -127,21 +128,31 @@ func TestIdleDomainHasNoGoroutine(t *testing.T) {
 		}
 		r.Close()
 		barrier(t, &d)
-		synctest.Wait() // everybody else has ended or sleeps
+		synctest.Wait() // every other goroutine has ended or sleeps
 		if workers() != 0 {
 			t.Error("a worker has outlived its callbacks")
 		}
 	})
 }
 
-// workers counts the goroutines that run callbacks, of all domains.
-func workers() int {
+// workers counts the goroutines of the caller's synctest bubble that run callbacks. Those of
+// earlier tests may not have ended yet.
+func workers() (n int) {
 	text := make([]byte, 1<<20)
-	return strings.Count(string(text[:runtime.Stack(text, true)]), "rcu.(*worker).run(")
+	all := strings.Split(string(text[:runtime.Stack(text, true)]), "\n\n")
+	bubble := inBubble.FindString(all[0]) // of the caller, which comes first
+	for _, goroutine := range all {
+		if inBubble.FindString(goroutine) == bubble && strings.Contains(goroutine, "rcu.(*worker).run(") {
+			n++
+		}
+	}
+	return n
 }
 
-// TestTurnsAreBounded: with one CPU, another goroutine gets its turn between
-// callbacks that are worth a turn each.
+var inBubble = regexp.MustCompile(`synctest bubble \d+`)
+
+// TestTurnsAreBounded: with one CPU, another goroutine runs between callbacks that fill a turn
+// each.
 func TestTurnsAreBounded(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var d Domain
@@ -155,7 +166,7 @@ func TestTurnsAreBounded(t *testing.T) {
 		runtime.Gosched()
 	}
 	if len(seen) < callbacks/2 {
-		t.Errorf("others ran only after %v callbacks", seen)
+		t.Errorf("the other goroutine ran only after %v callbacks", seen)
 	}
 	barrier(t, &d)
 	if ran != callbacks {
@@ -163,8 +174,8 @@ func TestTurnsAreBounded(t *testing.T) {
 	}
 }
 
-// TestRestLooksAgain: what is pushed while the worker decides to end finds it active, and
-// so must be found.
+// TestRestLooksAgain: a push while the worker decides to end finds the queue active and starts no
+// worker, so the worker must find the callback.
 func TestRestLooksAgain(t *testing.T) {
 	var q queue
 	s := &q.perCPU()[0]
@@ -207,7 +218,7 @@ func TestPanicInCallbackCrashes(t *testing.T) {
 	}
 }
 
-func TestDeferOfNothing(t *testing.T) {
+func TestDeferNilFunction(t *testing.T) {
 	var d Domain
 	wantPanic(t, "nil function", func() { d.Defer(nil) })
 }

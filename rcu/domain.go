@@ -9,14 +9,13 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 )
 
-// padding keeps words that different CPUs write 128 bytes apart: two cache
-// lines, since adjacent-line prefetchers fetch them in pairs.
+// padding keeps words that different CPUs write 128 bytes apart: two cache lines, since
+// adjacent-line prefetchers fetch them in pairs.
 const padding = 128
 
-// Domain is a set of readers and the grace periods that wait for them. The
-// zero value is ready for use. A Domain must not be copied after first use;
-// vet reports it. An idle domain costs nothing: it has no goroutine and no
-// timer, so there is nothing to close.
+// Domain is a set of readers and the grace periods that wait for them. The zero value is ready for
+// use. A Domain must not be copied after first use; vet reports it. An idle domain costs nothing:
+// it has no goroutine and no timer, so there is nothing to close.
 //
 // Invariants, in sequence order:
 //
@@ -25,24 +24,25 @@ const padding = 128
 //	word of a reader == offline, or word <= seq
 //	callbacks that have run <= callbacks queued
 type Domain struct {
-	// Name appears in Stats and in metrics, beside those of other domains. It may be set
-	// before the first use, and not be changed later; it need not be unique,
-	// but domains without a name, or with the same, are told apart by numbers.
+	// Name appears in Stats and in metrics. It may be set before the first use, and must not be
+	// changed later. It need not be unique: domains without a name, or with the same name, are told
+	// apart by their numbers.
 	Name string
 
 	id atomic.Uint32 // see number
 	_  [padding]byte
 
-	seq     sequence     // last grace period started; atomic
-	starved atomic.Int32 // waiters that need a reader's processor; here since reports look at both
-	_       [padding]byte
+	// Readers' reports load these two.
+	seq            sequence     // last grace period started; atomic
+	waitersNeedCPU atomic.Int32 // waiters that want readers to yield the processor
+	_              [padding]byte
 
 	completed sequence                  // last grace period known to be over; atomic, only rises
 	periods   atomic.Uint64             // how often completed has risen
-	holder    atomic.Pointer[Reader]    // a reader that was last seen behind: a hint that spares Poll the full scan
-	readers   atomic.Pointer[[]*Reader] // registered readers; the slice is immutable, replaced under mu
-	expedited sequence                  // last grace period to be hurried; atomic, only rises
-	misses    atomic.Uint32             // Polls in vain: some of them look for stalls
+	blocker   atomic.Pointer[Reader]    // reader last seen behind, or nil: saves Poll most scans
+	readers   atomic.Pointer[[]*Reader] // registered; the slice is immutable, replaced under mu
+	expedited sequence                  // last grace period expedited; atomic, only rises
+	misses    atomic.Uint32             // Polls that returned false: one in 64 looks for stalls
 	_         [padding]byte
 
 	sections atomic.Pointer[sections] // what Enter needs; nil before the first
@@ -51,18 +51,20 @@ type Domain struct {
 	callbacks queue
 	_         [padding]byte
 
-	mu       sync.Mutex    // guards replacing readers, what follows, and held, since and named of readers and sections
-	hurry    chan struct{} // closed by the next Expedite; nil if nobody sleeps
-	sleepers int           // waiters that have given up spinning
-	stalls   stalls
-	hurried  uint64 // how often Expedite was asked for something
+	// mu guards the replacement of readers, the fields below, and stalledAt, since and reported of
+	// every Reader and of sections.
+	mu        sync.Mutex
+	wake      chan struct{} // closed by the next Expedite; nil if no waiter sleeps
+	sleepers  int           // waiters that have given up spinning
+	stalls    stalls
+	expedites uint64 // calls of Expedite that had something to do
 }
 
 // lastDomain is the number of the latest domain that was asked for its number.
 var lastDomain atomic.Uint32
 
-// number tells the domain from all others of the process. It is given out at the first
-// call, since the zero Domain is ready for use, and never again.
+// number tells the domain from all others of the process. The first call assigns it, since the zero
+// Domain is ready for use. No number is assigned twice.
 func (d *Domain) number() uint32 {
 	if id := d.id.Load(); id != 0 {
 		return id
@@ -71,23 +73,23 @@ func (d *Domain) number() uint32 {
 	return d.id.Load()
 }
 
-// Register adds a reader, online from the start: what its goroutine finds
-// from now on stays valid until it reports. The name appears in Stats and in
-// the texts of panics and errors; it need not be unique.
+// Register adds a reader, online from the start: what its goroutine finds from now on stays valid
+// until the reader reports. The name appears in Stats and in the texts of panics and errors; it
+// need not be unique.
 //
-// Any goroutine may call it. It costs a copy of the list of readers and a look at the
-// caller's stack: stalls are reported with the place and the goroutine.
+// Any goroutine may call it. It costs a copy of the list of readers and a look at the caller's
+// stack, since stalls are reported with the place of the call and the goroutine.
 func (d *Domain) Register(name string) *Reader {
 	var pc [1]uintptr
 	runtime.Callers(2, pc[:]) // Callers and Register
-	r := &Reader{domain: d, name: name, goroutine: goroutineID(), registered: pc[0]}
+	r := &Reader{domain: d, plain: never, name: name, goroutine: goroutineID(), registered: pc[0]}
 	d.mu.Lock()
 	list := append(slices.Clip(d.list()), r)
 	d.readers.Store(&list)
 	d.mu.Unlock()
-	// Pairs with scan, which loads seq, then the list, then the words. A scan
-	// that misses r in the list has loaded it before the store above, hence
-	// before r goes online: to that scan r is an offline reader.
+	// Pairs with scan, which loads seq, then the list, then the words. A scan that misses r in the
+	// list has loaded the list before the store above, hence before r goes online: to that scan r
+	// is an offline reader.
 	r.goOnline()
 	return r
 }
@@ -108,12 +110,12 @@ func (d *Domain) list() []*Reader {
 	return nil
 }
 
-// check verifies the equations in the type's comment. Both sides only grow,
-// so the smaller one is loaded first.
+// check verifies the invariants in the type's comment. Both sides only grow, so the smaller one is
+// loaded first.
 func (d *Domain) check() {
 	completed, expedited, ran := d.completed.load(), d.expedited.load(), d.callbacks.ran.callbacks.Load()
 	if s := d.sections.Load(); s != nil {
-		// completed may be past it, if a scan found no sections and was overtaken by makeSections.
+		// d.completed may be past c, if makeSections overtook a scan that had found no sections.
 		c := s.completed.load()
 		invariants.Check(reached(d.seq.load(), c), "rcu: sections completed %#x, past the sequence", c)
 	}

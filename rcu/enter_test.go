@@ -14,32 +14,32 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestSectionIsWaitedFor: by the grace periods that begin while it is open, whichever
-// index it is counted under, and by no others.
+// TestSectionIsWaitedFor: grace periods that are started while a section is open wait for it,
+// whichever index it is counted under. Others don't.
 func TestSectionIsWaitedFor(t *testing.T) {
 	for _, flips := range []int{0, 1, 2, 3} {
 		var d Domain
 		before := d.Start()
 		s := d.Enter()
-		for range flips { // between this goroutine's Enter and what follows
+		for range flips { // as if other goroutines had driven grace periods since Enter
 			d.sections.Load().counts.Flip()
 		}
 		token := d.Start()
 		if !d.Poll(before) {
-			t.Error("a section is waited for by a grace period that had begun before")
+			t.Error("a grace period that was started before the section waits for it")
 		}
 		for range 3 {
-			if d.Poll(token) || d.Elapsed(token) {
+			if d.Poll(token) || d.PollNoAdvance(token) {
 				t.Fatalf("after %d flips: over, with an open section", flips)
 			}
 		}
-		later := d.Enter() // may be waited for in place of the other, by luck
+		later := d.Enter() // the first grace period may wait for this one, too
 		second := d.Start()
 		s.Exit()
 		if flips%2 == 0 && !d.Poll(token) {
 			t.Errorf("after %d flips: not over, though the section has ended", flips)
 		}
-		if d.Elapsed(second) {
+		if d.PollNoAdvance(second) {
 			t.Error("the first grace period's end is taken for the second's")
 		}
 		if d.Poll(d.Start()) {
@@ -52,9 +52,8 @@ func TestSectionIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestOverlappingSectionsStarveNobody: there is a section at every moment, but none is
-// there for ever.
-func TestOverlappingSectionsStarveNobody(t *testing.T) {
+// TestOverlappingSectionsLetGracePeriodsEnd: a section is open at every moment, but none for ever.
+func TestOverlappingSectionsLetGracePeriodsEnd(t *testing.T) {
 	var d Domain
 	s := d.Enter()
 	for range 20 {
@@ -71,8 +70,7 @@ func TestOverlappingSectionsStarveNobody(t *testing.T) {
 	s.Exit()
 }
 
-// TestBothKindsOfReader: a grace period waits for a registered reader as well as for a
-// section.
+// TestBothKindsOfReader: a grace period waits for a registered reader as well as for a section.
 func TestBothKindsOfReader(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")
@@ -89,7 +87,7 @@ func TestBothKindsOfReader(t *testing.T) {
 	s = d.Enter()
 	r.Online()
 	token = d.Start()
-	if r.word.Store(uint64(d.seq.load())); d.Poll(token) { // Quiescent, if there were no section
+	if r.store(d.seq.load()); d.Poll(token) { // as Quiescent, which asserts
 		t.Error("over without the section's end")
 	}
 	s.Exit()
@@ -98,39 +96,38 @@ func TestBothKindsOfReader(t *testing.T) {
 	}
 }
 
-// TestOneDrives: while somebody moves a grace period on, nobody else does.
-func TestOneDrives(t *testing.T) {
+// TestOneGoroutineDrives: while one goroutine moves a grace period on, no other does.
+func TestOneGoroutineDrives(t *testing.T) {
 	var d Domain
 	d.Enter().Exit()
 	token := d.Start()
 	d.sections.Load().driving.Store(true)
 	if d.Poll(token) {
-		t.Error("two move a grace period on at once")
+		t.Error("two goroutines move a grace period on at once")
 	}
 	d.sections.Load().driving.Store(false)
 	if !d.Poll(token) {
-		t.Error("nobody moves it on")
+		t.Error("no goroutine moves it on")
 	}
 }
 
-// TestElapsedOnlyLooks: under a lock nobody must make a system call, so that somebody else
-// has to.
-func TestElapsedOnlyLooks(t *testing.T) {
+// TestPollNoAdvance: it leaves the system call of a grace period to other callers.
+func TestPollNoAdvance(t *testing.T) {
 	var d Domain
 	d.Enter().Exit()
 	token := d.Start()
-	if d.Elapsed(token) {
-		t.Error("Elapsed has moved the grace period on")
+	if d.PollNoAdvance(token) {
+		t.Error("PollNoAdvance has moved the grace period on")
 	}
 	d.Advance()
-	if !d.Elapsed(token) {
+	if !d.PollNoAdvance(token) {
 		t.Error("Advance hasn't")
 	}
 }
 
-// TestSectionsStartWithoutHistory: the first Enter has nothing to do with grace periods that
-// were started before, and holds up those after.
-func TestSectionsStartWithoutHistory(t *testing.T) {
+// TestFirstEnter: the first sections of a domain hold up no grace period that was started before,
+// and every one that is started while they are open.
+func TestFirstEnter(t *testing.T) {
 	for range testutil.Stress(t, 20_000) / 20 {
 		var d Domain
 		var wg sync.WaitGroup
@@ -141,7 +138,7 @@ func TestSectionsStartWithoutHistory(t *testing.T) {
 		}
 		wg.Wait()
 		if !d.Poll(token) {
-			t.Fatal("a section holds up a grace period from before it")
+			t.Fatal("a section holds up a grace period that was started before it")
 		}
 		if token = d.Start(); d.Poll(token) {
 			t.Fatal("over, with four open sections")
@@ -155,13 +152,13 @@ func TestSectionsStartWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestMembarrierRefused: when the kernel begins to refuse the memory barrier, grace periods
-// end all the same, and not before the sections of before. It is told once.
+// TestMembarrierRefused: when the kernel begins to refuse the memory barrier, grace periods still
+// end, and not before the sections that were open at their start. The refusal is reported once.
 func TestMembarrierRefused(t *testing.T) {
 	var d, quiet Domain
-	told := make(chan Stall, 2)
-	d.OnStall(time.Hour, func(s Stall) { told <- s })
-	quiet.OnStall(-1, func(s Stall) { told <- s })
+	reported := make(chan Stall, 2)
+	d.OnStall(time.Hour, func(s Stall) { reported <- s })
+	quiet.OnStall(-1, func(s Stall) { reported <- s })
 	defer sys.FailNth(sys.CallMembarrier, 0, syscall.EPERM)()
 	for _, domain := range []*Domain{&quiet, &d} {
 		domain.Enter().Exit()
@@ -172,7 +169,7 @@ func TestMembarrierRefused(t *testing.T) {
 			section := domain.Enter()
 			token := domain.Start()
 			if domain.Poll(token) {
-				t.Error("over before a section of before")
+				t.Error("over, with an open section")
 			}
 			section.Exit()
 			if err := domain.Wait(t.Context(), token); err != nil {
@@ -180,12 +177,12 @@ func TestMembarrierRefused(t *testing.T) {
 			}
 		}
 	}
-	s := <-told
+	s := <-reported
 	if !errors.Is(s.Membarrier, syscall.EPERM) || !strings.Contains(s.String(), "membarrier(PRIVATE_EXPEDITED): operation not permitted") {
-		t.Errorf("told %q of %v", s, s.Membarrier)
+		t.Errorf("reported %q for %v", s, s.Membarrier)
 	}
-	if n := d.Stats().Stalls + quiet.Stats().Stalls; n != 1 || len(told) > 0 {
-		t.Errorf("counted %d, %d more told", n, len(told))
+	if n := d.Stats().Stalls + quiet.Stats().Stalls; n != 1 || len(reported) > 0 {
+		t.Errorf("counted %d reports, %d more arrived", n, len(reported))
 	}
 }
 
@@ -202,9 +199,9 @@ func TestUnbalancedExit(t *testing.T) {
 	wantPanic(t, "more Exits than Enters", func() { d.Poll(d.Start()) })
 }
 
-// TestReportsInsideSections: in builds with invariants a reader must not say that it holds
-// nothing while its goroutine is between Enter and Exit; another goroutine's section is none
-// of its business.
+// TestReportsInsideSections: in builds with invariants a reader must not say that it holds no
+// references while its goroutine is between Enter and Exit. Another goroutine's section doesn't
+// matter.
 func TestReportsInsideSections(t *testing.T) {
 	if !invariants.Enabled {
 		t.Skip("needs -tags invariants")
@@ -218,16 +215,17 @@ func TestReportsInsideSections(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(s.Exit)
 	wg.Wait()
-	entered, leave := make(chan struct{}), make(chan struct{})
-	wg.Go(func() { defer d.Enter().Exit(); close(entered); <-leave })
+	entered, resume := make(chan struct{}), make(chan struct{})
+	wg.Go(func() { defer d.Enter().Exit(); close(entered); <-resume })
 	<-entered
 	r.Quiescent()
-	close(leave)
+	close(resume)
 	wg.Wait()
 }
 
-// TestWaitersAreNoReaders: who waits for himself is told so, in builds with invariants.
-func TestWaitersAreNoReaders(t *testing.T) {
+// TestReadersMustNotWait: in builds with invariants a reader that would wait for itself gets an
+// error.
+func TestReadersMustNotWait(t *testing.T) {
 	if !invariants.Enabled {
 		t.Skip("needs -tags invariants")
 	}

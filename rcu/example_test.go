@@ -8,8 +8,8 @@ import (
 	"github.com/slubd/slubd/rcu"
 )
 
-// A route table that one goroutine reads without a lock and another replaces.
-// The old table may be used again once no reader can hold it.
+// A route table that one goroutine reads without a lock and another replaces. The old table may be
+// used again once no reader can hold it.
 func Example() {
 	type table struct{ gateway string }
 	var (
@@ -40,7 +40,7 @@ func Example() {
 	fmt.Println(<-sent)
 
 	old := routes.Swap(&table{gateway: "10.0.0.2"})
-	domain.Defer(func() { fmt.Println("nobody holds", old.gateway) })
+	domain.Defer(func() { fmt.Println("no reader holds", old.gateway) })
 	if err := domain.Barrier(context.Background()); err != nil {
 		fmt.Println(err)
 	}
@@ -51,7 +51,7 @@ func Example() {
 	<-sent
 	// Output:
 	// first via 10.0.0.1
-	// nobody holds 10.0.0.1
+	// no reader holds 10.0.0.1
 	// second via 10.0.0.2
 }
 
@@ -73,15 +73,15 @@ func ExampleDomain_Enter() {
 	if err := domain.Synchronize(context.Background()); err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println("nobody holds", old.perSecond)
+	fmt.Println("no reader holds", old.perSecond)
 	fmt.Println(handle())
 	// Output:
 	// 100
-	// nobody holds 100
+	// no reader holds 100
 	// 200
 }
 
-// An event loop takes what there is, reports now and then, and blocks offline.
+// An event loop takes the events that are there, reports every 64 rounds, and blocks offline.
 func ExampleReader_Loop() {
 	var domain rcu.Domain
 	events, sum := make(chan int, 3), 0
@@ -99,7 +99,7 @@ func ExampleReader_Loop() {
 				return false
 			}
 		}, func() bool {
-			n, ok := <-events // blocks; nobody waits for this reader
+			n, ok := <-events // blocks; no grace period waits for this reader
 			sum += n
 			return ok
 		})

@@ -4,5 +4,5 @@ package rcu
 
 import "sync/atomic"
 
-// storePlain is an atomic addition here, which is no race.
+// storePlain is an atomic addition in race builds, where the plain one would be reported.
 func storePlain(p *uint64) { atomic.AddUint64(p, 1) }

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-func TestSectionsAreNothing(t *testing.T) {
+func TestLockDoesNothing(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")
 	token := d.Start()

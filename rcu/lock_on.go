@@ -2,22 +2,25 @@
 
 package rcu
 
-// nesting counts how deep the owner is in sections between Lock and Unlock. It is a plain
-// field that every method of Reader touches, so that race builds report a
+// nesting counts how deep the owner is in sections between Lock and Unlock, and in those between
+// Enter and Exit. Every method of Reader touches a plain field of it, so that race builds report a
 // Reader used by two goroutines at once.
-type nesting struct{ depth int }
+type nesting struct{ depth, entered int }
 
-// outside panics if the owner is in a section, where method has no place.
+// outside panics if the owner is in a section, where it must not call method.
 func (n *nesting) outside(r *Reader, method string) {
 	if n.depth > 0 {
 		r.misused(method, "inside Lock")
 	}
-	n.depth = 0 // no news but to the race detector
+	if n.entered > 0 {
+		r.misused(method, "between Enter and Exit")
+	}
+	n.depth = 0 // changes nothing; the race detector sees a write
 }
 
-// reports is outside for a method that says that the owner holds nothing: what it has
-// found after an Enter it does hold.
-func (n *nesting) reports(r *Reader, method string) {
+// holdsNothing is outside for a method that says that the owner holds no references. A goroutine
+// between Enter and Exit holds some.
+func (n *nesting) holdsNothing(r *Reader, method string) {
 	n.outside(r, method)
 	if s := r.domain.sections.Load(); s != nil && s.traces.holds(goroutineID()) {
 		r.misused(method, "between Enter and Exit")
@@ -39,4 +42,17 @@ func (n *nesting) unlock(r *Reader) {
 		r.misused("Unlock", "without Lock")
 	}
 	n.depth--
+}
+
+func (n *nesting) enter(r *Reader) {
+	n.entered++
+	r.owner.record()
+}
+
+func (n *nesting) exit(r *Reader) {
+	r.mustBeOpen("Exit")
+	if n.entered == 0 {
+		r.misused("Exit", "without Enter")
+	}
+	n.entered--
 }

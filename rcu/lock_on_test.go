@@ -4,7 +4,7 @@ package rcu
 
 import "testing"
 
-func TestSectionsAreAsserted(t *testing.T) {
+func TestLockAsserts(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")
 	wantPanic(t, "Unlock without Lock", r.Unlock)
@@ -26,6 +26,12 @@ func TestSectionsAreAsserted(t *testing.T) {
 	r.Quiescent()
 	r.Offline()
 	wantPanic(t, "Lock while offline", r.Lock)
+	wantPanic(t, "Exit without Enter", r.Exit)
+	r.Enter()
+	for name, method := range methods {
+		wantPanic(t, name+" between Enter and Exit", method)
+	}
+	r.Exit()
 	r.Close()
 	wantPanic(t, "Lock after Close", r.Lock)
 	wantPanic(t, "Unlock after Close", r.Unlock)

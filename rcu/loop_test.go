@@ -4,8 +4,8 @@ import (
 	"testing"
 )
 
-// TestLoop: rounds are online and reported every so often, waits are offline, and the
-// loop ends when there is nothing to wait for.
+// TestLoop: rounds are online and reported every 64 rounds, waits are offline, and the loop ends
+// when wait returns false.
 func TestLoop(t *testing.T) {
 	var d Domain
 	const bursts = 3
@@ -16,7 +16,7 @@ func TestLoop(t *testing.T) {
 			if d.Stats().Online != 1 {
 				t.Error("a round is not online")
 			}
-			if token == 0 || d.Elapsed(token) {
+			if token == 0 || d.PollNoAdvance(token) {
 				token, held = d.Start(), 0
 			} else if held++; held > reportEvery {
 				t.Fatalf("no report in %d rounds", held)
@@ -39,7 +39,7 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// TestRunCloses the reader whatever becomes of the work.
+// TestRunCloses: Run closes the reader even if work panics.
 func TestRunCloses(t *testing.T) {
 	var d Domain
 	wantPanic(t, "work", func() {
@@ -65,15 +65,15 @@ func TestBlockingEndsOnline(t *testing.T) {
 	}
 }
 
-// TestRunKeepsWorksPanic: what stopped the work is what its caller hears of, not that it
-// stopped inside a section.
+// TestRunKeepsWorksPanic: Run passes the work's panic on. It doesn't panic itself because the work
+// has stopped inside a section.
 func TestRunKeepsWorksPanic(t *testing.T) {
 	var d Domain
 	var s Section
-	wantPanic(t, "its own trouble", func() {
+	wantPanic(t, "panic of the work", func() {
 		d.Run("worker", func(*Reader) {
 			s = d.Enter()
-			panic("its own trouble")
+			panic("panic of the work")
 		})
 	})
 	s.Exit()

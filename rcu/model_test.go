@@ -8,8 +8,8 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// model is the naive account of a domain: for every token, the readers that
-// were online at its Start and have not reported since.
+// model is a naive model of a domain: it lists, for every token, the readers that were online at
+// its Start and have not reported since.
 type model struct {
 	readers []*Reader
 	online  map[*Reader]bool
@@ -17,16 +17,16 @@ type model struct {
 	waits   []map[*Reader]bool // parallel to tokens
 }
 
-// reported notes that r holds nothing that it held before.
+// reported notes that r has reported.
 func (m *model) reported(r *Reader) {
 	for _, w := range m.waits {
 		delete(w, r)
 	}
 }
 
-// replay carries out ops, one per byte, on a domain and on the model, and
-// compares every answer. The low three bits choose the operation and the
-// others what it is applied to. One goroutine, so every answer is determined.
+// replay carries out ops, one per byte, on a domain and on the model, and compares every answer.
+// The low three bits choose the operation, the others its object. There is one goroutine, so every
+// answer is determined.
 func replay(t *testing.T, ops []byte) {
 	var d Domain
 	m := model{online: map[*Reader]bool{}}

@@ -28,7 +28,7 @@ func TestPointer(t *testing.T) {
 		t.Error("Store has not stored")
 	}
 
-	// What is published is complete: a and b agree, though they are written plainly.
+	// A published object is complete: a and b agree, though they are written plainly.
 	var d Domain
 	var wg sync.WaitGroup
 	done := make(chan struct{})

@@ -6,33 +6,33 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// queue holds the callbacks that no worker has taken yet, in a stack per CPU, and knows
-// whether there is a worker.
+// queue holds the callbacks that no worker has taken yet, in a stack per CPU, and knows whether
+// there is a worker.
 //
-//	push   on a stack; then, if nobody is active, become so and start the worker
-//	take   by the worker: all stacks, one after the other
-//	rest   by the worker: inactive; then, if a stack is not empty, active again
+//	push   onto a stack; then, if the queue is inactive, make it active and start the worker
+//	take   by the worker: empty all stacks, one after the other
+//	rest   by the worker: make the queue inactive; then, if a stack is not empty, active again
 //
-// A push and a rest each store one word and then load the other's, so that one of
-// them sees the other: no callback is left without a worker.
+// A push stores a stack's head and then loads active; a rest stores active and then loads the
+// heads. So one of them sees the other, and no callback is left without a worker.
 type queue struct {
 	stacks atomic.Pointer[[]stack] // one per possible CPU; nil before the first Defer
 	active atomic.Bool             // there is a worker
 	worker atomic.Uint64           // goroutine of the last worker started
 	_      [padding]byte
 
-	first int   // CPU that the next take begins with; worker only
-	taken count // ever taken, marks excepted; atomic, added to by the worker
-	ran   count // ever returned, marks excepted; atomic, added to by the worker
+	first int   // CPU that the last take began with; worker only
+	taken count // callbacks ever taken, without marks; atomic, added to by the worker
+	ran   count // callbacks that have returned, without marks; atomic, added to by the worker
 }
 
-// A stack is one CPU's, so that Defer on one CPU doesn't move another's cache lines.
+// A stack belongs to one CPU, so that Defer on one CPU doesn't take cache lines from another.
 type stack struct {
 	head atomic.Pointer[callback] // newest; taken as a whole
 	_    [padding]byte
 }
 
-// perCPU returns the stacks, which it makes if need be.
+// perCPU returns the stacks. The first call makes them.
 func (q *queue) perCPU() []stack {
 	if p := q.stacks.Load(); p != nil {
 		return *p
@@ -42,7 +42,8 @@ func (q *queue) perCPU() []stack {
 	return *q.stacks.Load()
 }
 
-// push adds c to a CPU's stack and reports whether that was empty. activate is to follow.
+// push adds c to a CPU's stack and reports whether the stack was empty. The caller calls activate
+// next.
 func (q *queue) push(s *stack, c *callback) (alone bool) {
 	c.below.add(c.objects)
 	for own := c.below; ; c.below = own {
@@ -60,9 +61,8 @@ func (q *queue) push(s *stack, c *callback) (alone bool) {
 // activate reports whether the caller has to start a worker.
 func (q *queue) activate() bool { return !q.active.Load() && q.active.CompareAndSwap(false, true) }
 
-// take empties the stacks. The callbacks of each CPU come oldest first, those of one CPU
-// after those of another, which takes turns. Preconditions:
-//   - the caller is the worker.
+// take empties the stacks and returns their callbacks, CPU by CPU, those of each CPU oldest first.
+// The CPUs take turns to come first. The caller is the worker.
 func (q *queue) take() (first *callback) {
 	end, stacks := &first, *q.stacks.Load()
 	q.first = (q.first + 1) % len(stacks)
@@ -82,9 +82,8 @@ func (q *queue) take() (first *callback) {
 	return first
 }
 
-// rest makes the queue inactive unless something was pushed since take. Preconditions:
-//   - the caller is the worker and all callbacks it took have returned; it
-//     ends if rest succeeds.
+// rest makes the queue inactive unless something was pushed since take. The caller is the worker,
+// and all callbacks that it took have returned; it ends if rest succeeds.
 func (q *queue) rest() bool {
 	q.active.Store(false)
 	return q.empty() || !q.active.CompareAndSwap(false, true)
@@ -99,8 +98,8 @@ func (q *queue) empty() bool {
 	return true
 }
 
-// queued returns how many callbacks have ever been queued. Those that are being taken may
-// count twice, or not at all; none that has run is left out.
+// queued returns how many callbacks have ever been queued. Callbacks that are being taken may count
+// twice, or not at all; every callback that has run counts.
 func (q *queue) queued() (n weight) {
 	if p := q.stacks.Load(); p != nil {
 		for i := range *p {

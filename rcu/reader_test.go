@@ -6,22 +6,21 @@ import (
 	"unsafe"
 )
 
-// TestReports goes through what a reader may do during a grace period and
-// whether that ends it.
+// TestReports: what a reader does during a grace period, and whether that ends the period.
 func TestReports(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(d *Domain, r *Reader)
 		over bool
 	}{
-		{"nothing", func(*Domain, *Reader) {}, false},
-		{"Quiescent", func(_ *Domain, r *Reader) { r.Quiescent() }, true},
-		{"Offline", func(_ *Domain, r *Reader) { r.Offline() }, true},
-		{"Offline, Online", func(_ *Domain, r *Reader) { r.Offline(); r.Online() }, true},
-		{"Online while online", func(_ *Domain, r *Reader) { r.Online() }, false},
-		{"Close", func(_ *Domain, r *Reader) { r.Close() }, true},
-		{"another registers", func(d *Domain, _ *Reader) { d.Register("late") }, false},
-		{"another reports", func(d *Domain, _ *Reader) { d.Register("late").Quiescent() }, false},
+		{name: "nothing", do: func(*Domain, *Reader) {}, over: false},
+		{name: "Quiescent", do: func(_ *Domain, r *Reader) { r.Quiescent() }, over: true},
+		{name: "Offline", do: func(_ *Domain, r *Reader) { r.Offline() }, over: true},
+		{name: "Offline, Online", do: func(_ *Domain, r *Reader) { r.Offline(); r.Online() }, over: true},
+		{name: "Online while online", do: func(_ *Domain, r *Reader) { r.Online() }, over: false},
+		{name: "Close", do: func(_ *Domain, r *Reader) { r.Close() }, over: true},
+		{name: "another registers", do: func(d *Domain, _ *Reader) { d.Register("late") }, over: false},
+		{name: "another reports", do: func(d *Domain, _ *Reader) { d.Register("late").Quiescent() }, over: false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d Domain
@@ -49,8 +48,8 @@ func TestRegisteredReaderIsOnline(t *testing.T) {
 	}
 }
 
-// TestQuiescentStaysOffline: a report must not turn an offline reader online,
-// where its owner would not expect to be waited for.
+// TestQuiescentStaysOffline: a report must not turn an offline reader online. Its owner doesn't
+// expect grace periods to wait for it.
 func TestQuiescentStaysOffline(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")
@@ -87,7 +86,7 @@ func TestUseAfterClose(t *testing.T) {
 	}
 }
 
-// wantPanic runs f, which must panic with a text that contains want.
+// wantPanic calls f, which must panic with a text that contains want.
 func wantPanic(t *testing.T, want string, f func()) {
 	t.Helper()
 	defer func() {
@@ -99,11 +98,11 @@ func wantPanic(t *testing.T, want string, f func()) {
 	f()
 }
 
-// TestHotWordsStandApart: what different CPUs write lies apart by the padding,
-// whatever the word size.
-func TestHotWordsStandApart(t *testing.T) {
+// TestHotWordsAreApart: words that different CPUs write are at least the padding apart, whatever
+// the word size.
+func TestHotWordsAreApart(t *testing.T) {
 	for name, apart := range map[string]uintptr{
-		"reader's word and what others write in it": unsafe.Offsetof(Reader{}.held) - unsafe.Offsetof(Reader{}.word),
+		"reader's word and what others write in it": unsafe.Offsetof(Reader{}.stalledAt) - unsafe.Offsetof(Reader{}.word),
 		"seq and completed":                         unsafe.Offsetof(Domain{}.completed) - unsafe.Offsetof(Domain{}.seq),
 		"completed and the queue":                   unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.readers),
 		"sections and the queue":                    unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.sections),

@@ -28,6 +28,10 @@ import (
 //     goroutine may have loaded the index, been descheduled over a flip, and counted under
 //     what is the idle one now. Once each index has been seen without open sections after
 //     F, all of them have ended. They need not be seen empty at the same time.
+//   - Fence pairs with Reader.Enter in the same way. Its store of the reader's word is plain, and
+//     scan loads the words after it has loaded completed, hence after the Fence of each grace
+//     period that it says is over. A section whose store comes before its thread's barrier shows in
+//     its word by then; one whose store comes after it has loaded nothing before the barrier.
 //   - Open pairs with Exit: it reads exits before enters. An exit that it sees belongs to a
 //     section whose enter it will see too. If the sums agree, the enters that it has seen,
 //     among them all that F has made visible, are those of the exits that it has seen.
@@ -41,27 +45,27 @@ import (
 //
 // Invariants: completed <= goal <= seq while a grace period is driven.
 type sections struct {
-	enter  func() percpu.Index // counts.Enter; immutable, as all of this group
+	enter  func() percpu.Index // counts.Enter; immutable, as the next two
 	exit   func(percpu.Index)
 	counts *percpu.Readers
 	traces traces
 	_      [padding]byte
 
 	completed sequence      // last grace period that no section holds up; atomic, only rises
-	goal      atomic.Uint64 // Token of the one that is being driven, 0: resting; written while driving
-	driving   atomic.Bool   // somebody moves it on: only tried, never waited for
+	goal      atomic.Uint64 // Token of the grace period driven now; 0: resting; driving
+	driving   atomic.Bool   // lock of the drive; tried, never waited for
 	drainOld  bool          // the index has been flipped; driving
 
-	held  Token     // the goal that Domain.survey last found, or 0; Domain.mu
-	since time.Time // when survey found it first; Domain.mu
-	named time.Time // when a stall was last reported; Domain.mu
-	told  bool      // that membarrier is refused; Domain.mu
+	stalledAt    Token     // goal that Domain.scanStalls last found, or 0; Domain.mu
+	since        time.Time // when scanStalls first found that goal; Domain.mu
+	reported     time.Time // when a stall was last reported; Domain.mu
+	noMembarrier bool      // its refusal has been reported; Domain.mu
 }
 
-// advance moves the domain's grace periods on, up to t, as far as they go without
-// waiting. Each takes one system call where sections are sequences, and none elsewhere; there
-// are two at most, since the second covers all that has been started. If the kernel refuses
-// the call, each stops all goroutines for some 20 us instead.
+// advance moves the domain's grace periods on, up to t, as far as they go without waiting. Each of
+// them takes one system call where sections are sequences, and none elsewhere. There are two at
+// most, since the second covers every Start before the call. If the kernel refuses the system call,
+// each stops all goroutines for some 20 us instead.
 func (s *sections) advance(d *Domain, t Token) {
 	if !s.driving.CompareAndSwap(false, true) {
 		return
@@ -74,15 +78,14 @@ func (s *sections) advance(d *Domain, t Token) {
 	}
 }
 
-// drain does so for one grace period, and reports whether that is over. Preconditions:
-//   - the caller has set driving.
+// drain moves one grace period on, and reports whether it is over. The caller has set driving.
 func (s *sections) drain(d *Domain) bool {
 	if s.goal.Load() == 0 {
 		// Before the Fence: it covers every Start up to here.
 		goal := d.seq.load()
 		done, refused := s.counts.Fence()
 		if refused != nil {
-			d.unfenced(s, refused)
+			d.reportNoMembarrier(s, refused)
 		}
 		if !done {
 			return false
@@ -108,7 +111,8 @@ func (s *sections) drain(d *Domain) bool {
 	return true
 }
 
-// empty reports whether no section is open under an index.
+// empty reports whether no section is open under an index. It panics if that had more exits than
+// enters.
 func (s *sections) empty(i percpu.Index) bool {
 	n := s.counts.Open(i)
 	if n < 0 {

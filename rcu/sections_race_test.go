@@ -7,8 +7,8 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestFirstEnterBesidePolls has sections come to be while others look for the ends of
-// grace periods; the equations of Domain are checked under invariants.
+// TestFirstEnterBesidePolls has the first Enter make the sections while other goroutines look for
+// the ends of grace periods. Builds with invariants check the equations of Domain.
 func TestFirstEnterBesidePolls(t *testing.T) {
 	for range testutil.Stress(t, 200_000) / 100 {
 		var d Domain

@@ -13,7 +13,14 @@ func TestReachedAcrossWrap(t *testing.T) {
 	for _, c := range []struct {
 		now, goal Token
 		want      bool
-	}{{1, 1, true}, {1, 3, false}, {3, 1, true}, {1, last, true}, {last, 1, false}, {last, last - 2, true}} {
+	}{
+		{now: 1, goal: 1, want: true},
+		{now: 1, goal: 3, want: false},
+		{now: 3, goal: 1, want: true},
+		{now: 1, goal: last, want: true},
+		{now: last, goal: 1, want: false},
+		{now: last, goal: last - 2, want: true},
+	} {
 		if got := reached(c.now, c.goal); got != c.want {
 			t.Errorf("reached(%#x, %#x) = %v", c.now, c.goal, got)
 		}

@@ -1,7 +1,6 @@
 package rcu
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -13,39 +12,44 @@ import (
 )
 
 const (
-	// stallTimeout is how long a grace period may be held up before that is reported, if
-	// OnStall doesn't say. The kernel waits 21 s; a daemon's operator has less patience, and
-	// nothing that a reader should do takes as long.
+	// stallTimeout is the default of OnStall. The kernel waits 21 s before it reports a stall; a
+	// daemon's operator has less patience, and nothing that a reader should do takes as long.
 	stallTimeout = 10 * time.Second
-	// namedAtOnce bounds the reports at one time: more readers than that stall for a
-	// reason that they share.
-	namedAtOnce = 8
-	// missesPerLook is how many Polls in vain there are to a look for stalls, which takes a
-	// lock and the time. Polling at 100 Hz notices a stall within a second.
-	missesPerLook = 64
-	// maxStacks bounds the text of all goroutines' stacks in bytes.
-	maxStacks = 16 << 20
+	// maxReports bounds the reports at one time: if more readers than that stall, they share the
+	// reason.
+	maxReports = 8
+	// missesPerScan is how many Polls return false per look for stalls, which takes a lock and
+	// reads the clock. Polling at 100 Hz notices a stall within a second.
+	missesPerScan = 64
 )
 
-// A Stall is what holds up a grace period for longer than the domain's timeout: a
-// registered reader, or the sections of Enter that are open.
+// A Stall describes what holds up a grace period for longer than the domain's timeout: a registered
+// reader, or the sections of Enter that are open.
 type Stall struct {
 	Reader     string        // the name given to Register; "" for sections
 	Age        time.Duration // since it was first seen to hold up a grace period
 	Registered string        // file:line of the call of Register
-	Goroutine  uint64        // that registered it or, in builds with -tags invariants or -race, last used it
-	Stack      string        // what that goroutine does now; "" if it has ended
+	// Goroutine is the number of the goroutine that registered the reader or, in builds with
+	// -tags invariants or -race, that last used it.
+	Goroutine uint64
+	// Stack is the stack of a goroutine that is in the function that called Register, taken when
+	// the stall was first reported. If several goroutines are there, it says so and has up to three
+	// of their stacks. It is "" if no goroutine is there.
+	Stack string
 
-	Sections int64    // open ones, 0 for a reader
-	Entered  []string // where, and by which goroutines; in builds with -tags invariants or -race only
+	Sections int64 // open sections; 0 for a reader
+	// Entered lists where the open sections were entered, and by which goroutines. It is empty
+	// except in builds with -tags invariants or -race.
+	Entered []string
 
-	// Membarrier is no stall, but why grace periods cost more than they should: the kernel
-	// refuses membarrier(2), with this error, though it didn't at the start, and all goroutines
-	// are stopped each time instead. Nothing else is set then. Reported once.
+	// Membarrier is the error with which the kernel has begun to refuse membarrier(2), though it
+	// accepted the call at start-up. That is no stall, and no other field is set. From then on
+	// every grace period of sections stops all goroutines for a moment, which costs more. It is
+	// reported once.
 	Membarrier error
 }
 
-// String describes the stall in one line, and the stack in more.
+// String describes the stall in one line, followed by the stack, if there is one.
 func (s Stall) String() string {
 	if s.Membarrier != nil {
 		return fmt.Sprintf("rcu: %v: every grace period stops all goroutines instead", s.Membarrier)
@@ -56,29 +60,40 @@ func (s Stall) String() string {
 	}
 	line := fmt.Sprintf("rcu: reader %q, registered at %s, has held up a grace period for %v", s.Reader, s.Registered, text.Round(s.Age))
 	if s.Stack == "" {
-		return line + fmt.Sprintf("; goroutine %d has ended", s.Goroutine)
+		return line + fmt.Sprintf("; goroutine %d has ended, or has left the function that registered the reader", s.Goroutine)
 	}
 	return line + "\n" + s.Stack
 }
 
-// openSections is how texts name them.
+// openSections puts the number of open sections into words.
 func openSections(n int64) string { return text.Count(n, "open section", "open sections") }
 
-// stalls is how a domain reports them. Domain.mu guards it.
+// stalls says how a domain reports stalls. Domain.mu guards it.
 type stalls struct {
 	timeout time.Duration // 0: stallTimeout; negative: never
 	report  func(Stall)   // nil: logStall
 	seen    uint64        // reports due, made or not
+
+	// takeProfile is runtime.GoroutineProfile if it is nil. Tests set it, before any stall.
+	takeProfile func([]runtime.StackRecord) (int, bool)
 }
 
-// OnStall has report called when a reader or a section has held up a grace period for
-// longer than timeout, and again for every timeout that it goes on, on a goroutine of its
-// own. Not more than 8 are reported at a time; Stats counts all. A zero timeout is 10 s,
-// a negative one switches reports off; a nil report writes to slog's default logger. It is
-// also told if the kernel begins to refuse membarrier(2); see Stall.
+// A dueStall is a stall that is to be reported.
+type dueStall struct {
+	Stall
+	reader   *Reader // nil for sections
+	at       Token   // the reader's stalledAt
+	profiled bool    // its stack has been looked for
+}
+
+// OnStall has report called, on a goroutine of its own, when a reader or a section has held up a
+// grace period for longer than timeout, and again whenever another timeout has passed. At most 8
+// stalls are reported at a time; Stats counts all. A zero timeout stands for 10 s, a negative one
+// switches reports off. A nil report writes to slog's default logger. report is also called if the
+// kernel begins to refuse membarrier(2): see Stall.
 //
-// Somebody has to wait, or poll, for a stall to be noticed: those are who it concerns. Any
-// goroutine, any time.
+// A stall is noticed only while a goroutine waits or polls for a grace period. Any goroutine may
+// call OnStall, at any time.
 func (d *Domain) OnStall(timeout time.Duration, report func(Stall)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,58 +102,59 @@ func (d *Domain) OnStall(timeout time.Duration, report func(Stall)) {
 
 func logStall(s Stall) { slog.Warn(s.String()) }
 
-// missed counts a Poll in vain, and looks for stalls now and then.
-func (d *Domain) missed() {
-	if d.misses.Add(1)%missesPerLook == 0 {
-		d.survey()
+// countMiss counts a Poll that found the grace period not over. One in 64 looks for stalls.
+func (d *Domain) countMiss() {
+	if d.misses.Add(1)%missesPerScan == 0 {
+		d.scanStalls()
 	}
 }
 
-// holder is who holds up a grace period, as far as survey knows.
-type holder struct {
-	reader *Reader // nil if it is nobody, or sections
-	open   int64   // sections
+// A blocker is a reader, or the open sections, that scanStalls has found to hold up a grace period.
+type blocker struct {
+	reader *Reader // nil for sections, and if there is no blocker
+	open   int64   // open sections; 0 for a reader
 	age    time.Duration
 }
 
-func (h holder) nobody() bool { return h.reader == nil && h.open == 0 }
+func (b blocker) none() bool { return b.reader == nil && b.open == 0 }
 
-// survey notes which readers hold up a grace period that has been started, and returns
-// the one that has been seen to for the longest. A reader is let off once its word changes.
-// Those that are due for it are reported.
-func (d *Domain) survey() (oldest holder) {
-	var due []Stall
+// scanStalls notes which readers, and whether sections, hold up a grace period that has been
+// started. It returns the one that it has found doing so for the longest time, and reports those
+// that are due for a report. A reader's time starts again once its word changes.
+func (d *Domain) scanStalls() (oldest blocker) {
+	var due []dueStall
 	d.mu.Lock()
 	now, seq := time.Now(), d.seq.load()
 	for _, r := range d.list() {
 		w := r.seen()
 		if w == offline || reached(w, seq) {
-			r.held = offline
+			r.stalledAt = offline
 			continue
 		}
-		if w != r.held {
-			r.held, r.since, r.named = w, now, now
+		if w != r.stalledAt {
+			r.stalledAt, r.since, r.reported = w, now, now
+			r.stack, r.profiled = "", false
 		}
 		age := now.Sub(r.since)
-		if oldest.nobody() || age > oldest.age {
-			oldest = holder{reader: r, age: age}
+		if oldest.none() || age > oldest.age {
+			oldest = blocker{reader: r, age: age}
 		}
-		if d.due(now, &r.named) {
-			due = append(due, r.stall(age))
+		if d.due(now, &r.reported) {
+			due = append(due, dueStall{Stall: r.stall(age), reader: r, at: w, profiled: r.profiled})
 		}
 	}
 	if s := d.sections.Load(); s != nil {
 		w := Token(s.goal.Load())
-		if w != s.held {
-			s.held, s.since, s.named = w, now, now
+		if w != s.stalledAt {
+			s.stalledAt, s.since, s.reported = w, now, now
 		}
 		age, open := now.Sub(s.since), s.open()
 		if w != 0 && open > 0 {
-			if oldest.nobody() || age > oldest.age {
-				oldest = holder{open: open, age: age}
+			if oldest.none() || age > oldest.age {
+				oldest = blocker{open: open, age: age}
 			}
-			if d.due(now, &s.named) {
-				due = append(due, Stall{Age: age, Sections: open, Entered: s.traces.sites()})
+			if d.due(now, &s.reported) {
+				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: s.traces.sites()}})
 			}
 		}
 	}
@@ -146,24 +162,24 @@ func (d *Domain) survey() (oldest holder) {
 	d.mu.Unlock()
 	if len(due) > 0 {
 		// Not on this goroutine, which may hold any lock.
-		go reportStalls(due[:min(len(due), namedAtOnce)], report)
+		go d.reportStalls(due[:min(len(due), maxReports)], report)
 	}
 	return oldest
 }
 
-// unfenced reports that the kernel refuses membarrier, once, unless reports are off.
-func (d *Domain) unfenced(s *sections, refused error) {
+// reportNoMembarrier reports that the kernel refuses membarrier, once, unless reports are off.
+func (d *Domain) reportNoMembarrier(s *sections, refused error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.told || d.stalls.timeout < 0 {
+	if s.noMembarrier || d.stalls.timeout < 0 {
 		return
 	}
-	s.told = true
+	s.noMembarrier = true
 	d.stalls.seen++
 	go d.stalls.handler()(Stall{Membarrier: refused})
 }
 
-// handler returns whom to tell; the caller holds mu.
+// handler returns the function that gets the reports. The caller holds mu.
 func (s *stalls) handler() func(Stall) {
 	if s.report == nil {
 		return logStall
@@ -171,65 +187,56 @@ func (s *stalls) handler() func(Stall) {
 	return s.report
 }
 
-// due reports whether a stall is to be reported, last at named; the caller holds mu.
-func (d *Domain) due(now time.Time, named *time.Time) bool {
+// due reports whether a stall that was last reported at *reported is due for a report, and then
+// sets *reported and counts it. The caller holds mu.
+func (d *Domain) due(now time.Time, reported *time.Time) bool {
 	timeout := d.stalls.timeout
 	if timeout == 0 {
 		timeout = stallTimeout
 	}
-	if timeout < 0 || now.Sub(*named) < timeout {
+	if timeout < 0 || now.Sub(*reported) < timeout {
 		return false
 	}
-	*named = now
+	*reported = now
 	d.stalls.seen++
 	return true
 }
 
-// stall describes r, but for the stack.
+// stall describes r, with its stack if that is known already. The caller holds mu.
 func (r *Reader) stall(age time.Duration) Stall {
-	s := Stall{Reader: r.name, Age: age, Registered: site(r.registered), Goroutine: r.goroutine}
+	s := Stall{Reader: r.name, Age: age, Registered: site(r.registered), Goroutine: r.goroutine, Stack: r.stack}
 	if last := r.owner.last(); last != 0 {
 		s.Goroutine = last
 	}
 	return s
 }
 
-// reportStalls adds the stacks, for which it stops all goroutines, once.
-func reportStalls(due []Stall, report func(Stall)) {
-	var all []byte
-	for _, s := range due {
-		if s.Goroutine != 0 {
-			if all == nil {
-				all = allStacks()
+// reportStalls adds the stacks to the stalls and reports them. It takes one profile of all
+// goroutines for those that have no stack yet, and keeps the stacks for later reports.
+func (d *Domain) reportStalls(due []dueStall, report func(Stall)) {
+	var p profile
+	for i := range due {
+		if s := &due[i]; s.reader != nil && !s.profiled {
+			if p == nil {
+				p = d.stalls.goroutines()
 			}
-			s.Stack = stackOf(all, s.Goroutine)
+			s.Stack = p.stackIn(s.reader.registered)
+			d.keepStack(s)
 		}
-		report(s)
+		report(due[i].Stall)
 	}
 }
 
-// allStacks returns what the runtime writes about all goroutines.
-func allStacks() []byte {
-	for size := 64 << 10; ; size *= 2 {
-		buf := make([]byte, size)
-		if n := runtime.Stack(buf, true); n < size || size >= maxStacks {
-			return buf[:n]
-		}
+// keepStack notes the stack for later reports of the same stall.
+func (d *Domain) keepStack(s *dueStall) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.reader.stalledAt == s.at {
+		s.reader.stack, s.reader.profiled = s.Stack, true
 	}
 }
 
-// stackOf finds one goroutine's stack among all.
-func stackOf(all []byte, goroutine uint64) string {
-	head := []byte("goroutine " + strconv.FormatUint(goroutine, 10) + " ")
-	for block := range bytes.SplitSeq(all, []byte("\n\n")) {
-		if bytes.HasPrefix(block, head) {
-			return string(bytes.TrimSpace(block))
-		}
-	}
-	return ""
-}
-
-// site is a program counter as file:line.
+// site returns file:line of a program counter.
 func site(pc uintptr) string {
 	f, _ := runtime.CallersFrames([]uintptr{pc}).Next()
 	return f.File + ":" + strconv.Itoa(f.Line)

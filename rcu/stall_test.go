@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,26 +14,26 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 )
 
-// collector is a stall handler that notes what it is told.
-type collector struct {
-	mu   sync.Mutex
-	told []Stall
+// reportRecorder is a stall handler that keeps the reports.
+type reportRecorder struct {
+	mu      sync.Mutex
+	reports []Stall
 }
 
-func (c *collector) report(s Stall) {
+func (c *reportRecorder) report(s Stall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.told = append(c.told, s)
+	c.reports = append(c.reports, s)
 }
 
-// take returns what has been told since the last call.
-func (c *collector) take() []Stall {
+// take returns the reports since the last call.
+func (c *reportRecorder) take() []Stall {
 	synctest.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	told := c.told
-	c.told = nil
-	return told
+	reports := c.reports
+	c.reports = nil
+	return reports
 }
 
 // stuckHere is a reader that doesn't report until released.
@@ -44,31 +45,36 @@ func stuckHere(d *Domain, release chan struct{}) {
 	r.Close()
 }
 
-// TestStalledReaderIsNamed: once for every timeout, with where it was registered and what it
-// does, until it reports.
-func TestStalledReaderIsNamed(t *testing.T) {
+// TestStalledReaderIsReported: once per timeout until it reports, with the place of its Register
+// and its goroutine's stack.
+func TestStalledReaderIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
-		var c collector
+		var c reportRecorder
 		d.OnStall(time.Second, c.report)
+		profiles := 0
+		d.stalls.takeProfile = func(p []runtime.StackRecord) (int, bool) { profiles++; return runtime.GoroutineProfile(p) }
 		release := make(chan struct{})
 		go stuckHere(&d, release)
 		synctest.Wait()
 		waited := make(chan error)
 		go func() { waited <- d.Synchronize(t.Context()) }()
 		time.Sleep(900 * time.Millisecond)
-		if told := c.take(); len(told) > 0 {
-			t.Errorf("told before the timeout: %v", told)
+		if stalls := c.take(); len(stalls) > 0 {
+			t.Errorf("reported before the timeout: %v", stalls)
 		}
 		time.Sleep(3 * time.Second)
-		told := c.take()
-		if len(told) != 3 || d.Stats().Stalls != 3 {
-			t.Fatalf("told %d times in 3 s after the first: %v", len(told), told)
+		stalls := c.take()
+		if len(stalls) != 3 || d.Stats().Stalls != 3 {
+			t.Fatalf("reported %d times in 3 s after the first: %v", len(stalls), stalls)
 		}
-		s := told[0]
+		s := stalls[0]
 		if s.Reader != "stuck" || s.Age < time.Second || s.Age > 1100*time.Millisecond ||
 			!strings.Contains(s.Registered, "rcu/stall_test.go:") || !strings.Contains(s.Stack, "rcu.stuckHere(") {
-			t.Errorf("told %+v", s)
+			t.Errorf("reported %+v", s)
+		}
+		if profiles != 1 || stalls[2].Stack != s.Stack {
+			t.Errorf("%d profiles of all goroutines for one stall; the last report has the stack %q", profiles, stalls[2].Stack)
 		}
 		for _, part := range []string{`reader "stuck"`, "rcu/stall_test.go:", "for 1", "rcu.stuckHere("} {
 			if !strings.Contains(s.String(), part) {
@@ -81,24 +87,24 @@ func TestStalledReaderIsNamed(t *testing.T) {
 		}
 		c.take()
 		time.Sleep(time.Minute)
-		if told := c.take(); len(told) > 0 {
-			t.Errorf("told after the report: %v", told)
+		if stalls := c.take(); len(stalls) > 0 {
+			t.Errorf("reported after the reader did: %v", stalls)
 		}
 		release <- struct{}{}
 	})
 }
 
-// TestStalledSectionsAreCounted: of sections only their number is known, and with invariants
-// where they were entered. Poll notices as well as waiters do.
-func TestStalledSectionsAreCounted(t *testing.T) {
+// TestStalledSectionsAreReported: with their number and, in builds with invariants, where they were
+// entered. Poll notices stalls as well as waiters do.
+func TestStalledSectionsAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
-		var c collector
+		var c reportRecorder
 		d.OnStall(time.Second, c.report)
 		a, b := d.Enter(), d.Enter()
 		token := d.Start()
 		look := func() {
-			for range missesPerLook {
+			for range missesPerScan {
 				if d.Poll(token) {
 					t.Error("over, with open sections")
 				}
@@ -107,14 +113,14 @@ func TestStalledSectionsAreCounted(t *testing.T) {
 		look()
 		time.Sleep(2 * time.Second)
 		look()
-		told := c.take()
-		if len(told) != 1 || told[0].Sections != 2 || told[0].Age != 2*time.Second || told[0].Reader != "" {
-			t.Fatalf("told %+v", told)
+		stalls := c.take()
+		if len(stalls) != 1 || stalls[0].Sections != 2 || stalls[0].Age != 2*time.Second || stalls[0].Reader != "" {
+			t.Fatalf("reported %+v", stalls)
 		}
 		if s := d.Stats(); s.Open != 2 || s.OldestReader != 2*time.Second || s.OldestName != "" {
 			t.Errorf("%+v", s)
 		}
-		if text := told[0].String(); !strings.Contains(text, "waited for 2s for 2 open sections") ||
+		if text := stalls[0].String(); !strings.Contains(text, "waited for 2s for 2 open sections") ||
 			strings.Count(text, "rcu/stall_test.go:") != 2 && invariants.Enabled {
 			t.Error(text)
 		}
@@ -126,35 +132,35 @@ func TestStalledSectionsAreCounted(t *testing.T) {
 	})
 }
 
-// TestStallsAreFewAtOnce: many readers that stall are counted, and some of them named.
-func TestStallsAreFewAtOnce(t *testing.T) {
+// TestReportsAreBounded: if many readers stall, all are counted and some reported.
+func TestReportsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
-		var c collector
+		var c reportRecorder
 		d.OnStall(time.Second, c.report)
-		for range 3 * namedAtOnce {
+		for range 3 * maxReports {
 			d.Register("one of many")
 		}
 		d.Start()
 		d.Stats()
 		time.Sleep(time.Second)
-		if s := d.Stats(); s.Stalls != 3*namedAtOnce {
+		if s := d.Stats(); s.Stalls != 3*maxReports {
 			t.Errorf("%d stalls counted", s.Stalls)
 		}
 		d.Stats()
-		if told := c.take(); len(told) != namedAtOnce {
-			t.Errorf("%d stalls told", len(told))
+		if stalls := c.take(); len(stalls) != maxReports {
+			t.Errorf("%d stalls reported", len(stalls))
 		}
 		d.OnStall(-1, c.report)
 		time.Sleep(time.Hour)
 		if d.Stats(); len(c.take()) > 0 {
-			t.Error("told although switched off")
+			t.Error("reported although switched off")
 		}
 	})
 }
 
-// TestStallsAreLogged without a handler, after the default timeout; a reader whose goroutine
-// has ended has no stack.
+// TestStallsAreLogged: without a handler stalls are logged after the default timeout. A reader
+// whose goroutine has ended has no stack.
 func TestStallsAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
@@ -175,20 +181,60 @@ func TestStallsAreLogged(t *testing.T) {
 	})
 }
 
-// TestStallTexts: times have few digits, and one section is no sections.
+// TestSeveralCouldBeTheReaders: if several goroutines are in the function that registered a reader,
+// the report says so and shows each stack once.
+func TestSeveralCouldBeTheReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		var c reportRecorder
+		d.OnStall(time.Second, c.report)
+		release := make(chan struct{})
+		for range 3 {
+			go stuckHere(&d, release)
+		}
+		synctest.Wait()
+		d.Start()
+		d.Stats()
+		time.Sleep(time.Second)
+		d.Stats()
+		stalls := c.take()
+		if len(stalls) != 3 {
+			t.Fatalf("reported %d times", len(stalls))
+		}
+		for _, s := range stalls {
+			if !strings.Contains(s.Stack, "one of 3 goroutines") || strings.Count(s.Stack, "rcu.stuckHere(") != 1 {
+				t.Errorf("stack %q", s.Stack)
+			}
+		}
+		for range 6 {
+			release <- struct{}{}
+		}
+	})
+}
+
+// TestStallTexts: times have few digits, and one section is not "sections".
 func TestStallTexts(t *testing.T) {
 	const age = 10_003_123_456 * time.Nanosecond
 	for _, c := range []struct {
 		stall Stall
 		want  string
 	}{
-		{Stall{Reader: "r", Age: age, Registered: "loop.go:41", Goroutine: 7},
-			`rcu: reader "r", registered at loop.go:41, has held up a grace period for 10s; goroutine 7 has ended`},
-		{Stall{Reader: "r", Age: age, Registered: "loop.go:41", Stack: "goroutine 7 [select]:"},
-			"rcu: reader \"r\", registered at loop.go:41, has held up a grace period for 10s\ngoroutine 7 [select]:"},
-		{Stall{Age: age, Sections: 1}, "rcu: a grace period has waited for 10s for 1 open section"},
-		{Stall{Age: age, Sections: 2, Entered: []string{"a.go:1 by goroutine 2"}},
-			"rcu: a grace period has waited for 10s for 2 open sections\n\tentered at a.go:1 by goroutine 2"},
+		{
+			stall: Stall{Reader: "r", Age: age, Registered: "loop.go:41", Goroutine: 7},
+			want:  `rcu: reader "r", registered at loop.go:41, has held up a grace period for 10s; goroutine 7 has ended, or has left the function that registered the reader`,
+		},
+		{
+			stall: Stall{Reader: "r", Age: age, Registered: "loop.go:41", Stack: "goroutine 7 [select]:"},
+			want:  "rcu: reader \"r\", registered at loop.go:41, has held up a grace period for 10s\ngoroutine 7 [select]:",
+		},
+		{
+			stall: Stall{Age: age, Sections: 1},
+			want:  "rcu: a grace period has waited for 10s for 1 open section",
+		},
+		{
+			stall: Stall{Age: age, Sections: 2, Entered: []string{"a.go:1 by goroutine 2"}},
+			want:  "rcu: a grace period has waited for 10s for 2 open sections\n\tentered at a.go:1 by goroutine 2",
+		},
 	} {
 		if got := c.stall.String(); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
@@ -196,8 +242,8 @@ func TestStallTexts(t *testing.T) {
 	}
 }
 
-// TestGivenUpTexts: what a waiter is told when its context ends.
-func TestGivenUpTexts(t *testing.T) {
+// TestWaitErrorTexts: the error of a waiter whose context ends says what it waited for.
+func TestWaitErrorTexts(t *testing.T) {
 	for want, hold := range map[string]func(*Domain) (release func()){
 		`rcu: reader "late" has held up the grace period for 1.23s: `: func(d *Domain) func() {
 			r := d.Register("late")
@@ -210,12 +256,12 @@ func TestGivenUpTexts(t *testing.T) {
 			released := hold(&d)
 			token := d.Start()
 			d.Poll(token)
-			d.Stats() // notes since when
+			d.Stats() // notes the time
 			time.Sleep(1_234_567_890)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			got := make(chan error)
-			go func() { got <- d.Wait(ctx, token) }() // not whom a checked build takes for the reader
+			go func() { got <- d.Wait(ctx, token) }() // not on the goroutine of the reader
 			if err := <-got; err.Error() != want+"context canceled" {
 				t.Errorf("%q, want %q", err, want)
 			}

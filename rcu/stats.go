@@ -2,36 +2,35 @@ package rcu
 
 import "time"
 
-// Stats describes a domain at one moment. Its figures are read one after the
-// other, not at once.
+// Stats describes a domain at one moment. Its figures are read one after the other, not at once.
 type Stats struct {
 	Name string // Domain.Name
-	ID   uint32 // no other domain of the process has it, not even a later one
+	ID   uint32 // number of the domain in this process; never given to a later one
 
 	GracePeriods   uint64 // grace periods seen to end; several Starts may share one
-	Expedited      uint64 // calls of Expedite and SynchronizeExpedited that found something to hurry
+	Expedited      uint64 // calls of Expedite and SynchronizeExpedited that had something to do
 	Callbacks      uint64 // callbacks that have run
 	Pending        uint64 // callbacks queued or running
-	PendingObjects uint64 // the objects they stand for
-	Readers        int    // registered
-	Online         int    // of these, online
-	Entered        uint64 // sections ever begun by Enter
-	Open           int64  // of these, open
+	PendingObjects uint64 // objects of the pending callbacks
+	Readers        int    // registered readers
+	Online         int    // registered readers that are online
+	Entered        uint64 // sections ever begun by Domain.Enter; a Reader's are not counted
+	Open           int64  // sections that are open
 
-	// Stalls counts the times that a reader, or the sections, held up a grace period for
-	// another timeout; see OnStall.
+	// Stalls counts the reports that were due, made or not: one each time that a reader, or the
+	// sections, have held up a grace period for another timeout; see OnStall.
 	Stalls uint64
 
-	// OldestReader is how long the reader most in the way of a grace period
-	// has been seen to be, 0 if none is; OldestName is that reader's name. The
-	// clock runs from the first Stats, or first sleep of a waiter, that found
-	// it there. Sections of Enter count as one reader, without a name.
+	// OldestReader is how long one reader has held up a grace period: the one found doing so for
+	// the longest time; 0 if there is none. OldestName is its name. The time counts from the first
+	// Stats, or the first sleep of a waiter, that found it so. The sections of Enter count as one
+	// reader without a name.
 	OldestReader time.Duration
 	OldestName   string
 }
 
-// Stats returns the domain's figures. It costs a look at every reader, and at every
-// CPU's counters. Any goroutine.
+// Stats returns the domain's figures. It looks at every reader, and at every CPU's counters, and
+// takes Domain.mu. Any goroutine may call it.
 func (d *Domain) Stats() Stats {
 	q := &d.callbacks
 	s := Stats{Name: d.Name, ID: d.number(), GracePeriods: d.periods.Load(), Callbacks: q.ran.callbacks.Load()}
@@ -48,12 +47,12 @@ func (d *Domain) Stats() Stats {
 	if sec := d.sections.Load(); sec != nil {
 		s.Entered, s.Open = sec.counts.Entered(), sec.open()
 	}
-	h := d.survey()
-	if s.OldestReader = h.age; h.reader != nil {
-		s.OldestName = h.reader.name
+	b := d.scanStalls()
+	if s.OldestReader = b.age; b.reader != nil {
+		s.OldestName = b.reader.name
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s.Expedited, s.Stalls = d.hurried, d.stalls.seen
+	s.Expedited, s.Stalls = d.expedites, d.stalls.seen
 	return s
 }

@@ -12,12 +12,13 @@ func TestStats(t *testing.T) {
 		r, idle := d.Register("slow"), d.Register("idle")
 		idle.Offline()
 		d.Defer(func() {})
+		synctest.Wait() // the worker has taken it: the others need another grace period
 		d.DeferN(60, func() {})
 		d.DeferN(-1, func() {}) // counts as 1
 		time.Sleep(time.Second)
 		got := d.Stats()
 		id := got.ID
-		// The worker found the reader in the way before its first sleep.
+		// The worker found the slow reader before its first sleep.
 		want := Stats{ID: id, Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow"}
 		if got != want {
 			t.Errorf("with a slow reader: %+v, want %+v", got, want)
@@ -25,14 +26,14 @@ func TestStats(t *testing.T) {
 		r.Offline()
 		barrier(t, &d)
 		got = d.Stats()
-		want = Stats{ID: id, GracePeriods: 1, Callbacks: 3, Readers: 2}
+		want = Stats{ID: id, GracePeriods: 2, Callbacks: 3, Readers: 2}
 		if got != want {
 			t.Errorf("after its report: %+v, want %+v", got, want)
 		}
 	})
 }
 
-// TestDomainsAreToldApart: by numbers that they keep, and by names if they have them.
+// TestDomainsAreToldApart: domains keep different numbers, and show their names if they have any.
 func TestDomainsAreToldApart(t *testing.T) {
 	a, b := Domain{Name: "a"}, new(Domain)
 	first, second := a.Stats(), b.Stats()
@@ -44,8 +45,8 @@ func TestDomainsAreToldApart(t *testing.T) {
 	}
 }
 
-// TestOldestReader: the reader that has been in the way longest is named, and
-// reporting, even too late, starts its clock anew.
+// TestOldestReader: Stats names the reader that has held up a grace period for the longest time. A
+// report, even a late one, starts a reader's time again.
 func TestOldestReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
@@ -57,7 +58,7 @@ func TestOldestReader(t *testing.T) {
 				t.Errorf("oldest reader %q for %v, want %q for %v", s.OldestName, s.OldestReader, name, age)
 			}
 		}
-		wantOldest(0, "") // online, but nobody is waiting
+		wantOldest(0, "") // online, but no grace period has been started
 		d.Start()
 		second.Quiescent()
 		wantOldest(0, "first")

@@ -23,57 +23,59 @@ import "github.com/slubd/slubd/internal/invariants"
 //     For this it does not matter how old the number in the word is.
 func (d *Domain) Start() Token { return d.seq.next() }
 
-// Poll reports whether t's grace period is over, and moves it on. It never blocks: it looks
-// at the readers' words and the sections' counters at most once. Costs a load and a compare
-// if somebody has seen the end already, or the same plus two loads if the reader that was
-// last seen behind still is. In a domain where Enter has been used, one call of each
-// grace period makes a system call of some microseconds; see Elapsed. One Poll in 64 in vain
-// looks for stalls, under Domain.mu, a leaf. Any goroutine, under any lock.
+// Poll reports whether t's grace period is over, and moves it on (kernel:
+// poll_state_synchronize_rcu). It never blocks: it looks at the readers' words and the sections'
+// counters at most once. It costs a load and a compare if the end has been seen before, and two
+// loads more if the reader that was last seen behind still is. In a domain where Enter has been
+// used, one call per grace period makes a system call of some microseconds; see PollNoAdvance. One
+// in 64 calls that return false looks for stalls, under Domain.mu, a leaf. Any goroutine may call
+// Poll, under any lock.
 func (d *Domain) Poll(t Token) bool {
 	if reached(d.completed.load(), t) || d.step(t) {
 		return true
 	}
-	d.missed()
+	d.countMiss()
 	return false
 }
 
-// Elapsed is Poll for those who must make no system call, and wake nobody: it does not
-// move the grace period on. In a domain where Enter has been used somebody has to, by Poll,
-// Advance, Wait, Synchronize or Defer. Any goroutine, under any lock; lock-free.
-func (d *Domain) Elapsed(t Token) bool { return reached(d.completed.load(), t) || d.scan(t) }
+// PollNoAdvance is Poll without its side effects: it makes no system call, wakes no goroutine, and
+// does not move the grace period on. In a domain where Enter has been used another call has to do
+// that: Poll, Advance, Wait, Synchronize or Defer. Any goroutine may call it, under any lock;
+// lock-free.
+func (d *Domain) PollNoAdvance(t Token) bool { return reached(d.completed.load(), t) || d.scan(t) }
 
-// Advance moves on what grace periods have been started, as Poll does. It does nothing
-// in a domain where Enter has not been used.
+// Advance moves on the grace periods that have been started, as Poll does. It does nothing in a
+// domain where Enter has not been used. Any goroutine may call it, under any lock.
 func (d *Domain) Advance() {
 	if s := d.sections.Load(); s != nil {
 		s.advance(d, d.seq.load())
 	}
 }
 
-// step is Poll without the account of stalls.
+// step is Poll without the look for stalls.
 func (d *Domain) step(t Token) bool {
 	if t == 0 {
-		return true // and not for advance, to which it lies ahead of half of all numbers
+		return true // advance compares by reached, to which 0 lies ahead of half of all numbers
 	}
-	// Pairs with makeSections, as scan does: t was started before.
+	// Pairs with makeSections, as scan does: t was started before this load.
 	if s := d.sections.Load(); s != nil && !reached(s.completed.load(), t) {
 		s.advance(d, t)
 	}
 	return d.scan(t)
 }
 
-// scan is the slow path of Poll. It publishes in completed how far all
-// readers have come, so that others need not look again.
+// scan is the slow path of Poll. It publishes in completed how far all readers have come, so that
+// other callers need not look again.
 func (d *Domain) scan(t Token) bool {
 	if t == 0 {
 		return true
 	}
-	if h := d.holder.Load(); h != nil && h.behind(t) {
+	if b := d.blocker.Load(); b != nil && b.behind(t) {
 		return false
 	}
-	// seq is loaded before sections and the words: a reader that comes online during the
-	// scan is covered by the argument at Start for all numbers up to here, and one that
-	// makes the sections by that at makeSections.
+	// seq is loaded before sections and the words. For a reader that comes online during the scan
+	// the argument at Start holds for all numbers up to here; for the goroutine that makes the
+	// sections the one at makeSections does.
 	oldest := d.seq.load()
 	if invariants.Enabled {
 		invariants.Check(reached(oldest, t), "rcu: token %#x of another domain: the sequence is at %#x", t, oldest)
@@ -83,14 +85,14 @@ func (d *Domain) scan(t Token) bool {
 			oldest = c
 		}
 	}
-	var holder *Reader
+	var blocker *Reader
 	for _, r := range d.list() {
 		if w := r.seen(); w != offline && !reached(w, oldest) {
-			oldest, holder = w, r
+			oldest, blocker = w, r
 		}
 	}
-	if d.holder.Load() != holder { // mostly there is none, before and now
-		d.holder.Store(holder)
+	if d.blocker.Load() != blocker { // mostly both are nil
+		d.blocker.Store(blocker)
 	}
 	if d.completed.raise(oldest) {
 		d.periods.Add(1)

@@ -2,8 +2,6 @@ package rcu
 
 import (
 	"testing"
-
-	"github.com/slubd/slubd/internal/invariants"
 )
 
 func TestNoReadersNoWait(t *testing.T) {
@@ -28,8 +26,7 @@ func TestZeroTokenIsOver(t *testing.T) {
 	}
 }
 
-// TestEarlierTokensShareTheEnd: one look at the readers ends all grace periods
-// up to where they are.
+// TestEarlierTokensShareTheEnd: one look at the readers ends all grace periods that they have seen.
 func TestEarlierTokensShareTheEnd(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")
@@ -40,14 +37,14 @@ func TestEarlierTokensShareTheEnd(t *testing.T) {
 		t.Fatal("the reader has seen the second start, not the third")
 	}
 	r.Offline()
-	r.Online() // what it does now is no longer the first two's business
+	r.Online() // the first two grace periods don't wait for what it does now
 	if !d.Poll(first) || d.Stats().GracePeriods != 1 {
 		t.Error("the end of the first grace period was not shared")
 	}
 }
 
-// TestSlowReadersTakeTurns: the hint that spares the full scan names one
-// reader; when that one reports, the next must be found.
+// TestSlowReadersTakeTurns: the hint that saves scans names one reader. When that one reports, the
+// next must be found.
 func TestSlowReadersTakeTurns(t *testing.T) {
 	var d Domain
 	var readers []*Reader
@@ -63,23 +60,5 @@ func TestSlowReadersTakeTurns(t *testing.T) {
 	}
 	if !d.Poll(token) {
 		t.Error("not over, though every reader has reported")
-	}
-}
-
-func TestHotCallsAllocateNothing(t *testing.T) {
-	if invariants.Enabled {
-		t.Skip("invariants note who calls")
-	}
-	var d Domain
-	r := d.Register("reader")
-	d.Register("stuck")
-	if n := testing.AllocsPerRun(100, func() {
-		d.Poll(d.Start())
-		r.Quiescent()
-		r.Offline()
-		r.Online()
-		d.Enter().Exit()
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
 	}
 }

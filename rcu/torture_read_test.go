@@ -5,20 +5,20 @@ import (
 	"runtime"
 
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/sys"
 )
 
-// A guard is one reader's way of saying whether it may hold something.
+// A guard is a reader's way of saying when it holds elements.
 type guard interface {
-	// enter begins a section, leave ends it: in between the caller holds
-	// elements. Both may take their time.
+	// enter begins a section, exit ends it: in between the caller holds elements. Both may take
+	// milliseconds.
 	enter(*rand.Rand)
-	leave(*rand.Rand)
-	// close is called after the last leave.
+	exit(*rand.Rand)
+	// close is called after the last exit.
 	close()
 }
 
-// read goes through sections of up to eight look-ups each, until it has done so
-// many.
+// read makes sections of up to eight look-ups each, until it has made the given number of look-ups.
 func (tt *torture) read(g guard, rng *rand.Rand, lookups int) {
 	defer g.close()
 	var held []*element
@@ -26,23 +26,23 @@ func (tt *torture) read(g guard, rng *rand.Rand, lookups int) {
 		g.enter(rng)
 		for held = held[:0]; ; {
 			held = append(held, tt.current.Load())
-			dawdle(rng)
+			randomDelay(rng)
 			tt.inspect(held)
 			if lookups--; len(held) == 8 || rng.IntN(4) > 0 {
 				break
 			}
 		}
-		g.leave(rng)
+		g.exit(rng)
 	}
 }
 
-// member is a registered reader.
-type member struct {
+// registeredReader is the guard of a registered reader.
+type registeredReader struct {
 	d *Domain
 	r *Reader
 }
 
-func (m *member) enter(*rand.Rand) {
+func (m *registeredReader) enter(*rand.Rand) {
 	if m.r == nil {
 		m.r = m.d.Register("torture")
 	}
@@ -50,14 +50,14 @@ func (m *member) enter(*rand.Rand) {
 	m.r.Lock()
 }
 
-// leave reports, goes offline for a while or for the next enter to end, hands
-// the reader to another goroutine, or leaves the domain.
-func (m *member) leave(rng *rand.Rand) {
+// exit reports, goes offline for a while or until the next enter, has another goroutine report, or
+// closes the reader and waits.
+func (m *registeredReader) exit(rng *rand.Rand) {
 	m.r.Unlock()
 	switch n := rng.IntN(256); {
 	case n < 2:
 		m.close()
-		dawdle(rng)
+		randomDelay(rng)
 	case n < 4:
 		reported := make(chan struct{})
 		go func() {
@@ -67,37 +67,81 @@ func (m *member) leave(rng *rand.Rand) {
 		<-reported
 	case n < 32:
 		m.r.Offline()
-		dawdle(rng)
+		randomDelay(rng)
 	default:
 		m.r.Quiescent()
 	}
 }
 
-func (m *member) close() {
+func (m *registeredReader) close() {
 	_ = m.r.Close() // always nil
 	m.r = nil
 }
 
-// visitor is a reader that enters and exits.
-type visitor struct {
+// sectionsOfReader is the guard of a registered reader that calls Enter and Exit.
+type sectionsOfReader struct {
+	d *Domain
+	r *Reader
+}
+
+// enter begins a section, sometimes inside another one or while the reader is online.
+func (m *sectionsOfReader) enter(rng *rand.Rand) {
+	if m.r == nil {
+		m.r = m.d.Register("torture")
+		m.r.Offline()
+	}
+	m.r.Enter()
+	if rng.IntN(16) == 0 {
+		randomDelay(rng)
+		m.r.Enter()
+		m.r.Exit()
+	}
+}
+
+// exit exits, has another goroutine exit, or closes the reader and waits.
+func (m *sectionsOfReader) exit(rng *rand.Rand) {
+	switch n := rng.IntN(512); {
+	case n < 2:
+		m.r.Exit()
+		m.close()
+		randomDelay(rng)
+	case n < 4:
+		exited := make(chan struct{})
+		go func() {
+			defer close(exited)
+			onCPU(rng.IntN(percpu.NumCPU()), m.r.Exit)
+		}()
+		<-exited
+	default:
+		m.r.Exit()
+	}
+}
+
+func (m *sectionsOfReader) close() {
+	_ = m.r.Close() // always nil
+	m.r = nil
+}
+
+// sectionReader is the guard of a reader that calls Enter and Exit.
+type sectionReader struct {
 	d       *Domain
 	section Section
 }
 
-// enter begins a section, now and then inside another one that ends earlier.
-func (v *visitor) enter(rng *rand.Rand) {
+// enter begins a section, sometimes inside another one that ends earlier.
+func (v *sectionReader) enter(rng *rand.Rand) {
 	if rng.IntN(16) > 0 {
 		v.section = v.d.Enter()
 		return
 	}
 	outer := v.d.Enter()
-	dawdle(rng)
+	randomDelay(rng)
 	v.section = v.d.Enter()
 	outer.Exit()
 }
 
-// leave exits, or has another goroutine do so on a CPU of its own choice.
-func (v *visitor) leave(rng *rand.Rand) {
+// exit exits, or has another goroutine exit on a random CPU.
+func (v *sectionReader) exit(rng *rand.Rand) {
 	if rng.IntN(512) > 0 {
 		v.section.Exit()
 		return
@@ -110,14 +154,14 @@ func (v *visitor) leave(rng *rand.Rand) {
 	<-exited
 }
 
-func (v *visitor) close() {}
+func (v *sectionReader) close() {}
 
-// onCPU runs f on that CPU or, if the process has no use of it, anywhere.
+// onCPU runs f on the given CPU or, if the process must not use that one, anywhere.
 func onCPU(cpu int, f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if restore, err := percpu.Pin([]int{cpu}); err == nil {
-		defer restore() // fails only if the CPU has gone
+	if restore, err := sys.Pin([]int{cpu}); err == nil {
+		defer restore() // fails only if the CPU is no longer there
 	}
 	f()
 }

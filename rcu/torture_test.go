@@ -13,24 +13,22 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// The torture tests have the form of the kernel's rcutorture: elements are
-// published one after the other under one pointer, and after their removal
-// they age by one per grace period until they are used again. A reader notes
-// the age of what it holds: 0 while published, 1 from removal to the end of
-// the first grace period. An age of 2 or more in a reader's hands means that a
-// grace period has ended too early. docs/torture.md has the whole picture.
+// The torture tests have the form of the kernel's rcutorture. Elements are published one after the
+// other under one pointer. After its removal an element ages by one per grace period until it is
+// used again. A reader notes the age of the elements that it holds: 0 while published, 1 from the
+// removal to the end of the first grace period. If a reader holds an element of age 2 or more, a
+// grace period has ended too early. docs/testing.md describes the tests as a whole.
 const ages = 10
 
-// patience is how long a grace period may take before it counts as stuck. It
-// is no bound on anything else: the longest thing that a reader does in a
-// section is to sleep for some milliseconds.
-const patience = 15 * time.Second
+// stuckAfter is how long a grace period may take before it counts as stuck. Readers' sections take
+// some milliseconds at most.
+const stuckAfter = 15 * time.Second
 
 // element is what torture's readers look up.
 type element struct {
 	age atomic.Int32
-	// live is changed only while no reader may hold the element. It is plain,
-	// so that race builds check the happens-before edges as well.
+	// live is changed only while no reader may hold the element. It is plain, so that race builds
+	// check the happens-before edges as well.
 	live bool
 }
 
@@ -38,17 +36,17 @@ type torture struct {
 	t       *testing.T
 	d       Domain
 	current atomic.Pointer[element] // what readers look up
-	free    chan *element           // elements whose age is ages or that were never used
-	seen    [ages + 1]atomic.Uint64 // the ages that readers noted
-	stop    atomic.Bool             // the readers are done, or something has failed
+	free    chan *element           // elements that were never used, or have reached age ages
+	seen    [ages + 1]atomic.Uint64 // how often readers noted each age
+	stop    atomic.Bool             // the readers are done, or the test has failed
 
 	failing sync.Once
 	ctx     context.Context // ends with the first failure
 	cancel  func()
 }
 
-// failf ends the test with its first failure, everybody's waiting included: the
-// others would say the same, or hang.
+// failf ends the test with its first failure, and all waiting with it. The other goroutines would
+// fail in the same way, or hang.
 func (tt *torture) failf(format string, args ...any) {
 	tt.failing.Do(func() {
 		tt.t.Errorf(format, args...)
@@ -57,35 +55,38 @@ func (tt *torture) failf(format string, args ...any) {
 	})
 }
 
-// going reports whether a writer goes on that has so many elements in its hands.
+// going reports whether a writer that has the given number of aging elements goes on.
 func (tt *torture) going(aging int) bool {
 	return tt.ctx.Err() == nil && (!tt.stop.Load() || aging > 0)
 }
 
 // A scenario is one run of the test.
 type scenario struct {
-	name     string
-	members  int    // readers that are registered
-	visitors int    // readers that are not
-	from     uint64 // where the sequence starts, if not where it always does
-	percent  int    // of all look-ups
+	name       string
+	registered int    // registered readers that report
+	entering   int    // registered readers that call Enter and Exit
+	sections   int    // other readers that do
+	from       uint64 // first number of the sequence; 0 for the usual one
+	percent    int    // share of all look-ups
 }
 
-// Sequence numbers are compared by their signed difference, so two places are
-// worth passing: where they wrap, and where their sign does.
+// Sequence numbers are compared by their signed difference. So there are two places to pass: where
+// the numbers wrap, and where their sign changes.
 const (
 	beforeWrap = 1<<64 - 1000*step + first
 	beforeSign = 1<<63 - 1000*step + first
 )
 
 var scenarios = []scenario{
-	{"two members", 2, 0, beforeWrap, 15},
-	{"two visitors", 0, 2, 0, 15},
-	{"four of each", 4, 4, beforeSign, 30},
-	{"thirty-two of each", 32, 32, beforeWrap, 40},
+	{name: "two registered", registered: 2, from: beforeWrap, percent: 15},
+	{name: "two sections", sections: 2, percent: 15},
+	{name: "two entering", entering: 2, percent: 15},
+	{name: "four of each", registered: 4, entering: 4, sections: 4, from: beforeSign, percent: 25},
+	{name: "thirty-two of each", registered: 32, entering: 32, sections: 32, from: beforeWrap, percent: 30},
 }
 
-// stress is testutil.Stress, with less by default where every section leaves a trace.
+// stress is testutil.Stress. Its default is lower in builds with invariants, which record every
+// section.
 func stress(t *testing.T, deflt int) int {
 	if invariants.Enabled {
 		deflt /= 20
@@ -101,8 +102,8 @@ func TestTorture(t *testing.T) {
 	}
 }
 
-// run has the scenario's readers look up so many elements together, beside
-// everything that asks for grace periods and everything that disturbs.
+// run has the scenario's readers make the given number of look-ups together, beside the goroutines
+// that want grace periods and those that disturb them.
 func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	const elements = 200
 	tt := &torture{t: t, free: make(chan *element, elements)}
@@ -115,7 +116,7 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	if s.from != 0 {
 		tt.d.startAt(s.from)
 	}
-	for range 30 { // scans should take their time
+	for range 30 { // so that scans take longer
 		tt.d.Register("away").Offline()
 	}
 	defer testutil.Shuffle(t, seed)()
@@ -123,16 +124,20 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	stream := uint64(0)
 	random := func() *rand.Rand { stream++; return rand.New(rand.NewPCG(seed, stream)) }
 	var reading, writing sync.WaitGroup
-	lookups /= s.members + s.visitors
-	for range s.members {
+	lookups /= s.registered + s.entering + s.sections
+	for range s.registered {
 		rng := random()
-		reading.Go(func() { tt.read(&member{d: &tt.d}, rng, lookups) })
+		reading.Go(func() { tt.read(&registeredReader{d: &tt.d}, rng, lookups) })
 	}
-	for range s.visitors {
+	for range s.entering {
 		rng := random()
-		reading.Go(func() { tt.read(&visitor{d: &tt.d}, rng, lookups) })
+		reading.Go(func() { tt.read(&sectionsOfReader{d: &tt.d}, rng, lookups) })
 	}
-	for _, f := range []func(*rand.Rand){tt.mixer, tt.mixer, tt.poller, tt.deferrer, tt.asker, tt.asker, tt.nuisance} {
+	for range s.sections {
+		rng := random()
+		reading.Go(func() { tt.read(&sectionReader{d: &tt.d}, rng, lookups) })
+	}
+	for _, f := range []func(*rand.Rand){tt.mixer, tt.mixer, tt.poller, tt.deferrer, tt.fakeWriter, tt.fakeWriter, tt.disturber} {
 		rng := random()
 		writing.Go(func() { f(rng) })
 	}
@@ -140,7 +145,7 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	tt.stop.Store(true)
 	writing.Wait()
 	for range ages { // a callback may queue another one
-		tt.within(tt.d.Barrier)
+		tt.mustEnd(tt.d.Barrier)
 	}
 
 	var seen [ages + 1]uint64
@@ -158,7 +163,7 @@ func (s scenario) run(t *testing.T, lookups int, seed uint64) {
 	t.Logf("ages seen %v; %+v", seen, tt.d.Stats())
 }
 
-// startAt moves a domain that nobody uses yet to another sequence number.
+// startAt moves a domain that is not in use yet to another sequence number.
 func (d *Domain) startAt(seq uint64) {
 	d.Enter().Exit() // makes the sections
 	for _, s := range []*sequence{&d.seq, &d.completed, &d.expedited, &d.sections.Load().completed} {
@@ -166,8 +171,8 @@ func (d *Domain) startAt(seq uint64) {
 	}
 }
 
-// replace publishes a fresh element and returns the one that was removed,
-// which has age 1, or nil at the end or if all elements are on their way.
+// replace publishes an element and returns the removed one, which has age 1. At the end, or if no
+// element is free, it returns nil.
 func (tt *torture) replace() *element {
 	if tt.stop.Load() {
 		return nil
@@ -185,8 +190,7 @@ func (tt *torture) replace() *element {
 	}
 }
 
-// grow is called for each grace period that e has been through, and reports
-// whether it must go through another one.
+// grow is called after each grace period of e, and reports whether e must wait for another one.
 func (tt *torture) grow(e *element) bool {
 	e.live = false
 	if e.age.Add(1) < ages {
@@ -196,7 +200,7 @@ func (tt *torture) grow(e *element) bool {
 	return false
 }
 
-// inspect notes the ages of elements that the caller is in a section with.
+// inspect notes the ages of elements that the caller holds in a section.
 func (tt *torture) inspect(held []*element) {
 	for _, e := range held {
 		age := e.age.Load()
@@ -207,9 +211,9 @@ func (tt *torture) inspect(held []*element) {
 	}
 }
 
-// dawdle takes anything from no time to some milliseconds, mostly none, and
-// often leads to another thread or CPU.
-func dawdle(rng *rand.Rand) {
+// randomDelay takes between no time and some milliseconds, mostly none. The goroutine often
+// continues on another thread or CPU.
+func randomDelay(rng *rand.Rand) {
 	switch n := rng.IntN(1 << 16); {
 	case n < 2:
 		time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
@@ -220,34 +224,34 @@ func dawdle(rng *rand.Rand) {
 	}
 }
 
-// within has wait go through a grace period, or more, which must end.
-func (tt *torture) within(wait func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(tt.ctx, patience)
+// mustEnd calls wait, which waits for one grace period or several. They must end.
+func (tt *torture) mustEnd(wait func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(tt.ctx, stuckAfter)
 	defer cancel()
 	if err := wait(ctx); err != nil && tt.ctx.Err() == nil {
 		tt.failf("a grace period doesn't end: %v", err)
 	}
 }
 
-// The zero Token is over wherever the sequence is, although half of all numbers seem to
-// lie before it.
+// TestZeroTokenIsAlwaysOver: the zero Token is over wherever the sequence is, although it compares
+// as later than half of all numbers.
 func TestZeroTokenIsAlwaysOver(t *testing.T) {
 	for _, from := range []uint64{first, 1<<63 + first, beforeWrap} {
 		var d Domain
 		d.startAt(from)
-		if !d.Poll(0) || !d.Elapsed(0) {
+		if !d.Poll(0) || !d.PollNoAdvance(0) {
 			t.Errorf("at %#x it is not", from)
 		}
 	}
 }
 
-// The engine that this process didn't choose, in small.
+// TestTortureOtherEngines is a small TestTorture on each engine.
 func TestTortureOtherEngines(t *testing.T) {
 	for _, engine := range []string{"trylock", "rseq"} {
 		t.Run(engine, func(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
 			if isChild {
-				scenario{members: 2, visitors: 2}.run(t, stress(t, 300_000), testutil.Seed(t))
+				scenario{registered: 2, sections: 2}.run(t, stress(t, 300_000), testutil.Seed(t))
 				return
 			}
 			if err != nil {

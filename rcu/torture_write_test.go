@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// pass goes through one grace period, each time in another way.
-func (tt *torture) pass(rng *rand.Rand) {
-	tt.within(func(ctx context.Context) error {
+// wait waits for one grace period, in one of four ways.
+func (tt *torture) wait(rng *rand.Rand) {
+	tt.mustEnd(func(ctx context.Context) error {
 		switch rng.IntN(4) {
 		case 0:
 			return tt.d.Synchronize(ctx)
@@ -17,7 +17,7 @@ func (tt *torture) pass(rng *rand.Rand) {
 			return tt.d.SynchronizeExpedited(ctx)
 		case 2:
 			token := tt.d.Start()
-			dawdle(rng)
+			randomDelay(rng)
 			return tt.d.Wait(ctx, token)
 		default:
 			for token := tt.d.Start(); !tt.d.Poll(token); runtime.Gosched() {
@@ -30,15 +30,15 @@ func (tt *torture) pass(rng *rand.Rand) {
 	})
 }
 
-// mixer ages several elements at once, by whatever waits, and leaves some of
-// them to callbacks.
+// mixer ages several elements at once, by every way to wait, and hands some of them over to
+// callbacks.
 func (tt *torture) mixer(rng *rand.Rand) {
 	var aging []*element
 	for tt.going(len(aging)) {
 		if e := tt.replace(); e != nil {
 			aging = append(aging, e)
 		}
-		tt.pass(rng)
+		tt.wait(rng)
 		rest := aging[:0]
 		for _, e := range aging {
 			switch {
@@ -53,7 +53,7 @@ func (tt *torture) mixer(rng *rand.Rand) {
 	}
 }
 
-// deferrer ages by callbacks that queue themselves again.
+// deferrer ages elements by callbacks that queue themselves again.
 func (tt *torture) deferrer(*rand.Rand) {
 	for !tt.stop.Load() {
 		if e := tt.replace(); e != nil {
@@ -70,7 +70,7 @@ func (tt *torture) later(e *element) {
 	})
 }
 
-// poller ages by tokens, each element at its own pace.
+// poller ages elements by tokens, each at its own pace.
 func (tt *torture) poller(*rand.Rand) {
 	type waiting struct {
 		e     *element
@@ -79,14 +79,14 @@ func (tt *torture) poller(*rand.Rand) {
 	var aging []waiting
 	for tt.going(len(aging)) {
 		if e := tt.replace(); e != nil {
-			aging = append(aging, waiting{e, tt.d.Start()})
+			aging = append(aging, waiting{e: e, token: tt.d.Start()})
 		}
 		rest := aging[:0]
 		for _, w := range aging {
 			if !tt.d.Poll(w.token) {
 				rest = append(rest, w)
 			} else if tt.grow(w.e) {
-				rest = append(rest, waiting{w.e, tt.d.Start()})
+				rest = append(rest, waiting{e: w.e, token: tt.d.Start()})
 			}
 		}
 		aging = rest
@@ -94,10 +94,10 @@ func (tt *torture) poller(*rand.Rand) {
 	}
 }
 
-// asker wants grace periods for nothing (rcutorture: fake writers).
-func (tt *torture) asker(rng *rand.Rand) {
+// fakeWriter asks for grace periods that no element needs (rcutorture: fake writers).
+func (tt *torture) fakeWriter(rng *rand.Rand) {
 	for !tt.stop.Load() {
-		tt.pass(rng)
+		tt.wait(rng)
 		for range rng.IntN(4) {
 			tt.d.Start()
 		}
@@ -105,14 +105,14 @@ func (tt *torture) asker(rng *rand.Rand) {
 	}
 }
 
-// nuisance does what must disturb nobody: it gives up waiting, waits for
-// other people's callbacks, and looks at the figures.
-func (tt *torture) nuisance(*rand.Rand) {
+// disturber does what must not disturb the others: it gives up waiting, waits for callbacks of
+// other goroutines, and reads the figures.
+func (tt *torture) disturber(*rand.Rand) {
 	for !tt.stop.Load() {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Microsecond)
 		_ = tt.d.Synchronize(ctx) // either outcome is right
 		cancel()
-		tt.within(tt.d.Barrier)
+		tt.mustEnd(tt.d.Barrier)
 		tt.d.Stats()
 	}
 }

@@ -2,8 +2,8 @@
 
 package rcu
 
-// What is known of the goroutines in sections, and of the owners of readers, in builds
-// with invariants: nothing in others.
+// These record which goroutines are in sections, and which use readers, in builds with invariants.
+// In other builds they are empty.
 type (
 	trace  struct{}
 	traces struct{}
@@ -16,4 +16,4 @@ func (*traces) sites() []string       { return nil }
 func (*owner) record()                {}
 func (*owner) last() uint64           { return 0 }
 func (*Domain) selfWait(string) error { return nil }
-func (holder) selfWait() error        { return nil }
+func (blocker) selfWait() error       { return nil }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// traces knows every open section of a domain: who entered it, and where. It is a leaf
-// in the lock order.
+// traces records every open section of a domain: which goroutine entered it, and where. Its lock
+// is a leaf in the lock order.
 type traces struct {
 	mu   sync.Mutex
-	last uint64 // number given out last
+	last uint64 // number of the latest section
 	open map[uint64]entered
 }
 
@@ -23,14 +23,14 @@ type entered struct {
 	pc        uintptr // in Enter's caller
 }
 
-// trace is a section's number in there.
+// trace is a section's number in traces.
 type trace struct{ number uint64 }
 
-// begin notes a section that Enter's caller is in from now on.
+// begin records a section of Enter's caller.
 func (t *trace) begin(s *sections) {
 	var pc [1]uintptr
 	runtime.Callers(3, pc[:]) // Callers, begin, Enter
-	e := entered{goroutineID(), pc[0]}
+	e := entered{goroutine: goroutineID(), pc: pc[0]}
 	all := &s.traces
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -42,7 +42,7 @@ func (t *trace) begin(s *sections) {
 	all.open[t.number] = e
 }
 
-// end crosses the section out.
+// end removes the section, and panics if it has ended before.
 func (t *trace) end(s *sections) {
 	all := &s.traces
 	all.mu.Lock()
@@ -75,7 +75,7 @@ func (all *traces) sites() (list []string) {
 	return list
 }
 
-// owner is the goroutine that last used a Reader, or did 16 calls ago: asking for it takes
+// owner records the goroutine that last used a Reader, every 16th call: to ask for its number takes
 // as long as hundreds of sections.
 type owner struct {
 	goroutine atomic.Uint64
@@ -90,8 +90,8 @@ func (o *owner) record() {
 
 func (o *owner) last() uint64 { return o.goroutine.Load() }
 
-// selfWait returns an error if the calling goroutine is in a section, or the last to
-// have used a reader that is online: it would wait for itself.
+// selfWait returns an error if the calling goroutine is in a section, or was the last to use a
+// reader that is online: it would wait for itself.
 func (d *Domain) selfWait(method string) error {
 	me := goroutineID()
 	if s := d.sections.Load(); s != nil && s.traces.holds(me) {
@@ -105,14 +105,14 @@ func (d *Domain) selfWait(method string) error {
 	return nil
 }
 
-// handedOn is how long a reader that nobody has used since it was registered is taken to
-// be on its way to another goroutine.
+// handedOn is how long a reader that has not been used since Register may be on its way to another
+// goroutine.
 const handedOn = 2 * time.Second
 
-// selfWait returns an error if a waiter has been held up that long by a reader that it
-// has registered itself.
-func (h holder) selfWait() error {
-	if r := h.reader; r != nil && h.age >= handedOn && r.owner.last() == 0 && r.goroutine == goroutineID() {
+// selfWait returns an error if the caller has waited for handedOn for a reader that it has
+// registered itself and that has not been used since.
+func (b blocker) selfWait() error {
+	if r := b.reader; r != nil && b.age >= handedOn && r.owner.last() == 0 && r.goroutine == goroutineID() {
 		return fmt.Errorf("%w: it has registered reader %q", ErrInReader, r.name)
 	}
 	return nil

@@ -11,40 +11,39 @@ import (
 	"github.com/slubd/slubd/internal/text"
 )
 
-// ErrInCallback is returned by what would wait for callbacks or readers when
-// a callback of the same domain calls it: Barrier would wait for itself, and
-// the others would keep all other callbacks waiting.
-var ErrInCallback = errors.New("rcu: called from a callback of the same domain")
+// ErrInCallback is returned by calls that would wait for callbacks or readers when a callback of
+// the same domain makes them: Barrier would wait for itself, and the others would keep all other
+// callbacks waiting. Package slub returns it for the same reason in the callbacks of its caches.
+var ErrInCallback = errors.New("rcu: called from a callback, which would wait for itself or keep others waiting")
 
-// ErrInReader is returned, in builds with -tags invariants or -race, by what waits for
-// readers when one of them calls it. In other builds it waits until its context ends,
-// which the report of the stall explains.
+// ErrInReader is returned, in builds with -tags invariants or -race, by calls that wait for readers
+// when a reader makes them. In other builds such a call waits until its context ends; the report of
+// the stall then shows why.
 var ErrInReader = errors.New("rcu: called by a reader of the same domain, which would wait for itself")
 
 const (
-	// spins is how often a waiter looks before it sleeps, yielding in between:
-	// some 30 us on an otherwise idle machine. Most readers report within that,
-	// and the shortest sleep of an idle Go process lasts a millisecond.
+	// spins is how often a waiter looks before it sleeps, yielding in between: some 30 us on an
+	// otherwise idle machine. Most readers report within that time, and the shortest sleep of an
+	// idle Go process lasts a millisecond.
 	spins = 400
-	// eagerSpins is that of one that readers yield to: some 30 ms.
+	// eagerSpins is the same for a waiter that readers yield to: some 30 ms.
 	eagerSpins = 100_000
-	// spinsPerCheck is how often it looks between two looks at its context, which may
-	// take a lock.
+	// spinsPerCheck is how often a waiter looks for the end per look at its context, which may take
+	// a lock.
 	spinsPerCheck = 64
-	// firstPause and longestPause bound the time between two looks after
-	// that. It doubles each time, so a waiter is late by no more than it has
-	// waited, nor by more than longestPause, which costs a waiter behind a
-	// stuck reader 250 looks a second: well under a thousandth of a CPU. An
-	// expedited one stays at firstPause.
+	// firstPause and longestPause bound the time between two looks after the spin. The pause
+	// doubles each time, so a waiter is late by no more than it has waited, and by no more than
+	// longestPause. A waiter behind a stuck reader then looks 250 times a second, for well under a
+	// thousandth of a CPU. An expedited waiter stays at firstPause.
 	firstPause   = 50 * time.Microsecond
 	longestPause = 4 * time.Millisecond
 )
 
-// Wait sleeps until t's grace period is over. Waiters of the same or earlier
-// grace periods profit from each other's looks. It returns nil, or an error
-// that wraps ctx.Err() and names the reader that is in the way, or
-// ErrInCallback or ErrInReader. Any goroutine except an online reader of the domain, or
-// one between Enter and Exit, which would wait for itself.
+// Wait sleeps until t's grace period is over (kernel: cond_synchronize_rcu). Waiters for the same
+// or earlier grace periods profit from each other's looks. It returns nil, ErrInCallback,
+// ErrInReader, or an error that wraps ctx.Err() and names the reader in the way. Any goroutine may
+// call it except an online reader of the domain, or one between Enter and Exit, which would wait
+// for itself.
 func (d *Domain) Wait(ctx context.Context, t Token) error {
 	if d.step(t) {
 		return nil
@@ -52,12 +51,12 @@ func (d *Domain) Wait(ctx context.Context, t Token) error {
 	if err := d.mayWait("Wait"); err != nil {
 		return err
 	}
-	return d.await(ctx, t, d.crowded())
+	return d.await(ctx, t, d.readersFillCPUs())
 }
 
-// Synchronize waits until every reader that is online now has reported or
-// gone offline once, and every section that is open now has ended: Wait(ctx, Start()). It
-// does not wait for callbacks; that is Barrier's. Errors and callers as for Wait.
+// Synchronize waits until every reader that is online now has reported or gone offline once, and
+// every section that is open now has ended (kernel: synchronize_rcu). It is Wait(ctx, Start()). It
+// does not wait for callbacks; Barrier does. Errors and callers as for Wait.
 func (d *Domain) Synchronize(ctx context.Context) error {
 	if err := d.mayWait("Synchronize"); err != nil {
 		return err
@@ -66,10 +65,10 @@ func (d *Domain) Synchronize(ctx context.Context) error {
 	if d.step(t) {
 		return nil
 	}
-	return d.await(ctx, t, d.crowded())
+	return d.await(ctx, t, d.readersFillCPUs())
 }
 
-// SynchronizeExpedited is Synchronize in a hurry: see Expedite.
+// SynchronizeExpedited is Synchronize with Expedite (kernel: synchronize_rcu_expedited).
 func (d *Domain) SynchronizeExpedited(ctx context.Context) error {
 	if err := d.mayWait("SynchronizeExpedited"); err != nil {
 		return err
@@ -82,44 +81,44 @@ func (d *Domain) SynchronizeExpedited(ctx context.Context) error {
 	return d.await(ctx, t, true)
 }
 
-// Expedite hurries t's grace period and all earlier ones: who waits for them, callbacks
-// included, looks again and again instead of sleeping in between, and readers yield the
-// processor when they report. That costs CPU time of every waiter. It does not block, but
-// takes Domain.mu and wakes goroutines. Any goroutine.
+// Expedite makes t's grace period and all earlier ones end sooner. Their waiters, callbacks
+// included, look again and again instead of sleeping in between, and readers yield the processor
+// when they report. That costs CPU time in every waiter. Expedite does not block, but takes
+// Domain.mu and wakes goroutines. Any goroutine may call it.
 func (d *Domain) Expedite(t Token) {
-	if d.Elapsed(t) || !d.expedited.raise(t) {
+	if d.PollNoAdvance(t) || !d.expedited.raise(t) {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.hurried++
-	if d.hurry != nil {
-		close(d.hurry)
-		d.hurry = nil
+	d.expedites++
+	if d.wake != nil {
+		close(d.wake)
+		d.wake = nil
 	}
 }
 
-// hurryUp returns a channel that the next Expedite closes, for one that is about to sleep.
-func (d *Domain) hurryUp() <-chan struct{} {
+// wakeChannel returns a channel that the next Expedite closes, for a waiter that is about to sleep.
+func (d *Domain) wakeChannel() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hurry == nil {
-		d.hurry = make(chan struct{})
+	if d.wake == nil {
+		d.wake = make(chan struct{})
 	}
-	return d.hurry
+	return d.wake
 }
 
-// awake takes back the channel when the last sleeper leaves, so that an idle domain
-// keeps nothing of theirs.
-func (d *Domain) awake() {
+// doneSleeping ends a waiter's sleep. The last one drops the channel, so that an idle domain keeps
+// none.
+func (d *Domain) doneSleeping() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sleepers--; d.sleepers == 0 {
-		d.hurry = nil
+		d.wake = nil
 	}
 }
 
-// mayWait returns why the caller must not wait for readers, if it must not.
+// mayWait returns an error if the caller must not wait for readers.
 func (d *Domain) mayWait(method string) error {
 	if d.inCallback() {
 		return ErrInCallback
@@ -130,10 +129,10 @@ func (d *Domain) mayWait(method string) error {
 	return nil
 }
 
-// crowded reports whether online readers may well take up all processors that Go uses.
-// A goroutine that wants one then waits for the runtime to take one from a reader, after
-// 10 ms, unless a reader yields.
-func (d *Domain) crowded() bool {
+// readersFillCPUs reports whether online readers may take up all processors that Go uses. Another
+// goroutine then gets one only when a reader yields, or after 10 ms, when the runtime takes one
+// from a reader.
+func (d *Domain) readersFillCPUs() bool {
 	online := 0
 	for _, r := range d.list() {
 		if r.seen() != offline {
@@ -143,18 +142,17 @@ func (d *Domain) crowded() bool {
 	return online > 0 && online >= runtime.GOMAXPROCS(0)
 }
 
-// await looks for the end of t: first in a short spin, then in growing intervals. Readers
-// wake nobody, which keeps their side down to a store; with ask they are asked to
-// yield.
-func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
+// await looks for the end of t: first in a short spin, then in growing intervals. Readers wake no
+// waiter, which keeps their side down to a store. With needCPU they are asked to yield.
+func (d *Domain) await(ctx context.Context, t Token, needCPU bool) error {
 	if ctx.Err() != nil {
-		return d.gaveUp(ctx)
+		return d.waitError(ctx)
 	}
 	n := spins
-	if ask {
+	if needCPU {
 		n = eagerSpins
-		d.starved.Add(1)
-		defer d.starved.Add(-1)
+		d.waitersNeedCPU.Add(1)
+		defer d.waitersNeedCPU.Add(-1)
 	}
 	if d.spin(ctx, t, n) {
 		return nil
@@ -162,33 +160,33 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	d.mu.Lock()
 	d.sleepers++
 	d.mu.Unlock()
-	defer d.awake()
+	defer d.doneSleeping()
 	pause := firstPause
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for eager := false; ; {
-		// The channel first: an Expedite that the look at expedited misses closes it.
-		hurry := d.hurryUp()
+		// The channel first: an Expedite that the load of expedited misses closes it.
+		wake := d.wakeChannel()
 		if !eager && reached(d.expedited.load(), t) {
 			eager = true
-			d.starved.Add(1)
-			defer d.starved.Add(-1)
+			d.waitersNeedCPU.Add(1)
+			defer d.waitersNeedCPU.Add(-1)
 			if d.spin(ctx, t, eagerSpins) {
 				return nil
 			}
 			pause = firstPause
 			timer.Reset(pause)
 		}
-		held := d.survey() // note now since when the reader is in the way, for Stats
+		b := d.scanStalls() // notes since when a reader is in the way, for Stats
 		if invariants.Enabled {
-			if err := held.selfWait(); err != nil {
+			if err := b.selfWait(); err != nil {
 				return err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return d.gaveUp(ctx)
-		case <-hurry:
+			return d.waitError(ctx)
+		case <-wake:
 			continue
 		case <-timer.C:
 		}
@@ -202,9 +200,9 @@ func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
 	}
 }
 
-// spin looks n times, or until ctx ends, yielding in between. While somebody is starved,
-// a reader that gets this one's processor must give it back, even if it has reported
-// already and another is late: hence it is asked again, by the next sequence number.
+// spin looks n times, or until ctx ends, yielding in between. While a waiter needs a reader's
+// processor, each round advances the sequence: every reader then yields again at its next
+// Quiescent, even one that has already reported.
 func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
 	for i := range n {
 		if d.step(t) {
@@ -213,7 +211,7 @@ func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
 		if i%spinsPerCheck == spinsPerCheck-1 && ctx.Err() != nil {
 			return false
 		}
-		if d.starved.Load() > 0 {
+		if d.waitersNeedCPU.Load() > 0 {
 			d.seq.next()
 		}
 		runtime.Gosched()
@@ -221,13 +219,13 @@ func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
 	return false
 }
 
-// gaveUp is the error of a waiter whose context has ended.
-func (d *Domain) gaveUp(ctx context.Context) error {
-	switch h := d.survey(); {
-	case h.reader != nil:
-		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", h.reader.name, text.Round(h.age), ctx.Err())
-	case h.open > 0:
-		return fmt.Errorf("rcu: the grace period has waited for %v for %s: %w", text.Round(h.age), openSections(h.open), ctx.Err())
+// waitError is the error of a waiter whose context has ended.
+func (d *Domain) waitError(ctx context.Context) error {
+	switch b := d.scanStalls(); {
+	case b.reader != nil:
+		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", b.reader.name, text.Round(b.age), ctx.Err())
+	case b.open > 0:
+		return fmt.Errorf("rcu: the grace period has waited for %v for %s: %w", text.Round(b.age), openSections(b.open), ctx.Err())
 	default:
 		return fmt.Errorf("rcu: gave up waiting: %w", ctx.Err())
 	}

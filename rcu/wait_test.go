@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestSynchronizeSharesOneReport: every waiter stays until the reader has
-// reported, and that one report ends the wait of all.
+// TestSynchronizeSharesOneReport: every waiter waits until the reader has reported, and one report
+// ends the wait of all.
 func TestSynchronizeSharesOneReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
@@ -56,18 +56,18 @@ func TestWaitHonoursContext(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		d.list()[0].Close() // or the worker would wait beyond the test
+		d.list()[0].Close() // otherwise the worker would still wait after the test
 		if err := d.Barrier(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if err := d.Wait(ctx, d.Start()); err != nil {
-			t.Errorf("an ended context spoilt a wait that needs no waiting: %v", err)
+			t.Errorf("an ended context fails a Wait that need not wait: %v", err)
 		}
 	})
 }
 
-// TestCallbacksMustNotWait: what would wait for itself is refused inside a
-// callback, there only, and only for the callback's own domain.
+// TestCallbacksMustNotWait: a callback gets an error from calls that would wait for itself. Other
+// goroutines, and calls for other domains, don't.
 func TestCallbacksMustNotWait(t *testing.T) {
 	var d, other Domain
 	ctx := t.Context()
@@ -80,12 +80,12 @@ func TestCallbacksMustNotWait(t *testing.T) {
 		r.Online()
 		got["Wait"] = d.Wait(ctx, d.Start())
 		if err := errors.Join(d.Wait(ctx, token), other.Barrier(ctx), other.Synchronize(ctx)); err != nil {
-			t.Errorf("what needs no waiting, or another domain's: %v", err)
+			t.Errorf("a call that need not wait, or is for another domain: %v", err)
 		}
 		r.Offline()
 	})
 	r.Offline()
-	// Meets the callback running or not; neither may confuse it.
+	// The callback may be running now, or not. Neither may confuse these calls.
 	if err := errors.Join(d.Synchronize(ctx), d.Barrier(ctx)); err != nil {
 		t.Errorf("outside a callback: %v", err)
 	}
@@ -99,12 +99,12 @@ func TestCallbacksMustNotWait(t *testing.T) {
 	}
 }
 
-// TestOutsideWhileCallbackRuns calls from another goroutine in the middle of a
-// callback.
+// TestOutsideWhileCallbackRuns: another goroutine than the callback's may wait while a callback
+// runs.
 func TestOutsideWhileCallbackRuns(t *testing.T) {
 	var d Domain
-	running, leave := make(chan struct{}), make(chan struct{})
-	d.Defer(func() { close(running); <-leave })
+	running, resume := make(chan struct{}), make(chan struct{})
+	d.Defer(func() { close(running); <-resume })
 	<-running
 	if err := d.Synchronize(t.Context()); err != nil {
 		t.Error(err)
@@ -115,12 +115,12 @@ func TestOutsideWhileCallbackRuns(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	close(leave)
+	close(resume)
 	wg.Wait()
 }
 
-// TestExpediteWakesSleepers: who sleeps between two looks is woken by it, and finds the grace
-// period over without the clock's help.
+// TestExpediteWakesSleepers: Expedite wakes waiters that sleep between two looks, and they find the
+// grace period over before their timers end.
 func TestExpediteWakesSleepers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d Domain
@@ -163,9 +163,9 @@ func TestExpediteWakesSleepers(t *testing.T) {
 	})
 }
 
-// TestReadersYieldToWaiters: with one processor and a reader that never lets go of it, a
-// waiter gets its turn after a few reports, not only when the runtime preempts the reader.
-// So it does when that reader has long reported and another is late.
+// TestReadersYieldToWaiters: with one processor, and a reader that never gives it up, a waiter gets
+// the processor after a few reports, and not only when the runtime preempts the reader. The same
+// holds when that reader has reported already and another is late.
 func TestReadersYieldToWaiters(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var d Domain
@@ -176,7 +176,7 @@ func TestReadersYieldToWaiters(t *testing.T) {
 		r := d.Register("hog")
 		defer r.Close()
 		for !stop.Load() {
-			if d.starved.Load() > 0 {
+			if d.waitersNeedCPU.Load() > 0 {
 				reports.Add(1)
 			}
 			r.Quiescent()
@@ -195,7 +195,7 @@ func TestReadersYieldToWaiters(t *testing.T) {
 	for d.Stats().Online < 2 {
 		runtime.Gosched()
 	}
-	// Now and then the runtime preempts the waiter itself: so half of them will do.
+	// Sometimes the runtime preempts the waiter itself, so half of the waits are enough.
 	const waits, few = 20, 5000 // 10 ms of reports are a million
 	short := 0
 	for range waits {
@@ -214,8 +214,8 @@ func TestReadersYieldToWaiters(t *testing.T) {
 	wg.Wait()
 }
 
-// TestExpeditedHonoursContext: who spins for long looks at its context before and
-// meanwhile. Each spin asks the reader once more, and so counts.
+// TestExpeditedHonoursContext: a waiter that spins for long looks at its context before and
+// meanwhile. Each spin advances the sequence, so they can be counted.
 func TestExpeditedHonoursContext(t *testing.T) {
 	t.Run("over before", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -229,7 +229,7 @@ func TestExpeditedHonoursContext(t *testing.T) {
 	})
 }
 
-// An endingContext admits only to who looks often that it has ended.
+// An endingContext reports that it has ended only after some calls of Err.
 type endingContext struct {
 	context.Context
 	looks int
@@ -245,18 +245,18 @@ func (c *endingContext) Err() error {
 	return context.Canceled
 }
 
-// testSpins has somebody wait for a stuck reader, who may look so many times.
+// testSpins has a goroutine wait for a stuck reader. It may spin at most the given number of times.
 func testSpins(t *testing.T, ctx context.Context, most uint64) {
 	var d Domain
 	r := d.Register("stuck")
 	defer r.Close()
 	errs := make(chan error)
 	before := d.seq.load()
-	go func() { errs <- d.SynchronizeExpedited(ctx) }() // not by the reader itself
+	go func() { errs <- d.SynchronizeExpedited(ctx) }() // not on the reader's goroutine
 	if err := <-errs; err == nil || !errors.Is(err, ctx.Err()) {
 		t.Errorf("returned %v", err)
 	}
-	if asked := uint64(d.seq.load()-before) / step; asked > most {
-		t.Errorf("spun %d times, more than %d, although the context had ended", asked, most)
+	if spins := uint64(d.seq.load()-before) / step; spins > most {
+		t.Errorf("spun %d times, more than %d, although the context had ended", spins, most)
 	}
 }

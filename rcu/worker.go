@@ -7,22 +7,22 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 )
 
-// turn is how many objects the worker handles before it lets others run:
-// kernel RCU's qhimark, some 100 us of destructors. It counts objects because
-// one callback may stand for a sheaf of 60.
+// turn is how many objects the worker handles before it yields the processor: kernel RCU's qhimark,
+// some 100 us of destructors. It counts objects because one callback may stand for a sheaf of 60.
 const turn = 10_000
 
-// worker runs a domain's callbacks on a goroutine of its own, which begins
-// with the first callback and ends with the last.
+// worker runs a domain's callbacks on a goroutine of its own, which starts with the first callback
+// and ends after the last.
 type worker struct {
 	domain *Domain
-	todo   *callback // their grace period is over, oldest of a CPU first
-	batch  batch     // the next ones
+	todo   *callback // callbacks whose grace period is over, oldest of a CPU first
+	batch  batch     // the next callbacks
 	spent  int       // objects handled in this turn
-	ended  bool
+	ended  bool      // there is no callback left: no successor is needed
 }
 
-// A batch is what the worker took from the queue at once. It waits for one grace period.
+// A batch is the callbacks that the worker took from the queue at once. They wait for one grace
+// period.
 type batch struct {
 	first *callback
 	token Token // zero if there are only marks
@@ -38,7 +38,7 @@ func (w *worker) run() {
 	w.ended = true
 }
 
-// more reports whether there is a callback to do. If not, the queue is idle.
+// more reports whether there is a callback to run, in todo. If not, the queue is inactive.
 func (w *worker) more() bool {
 	for w.todo == nil {
 		if w.batch.first == nil {
@@ -50,16 +50,17 @@ func (w *worker) more() bool {
 			}
 			continue
 		}
-		// Fails only when its context ends.
+		// Fails only when its context ends, and this one never does.
 		_ = w.domain.await(context.Background(), w.batch.token, false)
 		w.todo = w.batch.first
-		// The grace period of the next ones passes while these run.
+		// The grace period of the next batch passes while these callbacks run.
 		w.batch = w.take()
 	}
 	return true
 }
 
-// take starts one grace period for all that has been queued: the last that any of it needs.
+// take takes all that has been queued, and starts one grace period for it: the last that any of the
+// callbacks needs.
 func (w *worker) take() batch {
 	b := batch{first: w.domain.callbacks.take()}
 	for c := b.first; c != nil; c = c.next {
@@ -73,7 +74,7 @@ func (w *worker) take() batch {
 	return b
 }
 
-// done takes the callback that has returned off the list.
+// done removes the callback that has returned from the list.
 func (w *worker) done() {
 	c := w.todo
 	w.todo = c.next
@@ -91,9 +92,8 @@ func (w *worker) done() {
 	}
 }
 
-// handOver starts a successor if the goroutine is ending before its time:
-// because a callback called runtime.Goexit, or because one panicked, in which
-// case the process is about to crash.
+// handOver starts another worker goroutine if this one ends too soon: because a callback called
+// runtime.Goexit, or because one panicked, in which case the process is about to crash.
 func (w *worker) handOver() {
 	if !w.ended {
 		w.done()

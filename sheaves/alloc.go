@@ -3,141 +3,156 @@ package sheaves
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// Alloc is what percpu.Pop falls back on: it finds main a sheaf with objects and
-// takes one, or returns nil, and the caller goes to the slabs.
-func (s *Set) Alloc() unsafe.Pointer {
-	st := s.lockNonEmpty()
+// TryAlloc takes an object from the sheaves: from main after it has put a sheaf with objects there
+// if need be, which may be one that the Source refills. It returns nil if it gets none: the stack's
+// lock is held, memory is short, or the Set is closed. It is what a caller of package slub's kind
+// falls back on when its own pop has found main empty. (Kernel: alloc_from_pcs.)
+func (s *Set) TryAlloc() unsafe.Pointer {
+	st := s.lockNonEmpty(anyNode)
 	if st == nil {
 		return nil
 	}
+	if st.Due() {
+		s.rearm(st)
+	}
 	p := st.Pop()
-	st.Unlock()
+	s.unlock(st)
 	return p
 }
 
-// AllocNode takes an object of the given node if that is the calling CPU's, or
-// returns nil. The top object may lie elsewhere: refills reach out to other nodes
-// when theirs has nothing (kernel: alloc_from_pcs).
-func (s *Set) AllocNode(node int) unsafe.Pointer {
-	if s.NodeOfCPU(percpu.CPU()) != node {
-		s.count(NodeMismatch, 1)
-		return nil
+// TryAllocNode takes an object of the given node, or returns nil: from the calling CPU's main if
+// that is its node, else from its sheaf for that node. The top object of main may lie on another
+// node: a refill may bring some when memory is short on its own. (Kernel: alloc_from_pcs, which
+// serves the CPU's own node only.)
+func (s *Set) TryAllocNode(node int) unsafe.Pointer {
+	c := s.sheavesFor(node)
+	if c != &s.cpuSheaves {
+		s.count(AllocNodeMismatch, 1)
+		if c == nil {
+			return nil
+		}
 	}
-	st := s.lockNonEmpty()
+	return c.allocNode(node)
+}
+
+// anyNode, for lockNonEmpty, is the node of whatever CPU the caller runs on.
+const anyNode = -1
+
+// lockNonEmpty locks the calling CPU's stack with at least one object on it, or returns nil without
+// the lock. The stack is one for objects of the given node.
+func (c *cpuSheaves) lockNonEmpty(node int) *percpu.Stack {
+	st, cpu := c.lockMain()
 	if st == nil {
 		return nil
 	}
-	defer st.Unlock()
-	if s.NodeOf(st.Objects()[st.Size()-1]) != node {
-		s.count(NodeMismatch, 1)
+	if node != anyNode && c.node(cpu) != node {
+		c.unlock(st)
 		return nil
 	}
-	return st.Pop()
-}
-
-// lockNonEmpty locks the calling CPU's stack with at least one object on it, or
-// returns nil without the lock.
-func (s *Set) lockNonEmpty() *percpu.Stack {
-	st, cpu := s.Slots.TryLock(percpu.Main)
-	if st == nil || st.Size() > 0 || swapSpare(st) {
+	if st.Size() > 0 {
 		return st
 	}
-	return s.replaceEmpty(st, cpu)
-}
-
-// swapSpare puts the spare in main's place if it has objects.
-func swapSpare(st *percpu.Stack) bool {
-	spare := sheafOf(st.Spare)
-	if spare == nil || spare.size == 0 {
-		return false
+	if c.isRemote && st.Cap() == 0 {
+		c.unlock(st)
+		if st = c.install(node); st == nil || st.Size() > 0 {
+			return st
+		}
+		return c.replaceEmpty(st, cpu, &c.set.barns[node], node) // perhaps of another CPU
 	}
-	swap(st)
-	return true
+	b, node := c.barnOf(cpu)
+	return c.replaceEmpty(st, cpu, b, node)
 }
 
-// replaceEmpty finds another sheaf for a locked stack whose main is empty, or
-// unlocks it and returns nil (kernel: __pcs_replace_empty_main).
-func (s *Set) replaceEmpty(st *percpu.Stack, cpu int) *percpu.Stack {
-	b, node := s.barnOf(cpu)
-	if s.swapIn(st, b) {
+// replaceEmpty finds another sheaf for a locked stack whose main is empty, or unlocks it and
+// returns nil. The stack holds objects of the given node, whose barn is b; cpu may have an empty
+// spare. (Kernel: __pcs_replace_empty_main.)
+func (c *cpuSheaves) replaceEmpty(st *percpu.Stack, cpu int, b *barn, node int) *percpu.Stack {
+	if c.swapIn(st, b) {
 		return st
 	}
 	st.Unlock()
-	// A sheaf whose grace period is over costs no slab work: it goes first. The
-	// kernel can't know before the callback has run.
-	fresh := s.expired(b)
+	// A sheaf whose grace period is over costs no slab work: it goes first. The kernel can't know
+	// before the callback has run.
+	fresh := c.set.takeReclaimed(b)
 	if fresh == nil {
-		fresh = s.refill(s.findEmpty(b, cpu), node)
+		fresh = c.refill(c.findEmpty(b, cpu), node)
 	}
 	if fresh == nil {
 		return nil
 	}
-	return s.relock(fresh, b)
+	return c.relock(fresh, b, c.set.owners[node])
 }
 
-// swapIn puts a spare or a barn's sheaf with objects in main's place.
-func (s *Set) swapIn(st *percpu.Stack, b *barn) bool {
-	if st.Cap() == 0 {
+// swapIn gives main, which is empty, objects of the spare, or puts a barn's full sheaf in its
+// place. The caller holds the stack's lock.
+func (c *cpuSheaves) swapIn(st *percpu.Stack, b *barn) bool {
+	if st.Cap() == 0 { // closed
 		return false
 	}
-	if swapSpare(st) {
+	if refillFromSpare(st) {
 		return true
 	}
-	full := b.replaceEmpty(settle(st))
+	full := b.replaceEmpty(detachMain(st))
 	if full == nil {
-		s.count(BarnGetFail, 1)
+		c.set.count(BarnGetFail, 1)
 		return false
 	}
-	s.count(BarnGet, 1)
+	c.set.count(BarnGet, 1)
 	install(st, full, st.Own())
 	return true
 }
 
-// refill fills empty, unless it is nil, from the Source. A sheaf that could not be
-// filled is given up, with what it got: memory is short, and the caller's single
-// object may still be had (kernel: refill_sheaf's callers).
-func (s *Set) refill(empty *sheaf, node int) *sheaf {
+// refill fills empty, unless it is nil, from the Source. A sheaf that could not be filled is given
+// up, with what it got: memory is short, and the caller's single object may still be had (kernel:
+// refill_sheaf's callers).
+func (c *cpuSheaves) refill(empty *sheaf, node int) *sheaf {
 	if empty == nil {
 		return nil
 	}
-	if !s.fill(empty, node) {
-		s.discard(empty)
+	if !c.set.fill(empty, node, c.isRemote, c.set.discard) {
+		c.set.discard(empty)
 		return nil
 	}
 	return empty
 }
 
-// fill tops a detached sheaf up and reports whether it is full now.
-func (s *Set) fill(sh *sheaf, node int) bool {
+// fill tops a detached sheaf up and reports whether it is full now. With strict it takes objects of
+// the node only. If the Source doesn't return, lost gets the sheaf, with what it had before.
+func (s *Set) fill(sh *sheaf, node int, strict bool, lost func(*sheaf)) bool {
 	if sh.full() {
 		return true
 	}
-	n := s.Source.Refill(node, sh.room()[sh.size:])
+	var n int
+	callback.Guard(
+		func() { n = s.source.Refill(node, sh.slots()[sh.size:], strict) },
+		func() { lost(sh) })
 	sh.size += uint32(n)
-	s.count(Refilled, n)
+	s.count(SheafRefill, n)
 	return sh.full()
 }
 
-// relock locks the calling CPU's stack, which may be another by now, and uses fresh
-// where it fits: in main's place, else as the spare, else in the barn it was filled
-// for.
-func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
-	st, _ := s.Slots.TryLock(percpu.Main)
-	if st == nil || st.Cap() == 0 || s.retired(fresh) {
+// relock locks the calling CPU's stack, which may be another by now, and uses fresh where it fits:
+// in main's place, else as the spare, else in the barn that it was filled for. That is where it
+// goes if the stack is for objects of another owner than own.
+func (c *cpuSheaves) relock(fresh *sheaf, b *barn, own owner.Word) *percpu.Stack {
+	st, _ := c.lockMain()
+	if st == nil || st.Own() != own || c.set.staleCapacity(fresh) {
 		if st != nil {
 			st.Unlock()
 		}
-		s.stow(fresh, b)
+		c.set.putInBarn(fresh, b)
 		return nil
 	}
 	var left *sheaf
 	spare := sheafOf(st.Spare)
 	switch {
 	case st.Size() == 0:
-		old := settle(st)
+		old := detachMain(st)
 		install(st, fresh, st.Own())
 		if spare == nil {
 			setSpare(st, old)
@@ -155,38 +170,40 @@ func (s *Set) relock(fresh *sheaf, b *barn) *percpu.Stack {
 	if left == nil {
 		return st
 	}
-	if s.tryStow(left, b) {
+	if c.set.tryPutInBarn(left, b) {
 		return st
 	}
 	// The barn's mutex may be waited for only without the stack's lock.
 	st.Unlock()
-	s.stow(left, b)
-	if st, _ = s.Slots.TryLock(percpu.Main); st != nil && st.Size() == 0 {
-		st.Unlock()
+	c.set.putInBarn(left, b)
+	if st = c.lockFor(own); st != nil && st.Size() == 0 {
+		c.unlock(st)
 		return nil
 	}
 	return st
 }
 
-// stow gives a detached sheaf to the barn. Its limits don't apply: the sheaf was
-// obtained for this barn, and has nowhere else to go, unless its capacity is none any
-// more.
-func (s *Set) stow(sh *sheaf, b *barn) {
-	size := sh.size // once put, the sheaf may be gone
+// putInBarn gives a detached sheaf to the barn. The barn's limits don't apply: the sheaf was
+// obtained for this barn, and has nowhere else to go, unless its capacity is stale. The caller
+// holds no lock.
+func (s *Set) putInBarn(sh *sheaf, b *barn) {
+	size := sh.size // once it is in the barn, another goroutine may take the sheaf
 	if !b.put(sh) {
 		s.discard(sh)
 		return
 	}
 	s.countPut(size)
-	// Close sets closed before it empties the barns. Whoever puts a sheaf in too
-	// late for that sees closed here and empties them again.
+	// Pairs with CloseContext, which sets closed before it empties the barns. A sheaf that is put
+	// in too late for that is found here.
 	if s.closed.Load() {
 		s.shrinkBarns()
 	}
 }
 
-// tryStow is stow under a stack's lock. False leaves the sheaf with the caller.
-func (s *Set) tryStow(sh *sheaf, b *barn) bool {
+// tryPutInBarn is putInBarn under a stack's lock. False leaves the sheaf with the caller. Close
+// need not be looked for: it takes the lock of every stack before it empties the barns, so that
+// what this put in is there by then.
+func (s *Set) tryPutInBarn(sh *sheaf, b *barn) bool {
 	size := sh.size
 	if !b.tryPut(sh) {
 		return false

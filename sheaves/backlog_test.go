@@ -1,318 +1,271 @@
 package sheaves
 
 import (
+	"context"
 	"testing"
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/backlog"
 	"github.com/slubd/slubd/internal/percpu"
-	"github.com/slubd/slubd/rcu"
 )
 
-const charge = 100
+const (
+	charge    = 100
+	unlimited = backlog.Unlimited
+)
 
 // limited is a rig whose backlog has the given limits, in objects.
-func limited(t *testing.T, soft, hard uint64, maxWait time.Duration) *rig {
-	return newRigOf(t, 1, func(c *Config) {
-		c.ObjectSize = charge
-		c.Backlog = NewBacklog(BacklogConfig{Domain: c.Domain, MaxWait: maxWait,
-			Limits: func() (uint64, uint64) { return soft * charge, hard * charge }})
+func limited(t *testing.T, soft, hard int64, maxWait time.Duration) *rig {
+	var b *backlog.Backlog
+	r := newRigOf(t, 1, func(c *Config) {
+		bytes := func(objects int64) int64 {
+			if objects == unlimited {
+				return unlimited
+			}
+			return objects * charge
+		}
+		b = backlog.New(backlog.Config{Domain: c.Domain, MaxWait: maxWait, SoftLimit: bytes(soft), HardLimit: bytes(hard)})
+		c.ObjectSize, c.Backlog = charge, b
 	})
+	r.backlog = b
+	return r
 }
 
-// owes fails unless so many objects are charged.
-func (r *rig) owes(when string, objects int) {
+// expectCharged fails unless that many objects are charged.
+func (r *rig) expectCharged(when string, objects int) {
 	r.t.Helper()
-	if got := r.Backlog.Stats().Bytes; got != uint64(objects)*charge {
+	if got := r.backlog.Stats().Bytes; got != int64(objects)*charge {
 		r.t.Errorf("%s: %d bytes are charged, want %d objects' of %d", when, got, objects, charge)
 	}
 }
 
-// TestCharges: a sheaf is charged whole while it is a CPU's, for what it holds while it
-// waits, and no more once it is expired.
+// TestCharges: a sheaf is charged as a whole while it is a CPU's rcu_free, for what it holds while
+// it waits, and not once it is reclaimed.
 func TestCharges(t *testing.T) {
-	r := limited(t, 0, 0, 0)
+	r := limited(t, unlimited, unlimited, 0)
 	reader := r.reader()
-	r.owes("at first", 0)
-	r.retire(1)
-	r.owes("with one object in rcu_free", 4)
-	r.retire(2)
-	r.owes("with three", 4)
-	r.submitCPU(0, false)
-	r.owes("with three submitted", 3)
-	r.retire(4)
-	r.owes("with a full sheaf beside them", 7)
+	r.expectCharged("at first", 0)
+	r.freeRCU(1)
+	r.expectCharged("with one object in rcu_free", 4)
+	r.freeRCU(2)
+	r.expectCharged("with three", 4)
+	r.startCPU(0, false)
+	r.expectCharged("with three submitted", 3)
+	r.freeRCU(4)
+	r.expectCharged("with a full sheaf beside them", 7)
 	reader.Quiescent()
-	r.reapOne(&r.barns[0])
-	r.owes("when the younger is expired", 3)
-	r.retire(1)
-	r.Reap()
-	r.owes("when the older is, too", 4)
+	r.reclaimOne(&r.barns[0])
+	r.expectCharged("when the younger is reclaimed", 3)
+	r.freeRCU(1)
+	r.ReclaimReady()
+	r.expectCharged("when the older is, too", 4)
 	reader.Offline()
 	r.Close()
-	r.owes("after Close", 0)
-	if s := r.Backlog.Stats(); s.Peak != 7*charge || s.Hurries+s.Waits+s.Overruns != 0 {
+	r.expectCharged("after Close", 0)
+	if s := r.backlog.Stats(); s.Peak != 7*charge || s.Expedited+s.Waits+s.Overruns != 0 {
 		t.Errorf("without limits: %+v", s)
 	}
 }
 
-// TestChargesAreTakenBack: an object that gets no rcu_free of its own owes nothing.
+// TestChargesAreTakenBack: nothing stays charged for an object that gets no rcu_free of its own.
 func TestChargesAreTakenBack(t *testing.T) {
 	t.Run("no memory", func(t *testing.T) {
-		r := limited(t, 0, 0, 0)
-		r.arrange(state{4, none, 0, 0})
+		r := limited(t, unlimited, unlimited, 0)
+		r.arrange(state{main: 4, spare: none})
 		r.outOfMemory()
-		r.refuseRCU(own(0))
-		r.owes("refused", 0)
+		r.refuseRCU(0)
+		r.expectCharged("refused", 0)
 	})
 	t.Run("no empty sheaf in the barn", func(t *testing.T) {
-		r := limited(t, 0, 0, 0)
+		r := limited(t, unlimited, unlimited, 0)
 		st := r.hold(percpu.RCU)
 		if r.adoptEmpty(st, 0) {
 			t.Error("adopted what isn't there")
 		}
 		st.Unlock()
-		r.owes("not adopted", 0)
+		r.expectCharged("not adopted", 0)
 	})
 	t.Run("held", func(t *testing.T) {
-		r := limited(t, 0, 0, 0)
+		r := limited(t, unlimited, unlimited, 0)
 		st := r.hold(percpu.RCU)
-		r.refuseRCU(own(0))
-		if got, _ := r.installRCU(0, own(0), true); got != nil {
+		r.refuseRCU(0)
+		if got, _ := r.installRCU(0, own(0), MayWait); got != nil {
 			t.Error("installed in a held stack")
 		}
 		st.Unlock()
-		r.owes("refused", 0)
+		r.expectCharged("refused", 0)
 	})
 	t.Run("another was faster", func(t *testing.T) {
-		r := limited(t, 0, 0, 0)
-		r.arrange(state{0, 0, 0, 2})
+		r := limited(t, unlimited, unlimited, 0)
+		r.arrange(state{main: 0, spare: 0, empty: 2})
 		p := r.take(1)[0]
-		r.onNodeOfCPU = func() { r.retire(1) }
-		if !r.FreeRCU(p, own(0), true) {
+		r.onBarnOf = func() { r.freeRCU(1) }
+		if !r.TryFreeRCU(p, 0, MayWait) {
 			t.Error("refused")
 		}
 		r.gone(p)
-		r.owes("both in one sheaf", 4)
+		r.expectCharged("both in one sheaf", 4)
 	})
 }
 
-// TestHardLimit: it holds to the byte; a first charge may exceed it, and what may not wait.
-func TestHardLimit(t *testing.T) {
-	b := NewBacklog(BacklogConfig{Domain: new(rcu.Domain), Limits: func() (uint64, uint64) { return 0, 10 }, Quiet: 5})
-	for _, try := range []struct {
-		n  uintptr
-		ok bool
-	}{{4, true}, {7, false}, {6, true}, {1, false}} {
-		if b.TryCharge(try.n) != try.ok {
-			t.Errorf("charging %d at %d of 10: %v", try.n, b.Stats().Bytes, !try.ok)
-		}
-	}
-	b.Charge(3, false)
-	if s := b.Stats(); s.Bytes != 13 || s.Peak != 13 || s.Overruns != 1 || s.Waits != 0 || s.Hard != 10 {
-		t.Errorf("one overrun by 3: %+v", s)
-	}
-	b.Release(13)
-	if !b.TryCharge(1000) {
-		t.Error("a first charge was refused")
-	}
-	var none *Backlog
-	none.Charge(1000, true)
-	none.Release(1)
-	none.Relieve()
-	if none.Stats() != (BacklogStats{}) || !none.TryCharge(1) {
-		t.Error("nil counts")
-	}
-}
-
-// TestWaitEnds: who waits at the hard limit goes on when a reader's report makes room,
-// though no timer runs and nobody allocates, and exceeds nothing.
+// TestWaitEnds: a FreeRCU that waits at the hard limit goes on when a reader's report makes room,
+// even if no timer runs and nothing is allocated, and exceeds no limit.
 func TestWaitEnds(t *testing.T) {
-	r := limited(t, 0, 8, -1)
+	r := limited(t, unlimited, 8, unlimited)
 	reader := r.reader()
-	r.retire(8)
+	r.freeRCU(8)
 	waited := make(chan bool)
 	p := r.take(1)[0]
-	go func() { waited <- r.FreeRCU(p, own(0), true) }()
-	eventually(t, "FreeRCU waits", func() bool { return r.Backlog.Stats().Waits == 1 })
+	go func() { waited <- r.TryFreeRCU(p, 0, MayWait) }()
+	eventually(t, "FreeRCU waits", func() bool { return r.backlog.Stats().Waits == 1 })
 	select {
 	case <-waited:
 		t.Error("went on while the reader is online")
 	case <-time.After(20 * time.Millisecond):
 	}
-	if n := r.src.expiries(); n != 0 {
-		t.Errorf("%d objects expired under a reader", n)
+	if n := r.src.reclaims(); n != 0 {
+		t.Errorf("%d objects reclaimed under a reader", n)
 	}
 	reader.Offline()
 	if !<-waited {
 		t.Error("refused after the wait")
 	}
 	r.gone(p)
-	if s := r.Backlog.Stats(); s.Overruns != 0 || s.Peak > 8*charge || s.Waited == 0 || r.Backlog.since.Load() != 0 {
+	if s := r.backlog.Stats(); s.Overruns != 0 || s.Peak > 8*charge || s.Waited == 0 {
 		t.Errorf("after the wait: %+v", s)
 	}
 }
 
-// TestHalfFullSheavesAreNoDeadlock: what fills the limit is an rcu_free that nobody adds
-// to.
+// TestHalfFullSheavesAreNoDeadlock: an rcu_free that nothing is added to fills the limit.
 func TestHalfFullSheavesAreNoDeadlock(t *testing.T) {
-	r := limited(t, 0, 4, -1)
-	r.retire(1)
-	r.within("FreeRCU", func() { r.Backlog.Charge(4*charge, true) })
-	if n := r.src.expiries(); n != 1 {
-		t.Errorf("%d objects expired, want the one in the way", n)
+	r := limited(t, unlimited, 4, unlimited)
+	r.freeRCU(1)
+	r.within("FreeRCU", func() { r.backlog.Charge(4*charge, MayWait) })
+	if n := r.src.reclaims(); n != 1 {
+		t.Errorf("%d objects reclaimed, want the one in the way", n)
 	}
-	r.Backlog.Release(4 * charge)
+	r.backlog.Release(4 * charge)
 }
 
-// TestWaitGivesUp: behind a reader that doesn't report, and at once in a callback, which
-// would wait for itself.
+// TestWaitGivesUp: a wait ends behind a reader that doesn't report, and at once in a callback,
+// which would wait for itself.
 func TestWaitGivesUp(t *testing.T) {
-	r := limited(t, 0, 4, time.Millisecond)
+	r := limited(t, unlimited, 4, time.Millisecond)
 	reader := r.reader()
-	r.retire(4)
-	r.retire(1)
-	if s := r.Backlog.Stats(); s.Waits != 1 || s.Overruns != 1 || s.Bytes != 8*charge {
+	r.freeRCU(4)
+	r.freeRCU(1)
+	if s := r.backlog.Stats(); s.Waits != 1 || s.Overruns != 1 || s.Bytes != 8*charge {
 		t.Errorf("a sheaf too many: %+v", s)
 	}
-	if r.Backlog.since.Load() == 0 {
-		t.Error("the limit shows as not in force")
-	}
 	reader.Offline()
-	r.Reap()
-	if r.Backlog.since.Load() != 0 {
-		t.Error("with room for more the limit shows as in force")
-	}
+	r.ReclaimReady()
 
-	r = limited(t, 0, 4, -1)
-	r.retire(4)
+	r = limited(t, unlimited, 4, unlimited)
+	r.freeRCU(4)
 	done := make(chan struct{})
-	r.Domain.Defer(func() {
+	r.domain.Defer(func() {
 		defer close(done)
-		defer r.Domain.Register("in the way").Close()
-		r.Backlog.Charge(charge, true)
+		defer r.domain.Register("in the way").Close()
+		r.backlog.Charge(charge, MayWait)
 	})
 	select {
 	case <-done:
 	case <-time.After(deadline):
 		t.Fatal("a callback waits for a reader, and all others with it")
 	}
-	if s := r.Backlog.Stats(); s.Overruns != 1 {
+	if s := r.backlog.Stats(); s.Overruns != 1 {
 		t.Errorf("in a callback: %+v", s)
 	}
-	r.Backlog.Release(charge)
+	r.backlog.Release(charge)
 }
 
-// TestWaitsGrow: a wait lasts as long as the limit has held others up, and no more than
-// what the user has set.
-func TestWaitsGrow(t *testing.T) {
-	now := time.Now()
-	for name, c := range map[string]struct {
-		inForce, max, want time.Duration
-	}{
-		"first":         {0, 0, MinWait},
-		"soon":          {MinWait / 2, 0, MinWait},
-		"later":         {time.Minute, 0, time.Minute},
-		"bounded":       {time.Minute, time.Second, time.Second},
-		"without bound": {time.Minute, -1, -1},
-	} {
-		b := NewBacklog(BacklogConfig{MaxWait: c.max})
-		if c.inForce > 0 {
-			b.since.Store(int64(now.Add(-c.inForce).Sub(epoch)))
-		}
-		if got := b.bound(now); got != c.want {
-			t.Errorf("%s: may wait %v, want %v", name, got, c.want)
-		}
-	}
-}
-
-// TestSoftLimit: beyond it everything is submitted and reaped without a timer or anybody
-// who wants objects, in one round at a time.
+// TestSoftLimit: beyond it everything is started and reclaimed without a timer or an allocation, in
+// one round at a time.
 func TestSoftLimit(t *testing.T) {
-	r := limited(t, 9, 0, 0)
+	r := limited(t, 9, unlimited, 0)
 	reader := r.reader()
-	r.retire(4)
-	r.retire(4)
-	if n := r.Backlog.Stats().Hurries; n != 0 {
-		t.Errorf("hurried %d times below the limit", n)
+	r.freeRCU(4)
+	r.freeRCU(4)
+	if n := r.backlog.Stats().Expedited; n != 0 {
+		t.Errorf("expedited %d times below the limit", n)
 	}
-	r.retire(1)
+	r.freeRCU(1)
 	eventually(t, "the half-full sheaf is submitted", func() bool { return r.rcuSize() == none })
 	for range 5 {
-		r.retire(4)
+		r.freeRCU(4)
 	}
-	if s := r.Backlog.Stats(); s.Hurries != 1 || s.Waits != 0 || s.Overruns != 0 {
+	if s := r.backlog.Stats(); s.Expedited != 1 || s.Waits != 0 || s.Overruns != 0 {
 		t.Errorf("behind one reader: %+v", s)
 	}
-	if n := r.src.expiries(); n != 0 {
-		t.Errorf("%d objects expired under a reader", n)
+	if n := r.src.reclaims(); n != 0 {
+		t.Errorf("%d objects reclaimed under a reader", n)
 	}
 	reader.Offline()
-	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 29 })
-	r.owes("then", 0)
-	r.retire(12)
-	// What comes after the hurry may be too little for another one.
-	eventually(t, "the next are, too", func() bool { return r.src.expiries() >= 29+9 })
+	eventually(t, "all is reaped", func() bool { return r.src.reclaims() == 29 })
+	r.expectCharged("then", 0)
+	r.freeRCU(12)
+	// What comes after the expedited round may be too little for another one.
+	eventually(t, "the next are, too", func() bool { return r.src.reclaims() >= 29+9 })
 }
 
-// TestSoftLimitOnAdoption: the charge under a stack's lock counts, too, once that is free.
+// TestSoftLimitOnAdoption: a charge under a stack's lock counts too, once the lock is released.
 func TestSoftLimitOnAdoption(t *testing.T) {
-	r := limited(t, 3, 0, 0)
-	r.arrange(state{2, 1, 0, 1})
-	r.retire(1)
-	if s := r.Backlog.Stats(); s.Hurries != 1 || s.Peak != 4*charge {
-		t.Errorf("%+v, want one hurry for a sheaf of 4 objects", s)
+	r := limited(t, 3, unlimited, 0)
+	r.arrange(state{main: 2, spare: 1, empty: 1})
+	r.freeRCU(1)
+	if s := r.backlog.Stats(); s.Expedited != 1 || s.Peak != 4*charge {
+		t.Errorf("%+v, want one expedited round for a sheaf of 4 objects", s)
 	}
-	eventually(t, "all is reaped", func() bool { return r.src.expiries() == 1 })
+	eventually(t, "all is reaped", func() bool { return r.src.reclaims() == 1 })
 }
 
-// TestLeave: Close ends the set's part in what hurries.
-func TestLeave(t *testing.T) {
-	r := limited(t, 1, 0, 0)
-	b := r.Backlog
-	other := &counting{}
-	b.Join(other)
+// TestSetIsAQueueUntilClose: New adds the set to its backlog, Close removes it.
+func TestSetIsAQueueUntilClose(t *testing.T) {
+	members := &memberList{}
+	r := newRigOf(t, 1, func(c *Config) { c.Backlog = members })
+	if len(members.added) != 1 || members.added[0] != Queue(r.Set) || len(members.removed) != 0 {
+		t.Errorf("after New %d queues are added, %d removed", len(members.added), len(members.removed))
+	}
 	r.Close()
-	if len(b.members) != 1 || b.members[0] != Member(other) {
-		t.Errorf("%d members are left, want the other one", len(b.members))
+	if len(members.added) != 1 || len(members.removed) != 1 || members.removed[0] != Queue(r.Set) {
+		t.Errorf("after Close %d queues are added, %d removed", len(members.added), len(members.removed))
 	}
-	b.Charge(2*charge, false)
-	b.Relieve()
-	eventually(t, "the other is hurried", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return other.reaped == 1 })
-	b.Leave(other)
-	b.Leave(other)
-	if other.submitted != 1 || len(b.members) != 0 {
-		t.Errorf("submitted %d times, %d members", other.submitted, len(b.members))
-	}
-	b.Release(2 * charge)
 }
 
-type counting struct{ submitted, reaped int }
+// memberList is a Backlog that only records its queues.
+type memberList struct {
+	*backlog.Backlog
+	added, removed []Queue
+}
 
-func (c *counting) Submit() { c.submitted++ }
-func (c *counting) Reap()   { c.reaped++ }
+func (m *memberList) Add(q Queue) { m.added = append(m.added, q) }
+func (m *memberList) Remove(_ context.Context, q Queue) error {
+	m.removed = append(m.removed, q)
+	return nil
+}
 
-// TestReapKeepsOrder: hurrying takes back whatever is ready, and nothing that isn't.
-func TestReapKeepsOrder(t *testing.T) {
-	r := limited(t, 0, 0, 0)
+// TestReclaimReadyTakesNoOther: ReclaimReady reclaims all ready sheaves, and no other.
+func TestReclaimReadyTakesNoOther(t *testing.T) {
+	r := limited(t, unlimited, unlimited, 0)
 	reader := r.reader()
 	var first []unsafe.Pointer
-	first = append(first, r.retire(4)...)
+	first = append(first, r.freeRCU(4)...)
 	reader.Quiescent()
-	r.retire(4)
-	r.Reap()
-	if n := r.src.expiries(); n != len(first) {
-		t.Errorf("%d objects expired, want the %d whose reader has reported", n, len(first))
+	r.freeRCU(4)
+	r.ReclaimReady()
+	if n := r.src.reclaims(); n != len(first) {
+		t.Errorf("%d objects reclaimed, want the %d whose reader has reported", n, len(first))
 	}
 }
 
-// A sheaf is charged for what it holds, also where SetCapacity comes between the charge and
-// the sheaf: larger or smaller ones.
+// TestChargeOfAnotherCapacity: a sheaf is charged for its own capacity, also if SetCapacity comes
+// between the charge and the sheaf, and makes sheaves larger or smaller.
 func TestChargeOfAnotherCapacity(t *testing.T) {
 	for _, capacity := range []int{40, 2} {
-		r := limited(t, 0, 0, 0)
+		r := limited(t, unlimited, unlimited, 0)
 		n := r.Capacity()
-		r.Backlog.Charge(r.bytes(n), true)
+		r.backlog.Charge(r.bytes(n), MayWait)
 		if err := r.SetCapacity(capacity, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -321,8 +274,8 @@ func TestChargeOfAnotherCapacity(t *testing.T) {
 			t.Fatal("no sheaf was installed")
 		}
 		st.Unlock()
-		r.owes("with a sheaf of another capacity", capacity)
-		r.submitCPU(0, false)
-		r.owes("without", 0)
+		r.expectCharged("with a sheaf of another capacity", capacity)
+		r.startCPU(0, false)
+		r.expectCharged("without", 0)
 	}
 }

@@ -3,55 +3,92 @@ package sheaves
 import (
 	"unsafe"
 
-	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/callback"
 )
 
-// AllocBulk takes up to len(dst) objects from main, spare and the barn's full
-// sheaves and returns how many. It never refills: what is missing comes cheaper
-// straight from slabs than through another array (kernel: alloc_from_pcs_bulk).
-func (s *Set) AllocBulk(dst []unsafe.Pointer) int {
+// AllocBulk takes up to len(dst) objects from main, spare and the barn's full sheaves and returns
+// how many. It never refills: the rest comes cheaper straight from the Source than through another
+// array. If a destructor doesn't return, the objects go to the Source. (Kernel:
+// alloc_from_pcs_bulk.)
+func (s *Set) AllocBulk(dst []unsafe.Pointer) int { return s.popBulk(dst, true) }
+
+func (s *Set) popBulk(dst []unsafe.Pointer, counted bool) int {
 	got := 0
 	for got < len(dst) {
-		st, cpu := s.Slots.TryLock(percpu.Main)
+		st, cpu := s.lockMain()
 		if st == nil {
 			break
 		}
 		b, _ := s.barnOf(cpu)
 		for got < len(dst) && (st.Size() > 0 || s.swapIn(st, b)) {
-			got += st.PopN(dst[got:])
+			if counted {
+				got += st.PopN(dst[got:])
+			} else {
+				got += st.TakeN(dst[got:])
+			}
 		}
-		st.Unlock()
-		if got == len(dst) || !s.reapOne(b) {
+		s.unlock(st)
+		if got == len(dst) || !b.anyWaiting() || !s.reclaimFor(b, dst[:got], counted) {
 			break
 		}
 	}
 	return got
 }
 
-// FreeBulk puts objects of owner own into main, spare and the barn's empty sheaves
-// and returns how many of objs it took, from the front. It neither allocates nor
-// flushes: the rest goes straight to slabs (kernel: free_to_pcs_bulk).
-func (s *Set) FreeBulk(objs []unsafe.Pointer, own uint32) int {
-	st, cpu := s.Slots.TryLock(percpu.Main)
+// reclaimFor reclaims a ready sheaf, the CPU's own first, for a popBulk that has taken objs. If the
+// Source doesn't return, objs go back to it, and popBulk's dst is cleared.
+func (s *Set) reclaimFor(b *barn, objs []unsafe.Pointer, counted bool) (ok bool) {
+	callback.Guard(
+		func() { ok = s.reclaimBy(b, b.takeReady) },
+		func() {
+			defer clear(objs)
+			if counted {
+				s.freeToSource(objs)
+			} else {
+				s.flush(objs)
+			}
+		})
+	return ok
+}
+
+// FreeBulk puts objects of the given node into main, spare and the barn's empty sheaves and returns
+// how many of objs it took, from the front: none if the calling CPU is on another node. It neither
+// allocates nor flushes: the rest goes straight to the Source. (Kernel: free_to_pcs_bulk.)
+func (s *Set) FreeBulk(objs []unsafe.Pointer, node int) int { return s.pushBulk(objs, node, true) }
+
+// PutBulk is FreeBulk for objects that were freed before, and only now come to the sheaves. They
+// don't count as freed.
+func (s *Set) PutBulk(objs []unsafe.Pointer, node int) int { return s.pushBulk(objs, node, false) }
+
+func (c *cpuSheaves) pushBulk(objs []unsafe.Pointer, node int, counted bool) int {
+	st, _ := c.lockMain()
+	if st != nil && c.isRemote && st.Own() == 0 {
+		c.unlock(st)
+		st = c.install(node)
+	}
 	if st == nil {
 		return 0
 	}
-	defer st.Unlock()
-	if st.Own() != own {
+	defer c.unlock(st)
+	if st.Own() != c.set.owners[node] {
 		return 0
 	}
-	b, _ := s.barnOf(cpu)
+	b := &c.set.barns[node]
 	put := 0
 	for put < len(objs) {
 		if st.Size() == st.Cap() {
-			if why := s.swapOut(st, b); why != accepted {
+			if why := c.swapOut(st, b); why != accepted {
 				if why != noSpare {
-					s.count(BarnPutFail, 1)
+					c.set.count(BarnPutFail, 1)
 				}
 				break
 			}
 		}
-		put += st.PushN(objs[put:])
+		if counted {
+			put += st.PushN(objs[put:])
+		} else {
+			put += st.PutN(objs[put:])
+		}
 	}
 	return put
 }

@@ -1,26 +1,26 @@
 package sheaves
 
 import (
-	"context"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// flushBatch is how many objects leave main under one hold of its lock: few enough
-// that the CPU's operations hardly notice (kernel: PCS_BATCH_MAX).
+// flushBatch is how many objects leave main under one hold of its lock: few enough that the CPU's
+// operations hardly notice (kernel: PCS_BATCH_MAX).
 const flushBatch = 32
 
-// flushMain gives as many objects as a CPU's main sheaf holds to the Source and
-// returns how many went; what the CPU frees meanwhile doesn't prolong it. Without wait
-// it stops as soon as the stack is held by somebody else.
-func (s *Set) flushMain(cpu int, wait bool) int {
+// flushMain gives the Source as many objects as a CPU's main sheaf holds, and returns how many it
+// gave. What the CPU frees meanwhile doesn't make it longer. Without wait it stops as soon as it
+// finds the stack's lock held.
+func (c *cpuSheaves) flushMain(cpu int, wait bool) int {
 	var batch [flushBatch]unsafe.Pointer
 	flushed, goal := 0, -1
 	for flushed != goal {
-		st := s.Slots.TryLockCPU(cpu, percpu.Main)
+		st := c.slots.TryLockCPU(cpu, percpu.Main)
 		if st == nil && wait {
-			st = s.Slots.LockCPU(cpu, percpu.Main)
+			st = c.slots.LockCPU(cpu, percpu.Main)
 		}
 		if st == nil {
 			return flushed
@@ -34,11 +34,11 @@ func (s *Set) flushMain(cpu int, wait bool) int {
 		if n > 0 {
 			st.SetSize(size - n)
 		}
-		st.Unlock()
+		c.unlock(st)
 		if n == 0 {
 			break
 		}
-		s.flush(batch[:n])
+		c.set.flush(batch[:n])
 		flushed += n
 	}
 	return flushed
@@ -46,46 +46,92 @@ func (s *Set) flushMain(cpu int, wait bool) int {
 
 func (s *Set) flush(objs []unsafe.Pointer) {
 	if len(objs) > 0 {
-		s.Source.Flush(objs)
-		s.count(Flushed, len(objs))
+		s.count(SheafFlush, len(objs))
+		s.source.Flush(objs)
 	}
 }
 
-// flushSheaf empties a detached sheaf.
+// flushSheaf empties a detached sheaf. If the Source doesn't return, the sheaf goes back to the
+// pool.
 func (s *Set) flushSheaf(sh *sheaf) {
 	sh.check()
-	s.flush(sh.objects())
+	objs := sh.objects()
 	sh.size = 0
+	callback.Guard(func() { s.flush(objs) }, func() { s.freeSheaf(sh) })
 }
 
-// FlushCPU gives back what one CPU holds: its spare and main to the Source, its
-// rcu_free to the next grace period and then to the Source, not to the barn, which
-// the caller is presumably about to empty too (kernel: pcs_flush_all).
+// FlushCPU gives back what one CPU holds: its spare and main to the Source, its rcu_free to the
+// next grace period and then to the Source. That doesn't go to the barn, since a caller that
+// flushes a CPU is likely to empty the barn too. A CPU is interrupted only for what it holds.
+// (Kernel: pcs_flush_all.)
 func (s *Set) FlushCPU(cpu int) {
-	st := s.Slots.LockCPU(cpu, percpu.Main)
-	spare := sheafOf(st.Spare)
-	setSpare(st, nil)
-	st.Unlock()
-	if spare != nil {
-		s.discard(spare)
+	// As in GiveBack: Close must not miss what is neither in a sheaf nor with the Source.
+	at := s.reclaiming.enter()
+	defer s.reclaiming.leave(at)
+	if !s.closed.Load() {
+		s.flushCPU(cpu)
 	}
-	s.submitCPU(cpu, true)
-	s.flushMain(cpu, true)
+}
+
+// flushCPU is FlushCPU for a caller that counts in reclaiming or holds flushing.
+func (s *Set) flushCPU(cpu int) {
+	s.all(func(c *cpuSheaves) { c.flush(cpu) })
+}
+
+// flush is flushCPU for the objects of one node.
+func (c *cpuSheaves) flush(cpu int) {
+	if c.isRemote {
+		if !c.unused(cpu, percpu.Main) {
+			c.emptyCPU(cpu)
+		}
+		c.startCPU(cpu, true)
+		return
+	}
+	if c.slots.Snapshot(cpu, percpu.Main).HasSpare {
+		st := c.slots.LockCPU(cpu, percpu.Main)
+		spare := sheafOf(st.Spare)
+		setSpare(st, nil)
+		st.Unlock()
+		if spare != nil {
+			c.set.discard(spare)
+		}
+	}
+	c.startCPU(cpu, true)
+	if c.slots.Snapshot(cpu, percpu.Main).Size > 0 {
+		c.flushMain(cpu, true)
+	}
 }
 
 // Flush does FlushCPU for every CPU (kernel: flush_all_cpus_locked).
 func (s *Set) Flush() {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
-	for cpu := range percpu.NumCPU() {
-		s.FlushCPU(cpu)
-	}
+	s.flushLocked()
 }
 
-// Shrink flushes every CPU and every barn. Sheaves that wait for a grace period
-// stay (kernel: __kmem_cache_do_shrink's first half).
+// flushLocked is Flush for a caller that holds flushing.
+func (s *Set) flushLocked() {
+	s.all(func(c *cpuSheaves) {
+		for cpu := range c.slots.CPUs() {
+			c.flush(cpu)
+		}
+	})
+}
+
+// Shrink flushes every CPU and every barn. Sheaves that wait for a grace period stay. (Kernel:
+// __kmem_cache_do_shrink's first half.)
 func (s *Set) Shrink() {
 	s.Flush()
+	s.shrinkBarns()
+}
+
+// TryShrink is Shrink for functions that the Source calls. It leaves the CPUs alone while another
+// flush, a SetCapacity or a Close is running, which may have called that function.
+func (s *Set) TryShrink() {
+	if s.flushing.TryLock() {
+		defer s.flushing.Unlock()
+		s.flushLocked()
+	}
 	s.shrinkBarns()
 }
 
@@ -95,9 +141,10 @@ func (s *Set) shrinkBarns() {
 	}
 }
 
-// FlushIdle gives back the objects of full sheaves that lay in their barn all the time
-// since the last call, unless somebody else is flushing. Close waits for it: what it has
-// in hand is neither in a sheaf nor in a slab. (The kernel keeps them; its older SLAB had
+// FlushIdle gives back the objects of full sheaves that were in their barn all the time since the
+// last call, and of CPUs that have not used their sheaves since the call before the last. It does
+// nothing if another flush is running. Close waits for it: the objects that it
+// moves are neither in a sheaf nor in a slab meanwhile. (The kernel keeps them; its older SLAB had
 // cache_reap.)
 func (s *Set) FlushIdle() {
 	if !s.flushing.TryLock() {
@@ -109,80 +156,28 @@ func (s *Set) FlushIdle() {
 			s.discardAll(b.takeIdle(), list{})
 		}
 	}
+	if !s.closed.Load() {
+		s.all((*cpuSheaves).flushIdleCPUs)
+	}
 }
 
-// discard gives a detached sheaf up, with what it holds.
+// discard gives a detached sheaf back to the pool, and its objects to the Source.
 func (s *Set) discard(sh *sheaf) {
 	s.flushSheaf(sh)
 	s.freeSheaf(sh)
 }
 
+// discardAll discards two lists, even if the Source doesn't return.
 func (s *Set) discardAll(full, empty list) {
-	for _, l := range []*list{&full, &empty} {
-		for sh := l.pop(); sh != nil; sh = l.pop() {
-			s.discard(sh)
+	defer func() {
+		if full.head != nil {
+			s.discardAll(full, empty)
 		}
+	}()
+	for sh := empty.pop(); sh != nil; sh = empty.pop() {
+		s.discard(sh) // has no objects, so the Source is not called
 	}
-}
-
-// CloseContext takes every sheaf away from the CPUs, waits for those that are under a
-// grace period and gives all objects back. Operations that run meanwhile or later
-// find closed stacks and report failure to their callers. It blocks for a grace period.
-//
-// When ctx ends before that is over, the error wraps ctx.Err(): the stacks are closed, what
-// waits goes on waiting, and CloseContext is to be called again. So it is after
-// rcu.ErrInCallback and rcu.ErrInReader. Once it has returned nil it does nothing any more.
-func (s *Set) CloseContext(ctx context.Context) error {
-	s.closed.Store(true)
-	s.timer.Stop()
-	s.Backlog.Leave(s)
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	s.ticking.Lock() // a tick that is under way may have sheaves in hand
-	defer s.ticking.Unlock()
-	if s.ended {
-		return nil
+	for sh := full.pop(); sh != nil; sh = full.pop() {
+		s.discard(sh)
 	}
-	for cpu := range percpu.NumCPU() {
-		s.closeCPU(cpu)
-	}
-	if err := s.Barrier(ctx); err != nil {
-		return err
-	}
-	s.shrinkBarns()
-	s.pool.close()
-	s.ended = true
-	return nil
-}
-
-// Close is CloseContext without a deadline. Not from a callback of the Domain, nor by an
-// online reader.
-func (s *Set) Close() { _ = s.CloseContext(context.Background()) }
-
-// Forget gives the counters up after Close: they read 0 from then on.
-func (s *Set) Forget() error { return s.counters.Forget() }
-
-// closeCPU leaves zeroed stacks, as which it may find them. The rcu_free sheaf goes in the same hold of the
-// lock that closes its stack, lest a FreeRCU install another in between.
-func (s *Set) closeCPU(cpu int) {
-	st := s.Slots.LockCPU(cpu, percpu.Main)
-	main, spare := sheafOf(st.Sheaf), sheafOf(st.Spare)
-	if main != nil {
-		settle(st)
-	}
-	st.Install(0, 0, 0, 0)
-	st.Sheaf = 0
-	setSpare(st, nil)
-	st.Unlock()
-	for _, sh := range []*sheaf{main, spare} {
-		if sh != nil {
-			s.discard(sh)
-		}
-	}
-	st = s.Slots.LockCPU(cpu, percpu.RCU)
-	if st.Sheaf != 0 {
-		s.submit(detachRCU(st), cpu, true)
-	}
-	st.Install(0, 0, 0, 0)
-	st.Unlock()
 }

@@ -9,35 +9,35 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// TestFlushCPU (kernel: __pcs_flush_all_cpu): everything but the barn, and rcu_free through
-// a grace period to the source.
+// TestFlushCPU (kernel: __pcs_flush_all_cpu): everything but the barn, and rcu_free through a grace
+// period to the source.
 func TestFlushCPU(t *testing.T) {
 	r := newRig(t, 1)
 	reader := r.reader()
-	r.retire(3)
-	r.arrange(state{3, 2, 1, 1})
+	r.freeRCU(3)
+	r.arrange(state{main: 3, spare: 2, full: 1, empty: 1})
 	r.FlushCPU(0)
-	r.expect(state{0, none, 1, 1}, events{Flushed: 5, SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFlush: 5, SheafFree: 1})
 	r.expectRCU(none, 1)
 	r.start = r.Stats().Events
 	reader.Quiescent()
-	if !r.reapOne(&r.barns[0]) {
+	if !r.reclaimOne(&r.barns[0]) {
 		t.Error("nothing is ready")
 	}
-	r.expect(state{0, none, 1, 1}, events{Flushed: 3, SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFlush: 3, SheafFree: 1})
 
 	r.start = r.Stats().Events
 	r.FlushCPU(0) // nothing left, not even an empty sheaf
-	r.expect(state{0, none, 1, 1}, nil)
+	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, nil)
 	r.setSpare(0)
 	r.FlushCPU(0)
-	r.expect(state{0, none, 1, 1}, events{SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFree: 1})
 }
 
 // TestFlushInBatches: main's lock is released for every 32 objects.
 func TestFlushInBatches(t *testing.T) {
 	r := newRigOf(t, 1, func(c *Config) { c.Capacity = 100 })
-	r.arrange(state{100, none, 0, 0})
+	r.arrange(state{main: 100, spare: none})
 	var sizes []int
 	var again func()
 	again = func() {
@@ -52,13 +52,13 @@ func TestFlushInBatches(t *testing.T) {
 	if len(sizes) != 4 || sizes[0] != 68 || sizes[2] != 4 {
 		t.Errorf("main held %v objects between the batches", sizes)
 	}
-	r.expect(state{0, none, 0, 0}, events{Flushed: 100})
+	r.expect(state{main: 0, spare: none}, events{SheafFlush: 100})
 }
 
-// TestFlushMainGivesWay: without wait a flush ends where somebody else holds main.
-func TestFlushMainGivesWay(t *testing.T) {
+// TestFlushMainWithoutWait: without wait a flush ends where it finds main's lock held.
+func TestFlushMainWithoutWait(t *testing.T) {
 	r := newRig(t, 1)
-	r.arrange(state{4, none, 0, 0})
+	r.arrange(state{main: 4, spare: none})
 	st := r.hold(percpu.Main)
 	if n := r.flushMain(0, false); n != 0 {
 		t.Errorf("flushed %d objects of a held stack", n)
@@ -69,62 +69,64 @@ func TestFlushMainGivesWay(t *testing.T) {
 	}
 }
 
-// TestFlush reaches every CPU, and Shrink every barn as well; what waits stays.
+// TestFlush: it reaches every CPU, and Shrink every barn as well. Sheaves that wait stay.
 func TestFlush(t *testing.T) {
 	r := newRig(t, 2)
 	reader := r.reader()
+	waiting := make([]int, 2) // sheaves, by node
 	for cpu := range percpu.NumCPU() {
 		r.moveTo(cpu)
-		r.retire(2)
-		r.arrange(state{2, 3, 1, 1})
+		r.freeRCU(2)
+		waiting[r.homes.Index(cpu)]++
+		r.arrange(state{main: 2, spare: 3, full: 1, empty: 1})
 	}
 	r.Flush()
 	for cpu := range percpu.NumCPU() {
 		r.cpu = cpu
-		if got, want := r.state(), (state{0, none, 1, 1}); got != want {
+		if got, want := r.state(), (state{main: 0, spare: none, full: 1, empty: 1}); got != want {
 			t.Errorf("CPU %d: %+v, want %+v", cpu, got, want)
 		}
 	}
 	r.Shrink()
 	for cpu := range percpu.NumCPU() {
 		r.cpu = cpu
-		if got, want := r.state(), (state{0, none, 0, 0}); got != want {
+		if got, want := r.state(), (state{main: 0, spare: none}); got != want {
 			t.Errorf("CPU %d: %+v, want %+v", cpu, got, want)
 		}
-		r.expectRCU(none, 1)
+		r.expectRCU(none, waiting[r.homes.Index(cpu)])
 	}
 	reader.Offline()
 }
 
-// TestClose: everything comes home, from everywhere, after its grace period; later
-// operations are turned away.
+// TestClose: every object comes home, wherever it was, after its grace period. Later operations are
+// refused.
 func TestClose(t *testing.T) {
 	r := newRig(t, 2)
 	for cpu := range percpu.NumCPU() {
 		r.moveTo(cpu)
 		r.park(1)
-		r.retire(3)
-		r.arrange(state{2, 3, 2, 2})
+		r.freeRCU(3)
+		r.arrange(state{main: 2, spare: 3, full: 2, empty: 2})
 	}
 	r.Close()
 	if r.src.away() != 0 || len(r.pool.of) > 0 {
 		t.Errorf("%d objects are out, %d pools mapped", r.src.away(), len(r.pool.of))
 	}
-	if got := r.src.expiries(); got != 7*percpu.NumCPU() {
-		t.Errorf("%d objects expired", got)
+	if got := r.src.reclaims(); got != 7*percpu.NumCPU() {
+		t.Errorf("%d objects reclaimed", got)
 	}
 	// The barns are full; what was in rcu_free isn't even offered to them.
 	if got := int(r.Stats().Events[BarnPutFail] - r.start[BarnPutFail]); got > percpu.NumCPU() {
 		t.Errorf("%d sheaves were refused by barns", got)
 	}
-	if r.Alloc() != nil || r.AllocNode(0) != nil || r.AllocBulk(make([]unsafe.Pointer, 1)) != 0 {
+	if r.TryAlloc() != nil || r.TryAllocNode(0) != nil || r.AllocBulk(make([]unsafe.Pointer, 1)) != 0 {
 		t.Error("a closed set gave an object")
 	}
 	st := r.Stats()
 	if st.MainObjects != 0 || st.RCUObjects != 0 || st.Barns[0] != (BarnStats{}) {
 		t.Errorf("a closed set holds %+v", st)
 	}
-	r.Flush() // of nothing; must not fall over closed stacks
+	r.Flush() // of nothing: closed stacks must not make it fail
 	r.barrier()
 	r.Shrink()
 	r.tick()
@@ -136,38 +138,40 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	r := newRig(t, 1)
 	reader := r.reader()
 	r.park(1)
-	r.retire(1)
+	r.freeRCU(1)
 	closed := make(chan struct{})
 	go func() { r.Close(); close(closed) }()
-	stays(t, "Close doesn't wait for a reader", closed)
-	if r.src.expiries() != 0 {
-		t.Error("objects expired under a reader")
+	doesNotHappen(t, "Close doesn't wait for a reader", closed)
+	if r.src.reclaims() != 0 {
+		t.Error("objects reclaimed under a reader")
 	}
 	reader.Offline()
 	<-closed
 }
 
-// TestCloseContext: what a reader kept from its end is closed later, once.
+// TestCloseContext: a Close that a reader has held up is completed by a later one, and then does
+// nothing.
 func TestCloseContext(t *testing.T) {
 	r := newRig(t, 1)
-	r.arrange(state{2, 3, 2, 2})
+	r.arrange(state{main: 2, spare: 3, full: 2, empty: 2})
 	reader := r.reader()
-	r.retire(1)
+	r.freeRCU(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 2 {
 		closed := make(chan error)
-		go func() { closed <- r.CloseContext(ctx) }() // not whom a checked build takes for the reader
+		// On another goroutine: a build with invariants takes the test's for the reader.
+		go func() { closed <- r.CloseContext(ctx) }()
 		if err := <-closed; !errors.Is(err, context.Canceled) {
 			t.Errorf("CloseContext under a reader: %v", err)
 		}
-		if r.Alloc() != nil || r.src.expiries() != 0 {
-			t.Error("a set that is being closed gave an object, or ended one under a reader")
+		if r.TryAlloc() != nil || r.src.reclaims() != 0 {
+			t.Error("a set that is being closed gave an object, or reclaimed one under a reader")
 		}
 	}
 	reader.Offline()
-	if err := r.CloseContext(t.Context()); err != nil || r.src.expiries() != 1 {
-		t.Errorf("CloseContext: %v, %d objects expired", err, r.src.expiries())
+	if err := r.CloseContext(t.Context()); err != nil || r.src.reclaims() != 1 {
+		t.Errorf("CloseContext: %v, %d objects reclaimed", err, r.src.reclaims())
 	}
 	reader.Online()
 	if err := r.CloseContext(ctx); err != nil {
@@ -176,8 +180,8 @@ func TestCloseContext(t *testing.T) {
 	reader.Offline()
 }
 
-// TestCloseWithLoans: borrowed sheaves come home late, and only then is the memory
-// given back.
+// TestCloseWithLoans: the memory of the sheaves is given back when borrowed ones have been
+// returned, after Close.
 func TestCloseWithLoans(t *testing.T) {
 	r := newRig(t, 1)
 	l, large := r.borrow(2), r.borrow(9)
@@ -186,7 +190,7 @@ func TestCloseWithLoans(t *testing.T) {
 	if len(r.pool.of) == 0 {
 		t.Fatal("a borrowed sheaf was unmapped")
 	}
-	if _, err := r.pool.get(r.Capacity()); err == nil {
+	if _, err := r.pool.get(r.Capacity(), 0); err == nil {
 		t.Error("a closed pool gave a sheaf")
 	}
 	r.use(l, 1)
@@ -197,10 +201,10 @@ func TestCloseWithLoans(t *testing.T) {
 	}
 }
 
-// TestFlushMainEnds: a CPU that goes on freeing doesn't keep a flush going.
+// TestFlushMainEnds: a CPU that goes on freeing doesn't prolong a flush.
 func TestFlushMainEnds(t *testing.T) {
 	r := newRig(t, 1)
-	r.arrange(state{4, none, 0, 0})
+	r.arrange(state{main: 4, spare: none})
 	r.src.onFlush = func() {
 		st := r.hold(percpu.Main)
 		st.PushN(r.src.take(0, 2))
@@ -209,5 +213,58 @@ func TestFlushMainEnds(t *testing.T) {
 	if n := r.flushMain(0, true); n != 4 {
 		t.Errorf("flushed %d objects of a sheaf that held 4", n)
 	}
-	r.expect(state{2, none, 0, 0}, events{Flushed: 4})
+	r.expect(state{main: 2, spare: none}, events{SheafFlush: 4})
+}
+
+// TestFlushOfAnotherCPU: The kernel's hotplug callback for a CPU that had gone flushed the main
+// sheaf of the CPU that ran it: the objects of the dead one were lost, and a live CPU had its
+// hottest taken away. Here any goroutine flushes any CPU.
+func TestFlushOfAnotherCPU(t *testing.T) {
+	r := newRig(t, 1)
+	r.moveTo(1)
+	r.freeRCU(3)
+	r.arrange(state{main: 4, spare: 3})
+	r.moveTo(0)
+	r.freeRCU(2)
+	r.setMain(2)
+	r.setSpare(1)
+	r.FlushCPU(1)
+	if got, want := r.state(), (state{main: 2, spare: 1}); got != want {
+		t.Errorf("the flushing CPU has %+v, want %+v", got, want)
+	}
+	r.expectRCU(2, 1)
+	r.cpu = 1
+	if got, want := r.state(), (state{main: 0, spare: none}); got != want {
+		t.Errorf("the flushed CPU has %+v, want %+v", got, want)
+	}
+	r.expectRCU(none, 1)
+}
+
+// TestFlushExcludes: A flush of all CPUs in the kernel ran without the lock that keeps CPUs from
+// going away, and met the callback that flushes a dead one. Here another flush, a change of limits
+// and Close must not run beside a flush.
+func TestFlushExcludes(t *testing.T) {
+	for name, other := range map[string]func(*rig){
+		"Flush":       func(r *rig) { r.Flush() },
+		"Shrink":      func(r *rig) { r.Shrink() },
+		"SetCapacity": func(r *rig) { r.resize(7) },
+		"SetLimits": func(r *rig) {
+			if err := r.SetLimits(1, 1); err != nil {
+				r.t.Error(err)
+			}
+		},
+		"Close": func(r *rig) { r.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.arrange(state{main: 4, spare: none})
+			done := make(chan struct{})
+			r.src.onFlush = func() {
+				go func() { defer close(done); other(r) }()
+				doesNotHappen(t, name+" doesn't wait for the flush", done)
+			}
+			r.Flush()
+			<-done
+		})
+	}
 }

@@ -3,73 +3,92 @@ package sheaves
 import (
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// Free is what percpu.Free falls back on for an object of the calling CPU's node:
-// it finds main a sheaf with room and puts obj there. False means that the caller
-// frees obj to its slab.
-func (s *Set) Free(obj unsafe.Pointer, own uint32) bool {
-	st := s.lockNonFull(own)
+// TryFree puts an object of the given node into the sheaves of the calling CPU: into main, or into
+// its sheaf for that node, after it has put a sheaf with room there if need be. False leaves the
+// object with the caller: the stack's lock is held, memory is short, the goroutine has migrated, or
+// the Set is closed. It is what a caller of package slub's kind falls back on when its own push has
+// found main full. (Kernel: free_to_pcs, for the CPU's own node.)
+func (s *Set) TryFree(obj unsafe.Pointer, node int) bool {
+	c := s.sheavesFor(node)
+	if c == nil {
+		return false
+	}
+	st := c.lockNonFull(node)
 	if st == nil {
 		return false
 	}
 	st.Push(obj)
-	st.Unlock()
+	c.unlock(st)
 	return true
 }
 
-// lockNonFull locks the calling CPU's stack with room for at least one object of
-// owner own, or returns nil without the lock. A CPU of another node has another
-// owner word, so that a migration in between is noticed here; a closed one has none.
-func (s *Set) lockNonFull(own uint32) *percpu.Stack {
-	st, cpu := s.Slots.TryLock(percpu.Main)
+// lockNonFull locks the calling CPU's stack with room for at least one object of the given node, or
+// returns nil without the lock. A CPU of another node has another owner word, so that a migration
+// in between is noticed here; a closed stack has the word 0.
+func (c *cpuSheaves) lockNonFull(node int) *percpu.Stack {
+	st, cpu := c.lockMain()
 	if st == nil {
 		return nil
 	}
+	own := c.set.owners[node]
 	if st.Own() != own {
-		st.Unlock()
-		return nil
+		unused := c.isRemote && st.Own() == 0
+		c.unlock(st)
+		if !unused {
+			return nil
+		}
+		if st = c.install(node); st == nil {
+			return nil
+		}
+		if st.Size() == st.Cap() { // another goroutine has installed and filled it
+			c.unlock(st)
+			return nil
+		}
+		return st
 	}
 	if st.Size() == st.Cap() {
-		return s.replaceFull(st, cpu, own)
+		return c.replaceFull(st, cpu, own)
 	}
 	return st
 }
 
-// replaceFull finds another sheaf for a locked stack whose main is full, or unlocks
-// it and returns nil (kernel: __pcs_replace_full_main).
-func (s *Set) replaceFull(st *percpu.Stack, cpu int, own uint32) *percpu.Stack {
-	b, _ := s.barnOf(cpu)
-	why := s.swapOut(st, b)
+// replaceFull finds another sheaf for a locked stack whose main is full, or unlocks it and returns
+// nil (kernel: __pcs_replace_full_main).
+func (c *cpuSheaves) replaceFull(st *percpu.Stack, cpu int, own owner.Word) *percpu.Stack {
+	b, _ := c.barnOf(cpu)
+	why := c.swapOut(st, b)
 	if why == accepted {
 		return st
 	}
 	if why == tooMany {
 		// The spare is flushed rather than main, whose objects are the hottest.
-		s.count(BarnPutFail, 1)
+		c.set.count(BarnPutFail, 1)
 		spare := sheafOf(st.Spare)
 		setSpare(st, nil)
 		st.Unlock()
-		s.flushSheaf(spare)
-		return s.installEmpty(spare, b, own)
+		c.set.flushSheaf(spare)
+		return c.installEmpty(spare, b, own)
 	}
 	st.Unlock()
-	empty, err := s.newSheaf(s.Capacity())
+	empty, err := c.set.newSheaf(c.set.Capacity())
 	if err == nil {
-		return s.installEmpty(empty, b, own)
+		return c.installEmpty(empty, b, own)
 	}
 	if why != noSpare {
-		s.count(BarnPutFail, 1)
+		c.set.count(BarnPutFail, 1)
 	}
-	return s.makeRoom(own)
+	return c.makeRoom(own)
 }
 
-// swapOut makes room without leaving the lock: by the spare, or by the barn.
-func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
+// swapOut makes room under the lock that the caller holds: by the spare, or by the barn.
+func (c *cpuSheaves) swapOut(st *percpu.Stack, b *barn) refusal {
 	spare := sheafOf(st.Spare)
 	if spare != nil && !spare.full() {
-		swap(st)
+		spillToSpare(st)
 		return accepted
 	}
 	if spare == nil {
@@ -77,64 +96,63 @@ func (s *Set) swapOut(st *percpu.Stack, b *barn) refusal {
 		if empty == nil {
 			return noSpare
 		}
-		setSpare(st, settle(st))
+		setSpare(st, detachMain(st))
 		install(st, empty, st.Own())
 		return accepted
 	}
-	empty, why := b.replaceFull(settle(st), s.MaxFull())
+	empty, why := b.replaceFull(detachMain(st), c.set.MaxFull())
 	if why == accepted {
-		s.count(BarnPut, 1)
+		c.set.count(BarnPut, 1)
 		install(st, empty, st.Own())
 	}
 	return why
 }
 
-// installEmpty locks the calling CPU's stack again and gives it room, with empty
-// where it is needed.
-func (s *Set) installEmpty(empty *sheaf, b *barn, own uint32) *percpu.Stack {
-	st, _ := s.Slots.TryLock(percpu.Main)
-	if st == nil || st.Own() != own || s.retired(empty) {
+// installEmpty locks the calling CPU's stack again and gives it room, with empty if that is needed.
+func (c *cpuSheaves) installEmpty(empty *sheaf, b *barn, own owner.Word) *percpu.Stack {
+	st, _ := c.lockMain()
+	if st == nil || st.Own() != own || c.set.staleCapacity(empty) {
 		if st != nil {
 			st.Unlock()
 		}
-		s.stow(empty, b)
+		c.set.putInBarn(empty, b)
 		return nil
 	}
 	left := empty
 	spare := sheafOf(st.Spare)
 	switch {
 	case spare == nil:
-		setSpare(st, settle(st))
+		setSpare(st, detachMain(st))
 		install(st, empty, own)
 		return st
 	case st.Size() < st.Cap():
 	case !spare.full():
-		swap(st)
+		spillToSpare(st)
 	default:
-		// Main and spare are full, and the barn had no empty sheaf to trade: it
-		// takes this one beyond its limit rather than lose the order of the two.
-		left = settle(st)
+		// Main and spare are full, and the barn had no empty sheaf to trade. It takes main beyond
+		// its limit: otherwise the order of main and spare would be lost.
+		left = detachMain(st)
 		install(st, empty, own)
 	}
-	if s.tryStow(left, b) {
+	if c.set.tryPutInBarn(left, b) {
 		return st
 	}
 	st.Unlock()
-	s.stow(left, b)
+	c.set.putInBarn(left, b)
 	return nil
 }
 
-// makeRoom flushes main in place, for want of an empty sheaf.
-func (s *Set) makeRoom(own uint32) *percpu.Stack {
-	if s.flushMain(percpu.CPU(), false) == 0 {
+// makeRoom flushes main in place, when there is no memory for an empty sheaf.
+func (c *cpuSheaves) makeRoom(own owner.Word) *percpu.Stack {
+	if c.flushMain(percpu.CPU(), false) == 0 {
 		return nil
 	}
-	st, _ := s.Slots.TryLock(percpu.Main)
+	st, _ := c.lockMain()
 	if st == nil {
 		return nil
 	}
 	if st.Own() != own || st.Size() == st.Cap() {
-		st.Unlock()
+		c.unlock(st)
 		return nil
 	}
 	return st

@@ -7,47 +7,51 @@ import (
 )
 
 func allocNoWait(r *rig) bool {
-	p := r.AllocNoWait()
+	p := r.TryAllocNoWait()
 	r.got(p)
 	return p != nil
 }
 
-// TestAllocNoWait is TestAlloc as far as it goes: nothing is refilled, nothing expired.
+// TestAllocNoWait has the cases of TestAlloc that need neither a refill nor a ready sheaf.
 func TestAllocNoWait(t *testing.T) {
 	run(t, []walk{
-		{name: "from main", before: state{2, none, 0, 0}, after: state{1, none, 0, 0}},
-		{name: "full spare", before: state{0, 4, 1, 0}, after: state{3, 0, 1, 0}},
-		{name: "barn, no spare", before: state{0, none, 1, 0}, after: state{3, none, 0, 1},
+		{name: "from main", before: state{main: 2, spare: none}, after: state{main: 1, spare: none}},
+		{name: "full spare", before: state{main: 0, spare: 4, full: 1},
+			after: state{main: 1, spare: 2, full: 1}},
+		{name: "barn, no spare", before: state{main: 0, spare: none, full: 1},
+			after:   state{main: 3, spare: none, empty: 1},
 			counted: events{BarnGet: 1}},
-		{name: "barn, empty spare", before: state{0, 0, 2, 2}, after: state{3, 0, 1, 3},
+		{name: "barn, empty spare", before: state{main: 0, spare: 0, full: 2, empty: 2},
+			after:   state{main: 3, spare: 0, full: 1, empty: 3},
 			counted: events{BarnGet: 1}},
-		{name: "nothing", before: state{0, 0, 0, 2}, refused: true, after: state{0, 0, 0, 2},
+		{name: "nothing", before: state{main: 0, spare: 0, empty: 2}, refused: true,
+			after:   state{main: 0, spare: 0, empty: 2},
 			counted: events{BarnGetFail: 1}},
-		{name: "closed", before: state{0, none, 0, 0}, prepare: func(r *rig) { r.Close(); r.start = r.Stats().Events },
-			refused: true, after: state{none, none, 0, 0}},
+		{name: "closed", before: state{main: 0, spare: none}, prepare: func(r *rig) { r.Close(); r.start = r.Stats().Events },
+			refused: true, after: state{main: none, spare: none}},
 	}, nil, allocNoWait)
 }
 
-// TestAllocNoWaitHeld: locks that somebody has are not waited for.
+// TestAllocNoWaitHeld: locks that are held are not waited for.
 func TestAllocNoWaitHeld(t *testing.T) {
 	r := newRig(t, 1)
-	r.arrange(state{0, 0, 2, 0})
+	r.arrange(state{main: 0, spare: 0, full: 2})
 	r.barns[0].mu.Lock()
 	got := allocNoWait(r)
 	r.barns[0].mu.Unlock()
 	if got {
-		t.Error("an object came from a barn that somebody was changing")
+		t.Error("an object came from a barn whose mutex is held")
 	}
-	r.expect(state{0, 0, 2, 0}, events{BarnGetFail: 1})
+	r.expect(state{main: 0, spare: 0, full: 2}, events{BarnGetFail: 1})
 	st := r.hold(percpu.Main)
 	got = allocNoWait(r)
 	st.Unlock()
 	if got {
 		t.Error("an object came from a held stack")
 	}
-	r.expect(state{0, 0, 2, 0}, events{BarnGetFail: 1})
+	r.expect(state{main: 0, spare: 0, full: 2}, events{BarnGetFail: 1})
 	if !allocNoWait(r) {
 		t.Error("no object from open locks")
 	}
-	r.expect(state{3, 0, 1, 1}, events{BarnGetFail: 1, BarnGet: 1})
+	r.expect(state{main: 3, spare: 0, full: 1, empty: 1}, events{BarnGetFail: 1, BarnGet: 1})
 }

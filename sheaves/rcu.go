@@ -1,183 +1,173 @@
 package sheaves
 
 import (
+	"math"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// FreeRCU is what percpu.Free falls back on for rcu_free: there is none yet, or obj
-// is the one that fills it. False means that the caller finds obj another way to
-// wait (kernel: __kfree_rcu_sheaf).
+// TryFreeRCU puts an object of the given node into the calling CPU's rcu_free for that node: a
+// caller's own push has found none yet, or obj is the one that fills it. False leaves the object
+// with the caller, for which there must be another way to wait for a grace period. (Kernel:
+// __kfree_rcu_sheaf.)
 //
-// A stack shows one place less than its sheaf has, so that the object that fills
-// the sheaf always comes here and takes it along to the barn. At the Backlog's hard
-// limit no CPU gets an rcu_free; whoever finds none waits here, if he may.
-func (s *Set) FreeRCU(obj unsafe.Pointer, own uint32, mayWait bool) bool {
-	st, cpu := s.Slots.TryLock(percpu.RCU)
-	if st != nil && st.Own() == own && st.Sheaf == 0 && !s.adoptEmpty(st, cpu) {
+// A stack shows one place less than its sheaf has, so that the object that fills the sheaf always
+// comes here and takes the sheaf along to the barn. At the Backlog's hard limit no CPU gets an
+// rcu_free. A call that finds none waits there as w says.
+func (s *Set) TryFreeRCU(obj unsafe.Pointer, node int, w Wait) bool {
+	c := s.sheavesFor(node)
+	if c == nil {
+		if s.Rank(node) != math.MaxInt { // there is no memory for the stacks
+			s.count(FreeRCUSheafFail, 1)
+		}
+		return false
+	}
+	own := s.owners[node]
+	st, cpu := c.lockRCU()
+	if st != nil && c.mayInstall(st, cpu, node) {
+		st.Install(0, 0, 0, own)
+	}
+	if st != nil && st.Own() == own && st.Sheaf == 0 && !c.adoptEmpty(st, cpu) {
 		st.Unlock()
-		st, cpu = s.installRCU(cpu, own, mayWait)
+		st, cpu = c.installRCU(cpu, own, w)
 	}
 	if st == nil || st.Own() != own {
 		if st != nil {
 			st.Unlock()
 		}
-		s.count(RCUFail, 1)
+		s.count(FreeRCUSheafFail, 1)
 		return false
 	}
 	if st.Size() < st.Cap() {
 		st.Push(obj)
 		st.Unlock()
 		s.armTimer()
-		s.Backlog.Relieve()
+		s.backlog.CheckSoftLimit()
 		return true
 	}
 	sh := detachRCU(st)
-	sh.room()[sh.size] = obj
+	sh.slots()[sh.size] = obj
 	sh.size++
 	st.CountPush()
-	b := s.submit(sh, cpu, false)
+	b := c.start(sh, cpu, false)
 	st.Unlock()
-	s.arm(b)
-	s.Backlog.Relieve()
+	s.armFor(b, b.moreThan(s.MaxWaiting(), cpu))
+	s.backlog.CheckSoftLimit()
 	return true
 }
 
-// adoptEmpty makes an empty sheaf of the barn's a locked stack's rcu_free, unless the
-// CPU's spare looks empty, which should be taken first, or the Backlog has its fill.
-func (s *Set) adoptEmpty(st *percpu.Stack, cpu int) bool {
-	if s.Slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
+// adoptEmpty makes an empty sheaf of the barn's the rcu_free of a locked stack. It does nothing if
+// the CPU's spare looks empty, which should be taken first, or the Backlog is at its limit.
+func (c *cpuSheaves) adoptEmpty(st *percpu.Stack, cpu int) bool {
+	if c.slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
 		return false
 	}
-	n := s.Capacity()
-	if !s.Backlog.TryCharge(s.bytes(n)) {
+	n := c.set.Capacity()
+	if !c.set.backlog.TryCharge(c.set.bytes(n)) {
 		return false
 	}
-	b, _ := s.barnOf(cpu)
+	b, _ := c.barnOf(cpu)
 	empty := b.getEmpty()
 	if empty == nil {
-		s.Backlog.Release(s.bytes(n))
+		c.set.backlog.Release(c.set.bytes(n))
 		return false
 	}
-	s.useRCU(st, empty, n)
+	c.set.useRCU(st, empty, n)
 	return true
 }
 
-// useRCU makes empty, for which n objects are charged, a locked stack's rcu_free. It may
-// be of another capacity, if SetCapacity came in between.
+// useRCU makes empty, for which n objects are charged, the rcu_free of a locked stack. It may be of
+// another capacity, if SetCapacity came in between.
 func (s *Set) useRCU(st *percpu.Stack, empty *sheaf, n int) {
-	s.Backlog.correct(s.bytes(n), s.bytes(int(empty.limit)))
+	s.backlog.Adjust(s.bytes(n), s.bytes(int(empty.limit)))
 	empty.charged = empty.limit
 	st.Install(empty.array(), 0, int(empty.limit)-1, st.Own())
-	st.Sheaf = empty.word()
+	st.Sheaf = empty.addr()
 }
 
 // bytes is the size of n objects.
-func (s *Set) bytes(n int) uintptr { return uintptr(n) * s.ObjectSize }
+func (s *Set) bytes(n int) int64 { return int64(n) * int64(s.objectSize) }
 
 // discharge lowers what is charged for sh to n objects.
 func (s *Set) discharge(sh *sheaf, n uint32) {
 	if sh.charged > n {
-		s.Backlog.Release(s.bytes(int(sh.charged - n)))
+		s.backlog.Release(s.bytes(int(sh.charged - n)))
 		sh.charged = n
 	}
 }
 
-// installRCU finds an empty sheaf and makes it the calling CPU's rcu_free, unless
-// that CPU has one by now. The stack is returned locked, or nil.
-func (s *Set) installRCU(cpu int, own uint32, mayWait bool) (*percpu.Stack, int) {
-	n := s.Capacity()
-	s.Backlog.Charge(s.bytes(n), mayWait)
-	st, cpu, installed := s.installCharged(cpu, own, n)
+// installRCU finds an empty sheaf and makes it the calling CPU's rcu_free, unless that CPU has one
+// by now. The stack is returned locked, or nil.
+func (c *cpuSheaves) installRCU(cpu int, own owner.Word, w Wait) (*percpu.Stack, int) {
+	n := c.set.Capacity()
+	c.set.backlog.Charge(c.set.bytes(n), w)
+	st, cpu, installed := c.installCharged(cpu, own, n)
 	if !installed {
-		s.Backlog.Release(s.bytes(n))
+		c.set.backlog.Release(c.set.bytes(n))
 	}
 	return st, cpu
 }
 
 // installCharged is installRCU with n objects charged for the sheaf.
-func (s *Set) installCharged(cpu int, own uint32, n int) (_ *percpu.Stack, at int, installed bool) {
-	b, _ := s.barnOf(cpu)
-	empty := s.findEmpty(b, cpu)
+func (c *cpuSheaves) installCharged(cpu int, own owner.Word, n int) (_ *percpu.Stack, at int, installed bool) {
+	b, _ := c.barnOf(cpu)
+	empty := c.findEmpty(b, cpu)
 	if empty == nil {
 		return nil, -1, false
 	}
-	st, cpu := s.Slots.TryLock(percpu.RCU)
-	if st != nil && st.Own() == own && !s.retired(empty) {
+	st, cpu := c.lockRCU()
+	if st != nil && st.Own() == own && !c.set.staleCapacity(empty) {
 		if st.Sheaf == 0 {
-			s.useRCU(st, empty, n)
+			c.set.useRCU(st, empty, n)
 			return st, cpu, true
 		}
-		if b.tryPut(empty) {
+		if c.set.tryPutInBarn(empty, b) {
 			return st, cpu, false
 		}
 	}
 	if st != nil {
 		st.Unlock()
 	}
-	s.stow(empty, b)
+	c.set.putInBarn(empty, b)
 	return nil, -1, false
-}
-
-// findEmpty gets an empty sheaf: the CPU's spare if that is empty, else one of the
-// barn's, else a new one; nil if there is no memory.
-func (s *Set) findEmpty(b *barn, cpu int) (empty *sheaf) {
-	if s.Slots.Stack(cpu, percpu.Main).SpareLooksEmpty() {
-		empty = s.takeEmptySpare()
-	}
-	if empty == nil {
-		empty = b.getEmpty()
-	}
-	if empty == nil {
-		empty, _ = s.newSheaf(s.Capacity())
-	}
-	return empty
-}
-
-func (s *Set) takeEmptySpare() *sheaf {
-	st, _ := s.Slots.TryLock(percpu.Main)
-	if st == nil {
-		return nil
-	}
-	defer st.Unlock()
-	spare := sheafOf(st.Spare)
-	if spare == nil || spare.size > 0 {
-		return nil
-	}
-	setSpare(st, nil)
-	return spare
 }
 
 // detachRCU takes rcu_free off its stack, which the caller has locked.
 func detachRCU(st *percpu.Stack) *sheaf {
-	sh := settle(st)
+	sh := detachMain(st)
 	st.Install(0, 0, 0, st.Own())
 	st.Sheaf = 0
 	return sh
 }
 
-// submit stamps a sheaf with a grace period that begins now and parks it. The
-// caller holds the stack's lock: were it released before, a Barrier could find
-// neither the stack's objects nor the barn's (the kernel had that bug until 6.18).
-func (s *Set) submit(sh *sheaf, cpu int, noBarn bool) *barn {
-	b, node := s.barnOf(cpu)
+// start gives a sheaf its token, for a grace period that begins now, and parks it. The caller holds
+// the lock of the stack that the sheaf was on: if that were released before, a Barrier could find
+// the objects neither on the stack nor in the barn (the kernel had that bug until 6.18).
+func (c *cpuSheaves) start(sh *sheaf, cpu int, noBarn bool) *barn {
+	b, node := c.barnOf(cpu)
 	sh.node, sh.noBarn = uint16(node), noBarn
-	s.discharge(sh, sh.size)
-	sh.token = s.Domain.Start()
-	b.park(sh)
+	c.set.discharge(sh, sh.size)
+	sh.token = c.set.domain.Start()
+	b.park(sh, cpu)
 	return b
 }
 
-// submitCPU submits a CPU's rcu_free, however full.
-func (s *Set) submitCPU(cpu int, noBarn bool) {
-	st := s.Slots.LockCPU(cpu, percpu.RCU)
+// startCPU starts a CPU's rcu_free, however full. A CPU without one is not interrupted. Snapshot
+// waits for the holder of the stack's lock, and so for one that has taken the sheaf off the stack
+// until the sheaf is in the barn.
+func (c *cpuSheaves) startCPU(cpu int, noBarn bool) {
+	if !c.slots.Snapshot(cpu, percpu.RCU).HasSheaf {
+		return
+	}
+	st := c.slots.LockCPU(cpu, percpu.RCU)
 	if st.Sheaf == 0 {
-		st.Unlock()
+		c.unlock(st)
 		return
 	}
 	sh := detachRCU(st)
-	b := s.submit(sh, cpu, noBarn)
+	b := c.start(sh, cpu, noBarn)
 	st.Unlock()
-	s.arm(b)
+	c.set.arm(b)
 }

@@ -1,39 +1,42 @@
 package sheaves
 
 import (
-	"errors"
-	"math"
+	"slices"
 
 	"github.com/slubd/slubd/internal/percpu"
 )
 
-// SetCapacity changes how many objects a sheaf holds, and how many sheaves a barn lets
-// wait, as in Config. When it returns, no CPU and no barn's list holds a sheaf of another
-// capacity, and none comes there any more: what they held has gone to the Source. Sheaves
-// of the old capacity that wait for a grace period or are lent go when that ends. Any
-// goroutine may call it, but not from the Source or a callback of the Domain; it waits
-// for stacks' locks as Flush does, for no grace period.
+// SetCapacity changes how many objects a sheaf holds, and how many sheaves a barn lets wait, as in
+// Config: 0 is automatic. When it returns, no CPU and no barn's list holds a sheaf of another
+// capacity, and none comes there any more: what they held has gone to the Source. Sheaves of the
+// old capacity that wait for a grace period or are lent go when that ends. Any goroutine may call
+// it, but not the Source or a callback of the Domain. It waits for stacks' locks as Flush does, and
+// never for a grace period.
 //
-// Errors, with nothing changed: ErrConfig; the refused mapping's; that the set is closed.
+// Errors, with nothing changed: ErrConfig; that of a mapping which the kernel refused; ErrClosed.
 //
-// The word comes before the visits, and barns before stacks. Whoever puts a sheaf on a
-// stack compares it with the word under the stack's lock: before the visit, which then
-// finds it, or after, when the lock has shown it the new word. What a stack takes from a
-// barn after its own visit comes from a barn that was visited.
+// Order: store the new capacity, then empty every barn, then resize every CPU. A sheaf is compared
+// with the capacity under the lock of the stack that it enters. So one of the old capacity either
+// entered before this visits the stack, which then finds it, or the lock has shown the new
+// capacity. What a stack takes from a barn after its own visit comes from a barn that was emptied
+// before.
 func (s *Set) SetCapacity(capacity, maxWaiting int) error {
-	if err := errors.Join(within("Capacity", capacity, 1, percpu.MaxCap), within("MaxWaiting", maxWaiting, 0, math.MaxInt32)); err != nil {
-		return err
+	if capacity == 0 {
+		capacity = Capacity(s.objectSize, 0)
 	}
-	if maxWaiting == 0 {
-		maxWaiting = defaultWaiting
+	p := problems()
+	p.Within("Capacity", int64(capacity), 1, percpu.MaxCap)
+	checkLimit(&p, "MaxWaiting", maxWaiting)
+	if err := p.Err(); err != nil {
+		return err
 	}
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	if s.closed.Load() {
-		return errClosed
+		return ErrClosed
 	}
 	if capacity != s.Capacity() {
-		mains, err := s.newMains(capacity)
+		mains, err := s.newMains(capacity, len(slices.Collect(s.slots.CPUs())))
 		if err != nil {
 			return err
 		}
@@ -42,18 +45,20 @@ func (s *Set) SetCapacity(capacity, maxWaiting int) error {
 		for i := range s.barns {
 			s.discardAll(s.barns[i].setCapacity(capacity))
 		}
-		for cpu := range percpu.NumCPU() {
-			s.resizeCPU(cpu, &mains)
-		}
-		s.discardAll(mains, list{})
+		defer func() { s.discardAll(mains, list{}) }()
+		s.all(func(c *cpuSheaves) {
+			for cpu := range c.slots.CPUs() {
+				c.resizeCPU(cpu, &mains)
+			}
+		})
 	}
-	s.maxWaiting.Store(int32(maxWaiting))
+	s.maxWaiting.Store(limit(maxWaiting, defaultWaiting))
 	return nil
 }
 
-// newMains makes a main sheaf for every CPU.
-func (s *Set) newMains(capacity int) (mains list, err error) {
-	for range percpu.NumCPU() {
+// newMains makes n main sheaves.
+func (s *Set) newMains(capacity, n int) (mains list, err error) {
+	for range n {
 		sh, err := s.newSheaf(capacity)
 		if err != nil {
 			s.discardAll(mains, list{})
@@ -64,28 +69,51 @@ func (s *Set) newMains(capacity int) (mains list, err error) {
 	return mains, nil
 }
 
-// resizeCPU replaces what a CPU holds of a retired capacity. Its rcu_free waits for a
-// grace period of its own, after which its capacity keeps it from the barn.
-func (s *Set) resizeCPU(cpu int, mains *list) {
+// resizeCPU replaces what a CPU holds of a stale capacity. Its rcu_free waits for a grace period of
+// its own, after which its capacity keeps it from the barn.
+//
+// It takes the lock of main even if the stack looks unused. The CPU's own operations take a lock by
+// a plain store, which may not be visible here yet while they already look at the capacity. Taking
+// a lock from elsewhere is a barrier on that CPU (percpu.TryLockCPU): what had locked one of the
+// CPU's stacks before is seen here, main's holder by LockCPU and that of rcu_free by Snapshot, and
+// what locks one later finds the new capacity.
+func (c *cpuSheaves) resizeCPU(cpu int, mains *list) {
+	if c.isRemote {
+		c.emptyCPU(cpu) // the stack is unused afterwards
+		c.resizeRCU(cpu)
+		return
+	}
 	var old list
-	st := s.Slots.LockCPU(cpu, percpu.Main)
-	if spare := sheafOf(st.Spare); spare != nil && s.retired(spare) {
+	st := c.slots.LockCPU(cpu, percpu.Main)
+	if spare := sheafOf(st.Spare); spare != nil && c.set.staleCapacity(spare) {
 		setSpare(st, nil)
 		old.push(spare)
 	}
-	if s.retired(sheafOf(st.Sheaf)) {
-		old.push(settle(st))
-		install(st, mains.pop(), st.Own())
+	if main := sheafOf(st.Sheaf); main != nil && c.set.staleCapacity(main) {
+		old.push(detachMain(st))
+		if fresh := mains.pop(); fresh != nil {
+			install(st, fresh, st.Own())
+		} else { // the CPU got its first sheaf after mains were made: it gets another one
+			st.Install(0, 0, 0, 0)
+			st.Sheaf = 0
+		}
 	}
 	st.Unlock()
-	s.discardAll(old, list{})
+	c.set.discardAll(old, list{})
+	c.resizeRCU(cpu)
+}
 
-	st = s.Slots.LockCPU(cpu, percpu.RCU)
-	if sh := sheafOf(st.Sheaf); sh == nil || !s.retired(sh) {
+// resizeRCU is the part of resizeCPU that concerns rcu_free. It comes after main's part.
+func (c *cpuSheaves) resizeRCU(cpu int) {
+	if !c.slots.Snapshot(cpu, percpu.RCU).HasSheaf {
+		return
+	}
+	st := c.slots.LockCPU(cpu, percpu.RCU)
+	if sh := sheafOf(st.Sheaf); sh == nil || !c.set.staleCapacity(sh) {
 		st.Unlock()
 		return
 	}
-	b := s.submit(detachRCU(st), cpu, false)
+	b := c.start(detachRCU(st), cpu, false)
 	st.Unlock()
-	s.arm(b)
+	c.set.arm(b)
 }

@@ -1,115 +1,135 @@
 package sheaves
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
+	"github.com/slubd/slubd/internal/lazytimer"
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
 
-// Config says what New makes.
-type Config struct {
-	// Slots are the stacks that percpu.Pop and percpu.Free work on, zeroed. They stay the
-	// caller's, who gives them up after Close.
-	Slots percpu.Slots
-	// Own gives the owner word of the objects that a CPU's stacks accept, by the
-	// index of its node. Never 0, which is the owner word of closed stacks.
-	Own func(node int) uint32
-	// NodeOfCPU gives the index of a CPU's node, Nodes their number.
-	NodeOfCPU func(cpu int) int
-	Nodes     int
-	// NodeOf gives the index of the node that an object lies on.
-	NodeOf func(obj unsafe.Pointer) int
-	Source Source
-	// Domain provides the grace periods.
-	Domain *rcu.Domain
-	// Capacity of a sheaf in objects, 1..percpu.MaxCap. See Capacity. SetCapacity and
-	// SetLimits change this and what follows.
-	Capacity int
-	// Backlog, if not nil, counts ObjectSize bytes for every object that FreeRCU has
-	// accepted, and for every place that a CPU's rcu_free keeps for one.
-	Backlog    *Backlog
-	ObjectSize uintptr
-	// Delay bounds how long an object waits in an rcu_free sheaf that doesn't
-	// fill, before its grace period begins; 0 means DefaultDelay.
-	Delay time.Duration
-	// MaxFull and MaxEmpty limit a barn's sheaves; 0 means 10, as in the kernel.
-	MaxFull, MaxEmpty int
-	// MaxWaiting is how many sheaves a barn lets wait for CPUs to want them; 0 means
-	// 512. Where as many objects are allocated as are freed they go round through the
-	// grace period and never see a slab, which at 60 million objects a second and a
-	// grace period of a millisecond takes 1000 sheaves of 60.
-	MaxWaiting int
-}
-
-// DefaultDelay is how long a half-full rcu_free sheaf stays on its CPU. The kernel
-// has no such bound; 20 ms was what kfree_rcu's own batching used (KFREE_DRAIN_JIFFIES
-// before 5 s), long against a grace period and short against a person's patience.
-const DefaultDelay = 20 * time.Millisecond
-
-// A Set is the sheaves of one cache: two per-CPU stacks for every possible CPU and
-// a barn for every node. All methods but Close may be called by any goroutine.
+// A Set is the sheaves of one pool of objects: two stacks for every possible CPU and a barn for
+// every node, and as many stacks again for each further node whose objects the CPUs free. All
+// methods may be called by any goroutine, unless they say otherwise.
 type Set struct {
-	Config   // as New was given it: Capacity, MaxFull, MaxEmpty and MaxWaiting are in limits
-	limits   // Set's methods of these names hide the four
+	// The sheaves of each CPU for objects of its own node.
+	cpuSheaves
+	remote // those for objects of other nodes
+
+	// What Alloc, Free and FreeRCU read, constant after New.
+	pop     percpu.Pop
+	free    percpu.Free
+	freeRCU percpu.Free
+
+	source     Source
+	homes      percpu.NodeOf // by CPU, the index of its node
+	nodes      *percpu.Nodes // homes, and what completes it
+	domain     *rcu.Domain
+	ownSlots   bool         // Close frees slots
+	hasRange   bool         // free and freeRCU let objects through
+	owners     []owner.Word // by node
+	objectSize uintptr
+	backlog    Backlog
+	delay      time.Duration
+	sampleMean float64 // see sample.go, also for the next field
+
+	sampleScale func() float64
+
+	limits
 	counters percpu.Counters
 	barns    []barn
 	pool     pools
 
-	flushing sync.Mutex // one flush of all CPUs or change of limits at a time (kernel: flush_lock)
-	ended    bool       // CloseContext has come to its end; under flushing
-	expiring inFlight   // sheaves between their barn and the end of Expire
+	flushing   sync.Mutex // one flush of all CPUs, or change of limits (kernel: flush_lock)
+	ended      bool       // CloseContext has finished; under flushing
+	discarded  bool       // the counters have been given up; under flushing
+	reclaiming inFlight   // sheaves between their barn and the end of Reclaim
 
-	timer      *time.Timer // runs tick
-	timerArmed atomic.Bool
-	ticking    sync.Mutex // only tried but by Close; guards seen and the barns' mark
-	seen       []uint64   // by CPU: which rcu_free tick saw last; 0 none
-	closed     atomic.Bool
+	inCallbacks atomic.Int64 // objects of FreeRCU that wait in callbacks of domain
+
+	timer   lazytimer.Timer // runs tick
+	ticking sync.Mutex      // only tried, except by Close; guards lastTick and newestAtLastTick
+	closed  atomic.Bool
+
+	onBarnOf func() // for tests: called once, by the next barnOf
 }
 
-// New makes a Set with an empty main sheaf on every CPU. Errors: ErrConfig, joined for all
-// problems of cfg; the refused mapping's.
+// New makes a Set. It costs 24 bytes for every possible CPU. A CPU gets its main sheaf and 512
+// bytes of per-CPU memory with its first operation. Errors: ErrConfig, joined for all problems of
+// cfg; that of a mapping which the kernel refused.
 func New(cfg Config) (*Set, error) {
+	cfg.automatic()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if cfg.Delay == 0 {
-		cfg.Delay = DefaultDelay
-	}
-	s := &Set{Config: cfg, barns: make([]barn, cfg.Nodes), seen: make([]uint64, percpu.NumCPU())}
-	s.limits.init(cfg)
-	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity}
-	var err error
-	if s.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
+	s := &Set{source: cfg.Source, nodes: cfg.cpuNodes(), domain: cfg.Domain, owners: cfg.owners(), objectSize: cfg.ObjectSize,
+		backlog: cfg.Backlog, delay: cfg.Delay, sampleMean: cfg.SampleMean, sampleScale: cfg.SampleScale}
+	s.homes = s.nodes.NodeOf
+	s.cpuSheaves.init(s, percpu.Slots(cfg.Slots))
+	s.limits.init(&cfg)
+	s.pool = pools{of: map[int]*pool{}, keep: cfg.Capacity, nodes: min(cfg.Nodes, maxHomes)}
+	if err := s.reserve(); err != nil {
 		return nil, err
 	}
-	mains, err := s.newMains(cfg.Capacity)
-	if err != nil {
-		s.pool.close()
-		_ = s.Forget() // where the kernel refuses, a page stays resident
-		return nil, err
-	}
-	for i := range s.barns {
-		b := &s.barns[i]
-		b.limit = uint32(cfg.Capacity)
-		b.reapExcess = func() { s.reapExcess(b) }
-	}
-	s.timer = time.AfterFunc(time.Hour, s.tick)
-	s.timer.Stop()
-	for cpu := range percpu.NumCPU() {
-		own := cfg.Own(cfg.NodeOfCPU(cpu))
-		install(s.Slots.Stack(cpu, percpu.Main), mains.pop(), own)
-		s.Slots.Stack(cpu, percpu.RCU).Install(0, 0, 0, own)
-	}
-	s.Backlog.Join(s)
+	s.initBarns(&cfg)
+	s.timer.Init(s.tick)
+	s.remote.init(s, &cfg)
+	s.initOperations(cfg.Range)
+	s.backlog.Add(s)
 	return s, nil
 }
 
+// reserve gets the memory that New needs: the counters, the stacks if they are the Set's own, and
+// addresses for the first sheaves. After an error nothing of it is left but what the kernel refuses
+// to take back.
+func (s *Set) reserve() (err error) {
+	if s.counters, err = percpu.NewCounters(int(numCounters)); err != nil {
+		return err
+	}
+	if s.slots == (percpu.Slots{}) {
+		if s.slots, err = percpu.NewSlots(); err != nil {
+			_ = s.counters.Free()
+			s.counters.Recycle()
+			return err
+		}
+		s.ownSlots = true
+	}
+	if err = s.pool.reserve(s.Capacity()); err != nil {
+		s.pool.close()
+		s.freeCells()
+	}
+	return err
+}
+
+// freeCells frees the Set's per-CPU memory, as far as it is its own. Where the kernel refuses to
+// take a page it stays resident.
+func (s *Set) freeCells() {
+	if !s.discarded {
+		_ = s.freeCounters()
+	}
+	if s.ownSlots {
+		_ = s.slots.Free()
+		runtime.AddCleanup(s, percpu.Slots.Recycle, s.slots)
+	}
+}
+
+// freeCounters frees the counters. Their cell is used again when nothing refers to s any more.
+func (s *Set) freeCounters() error {
+	s.discarded = true
+	s.remote.freeSlots(s)
+	err := s.counters.Free()
+	runtime.AddCleanup(s, percpu.Counters.Recycle, s.counters)
+	return err
+}
+
+// newSheaf takes a sheaf from the pool, for the calling CPU's node. Errors: ErrClosed; that of a
+// refused mapping.
 func (s *Set) newSheaf(capacity int) (*sheaf, error) {
-	sh, err := s.pool.get(capacity)
+	sh, err := s.pool.get(capacity, s.homes.Index(percpu.CPUNow())%s.pool.nodes)
 	if err == nil {
 		s.count(SheafAlloc, 1)
 	}
@@ -121,39 +141,16 @@ func (s *Set) freeSheaf(sh *sheaf) {
 	s.pool.put(sh)
 }
 
-// barnOf returns the barn of a CPU's node and the node's index.
-func (s *Set) barnOf(cpu int) (*barn, int) {
-	node := s.NodeOfCPU(cpu)
-	return &s.barns[node], node
-}
-
-// install makes sh the stack's array. The caller holds the stack's lock, here and
-// below.
-func install(st *percpu.Stack, sh *sheaf, own uint32) {
+// install makes sh the stack's array. The caller holds the stack's lock.
+func install(st *percpu.Stack, sh *sheaf, own owner.Word) {
 	st.Install(sh.array(), int(sh.size), int(sh.limit), own)
-	st.Sheaf = sh.word()
+	st.Sheaf = sh.addr()
 }
 
-// settle writes the stack's size back into its sheaf and returns it, for the sheaf
-// to leave.
-func settle(st *percpu.Stack) *sheaf {
+// detachMain writes the stack's size back into its sheaf and returns the sheaf, which the caller
+// replaces before it unlocks the stack.
+func detachMain(st *percpu.Stack) *sheaf {
 	sh := sheafOf(st.Sheaf)
 	sh.size = uint32(st.Size())
 	return sh
-}
-
-// setSpare replaces the spare; nil for none.
-func setSpare(st *percpu.Stack, sh *sheaf) {
-	if sh == nil {
-		st.SetSpare(0, 0)
-	} else {
-		st.SetSpare(sh.word(), int(sh.size))
-	}
-}
-
-// swap exchanges main and spare.
-func swap(st *percpu.Stack) {
-	main, spare := settle(st), sheafOf(st.Spare)
-	install(st, spare, st.Own())
-	setSpare(st, main)
 }

@@ -26,25 +26,26 @@ func nodeOf(p unsafe.Pointer) int { return int(uintptr(p)-objectBase) >> nodeShi
 // number counts objects through all nodes.
 func number(p unsafe.Pointer) int { return int(uintptr(p)-objectBase) / objectSize }
 
-// A source is the layer below in these tests. It knows of every object whether it is
-// at home or out, and reports one that comes home twice.
+// A source is the layer below in these tests. It knows of every object whether it is at home or
+// out, and reports one that comes home twice.
 type source struct {
 	t testing.TB
 
-	mu      sync.Mutex
-	home    [][]unsafe.Pointer // by node
-	made    []int              // by node: objects ever made
-	out     map[unsafe.Pointer]bool
-	flushed []unsafe.Pointer // in the order of Flush
-	expired []unsafe.Pointer // in the order of Expire
-	short   int              // Refill hands out that many fewer than it was asked for
+	mu        sync.Mutex
+	home      [][]unsafe.Pointer // by node
+	made      []int              // by node: objects ever made
+	out       map[unsafe.Pointer]bool
+	flushed   []unsafe.Pointer // in the order of Flush
+	reclaimed []unsafe.Pointer // in the order of Reclaim
+	short     int              // by how much Refill hands out fewer than it is asked for
+	full      map[int]bool     // nodes without memory
 
-	// keep says which expired objects the free hooks keep; nil for none.
+	// keep says which objects the free hooks keep; nil for none.
 	keep func(unsafe.Pointer) bool
-	// deserts has the next so many Expires end their goroutines.
-	deserts int
+	// exits is how many of the next Reclaims end their goroutines.
+	exits int
 	// Called once, without locks, by the next call of that name.
-	onRefill, onFlush, onExpire func()
+	onRefill, onFlush, onReclaim func()
 }
 
 func newSource(t testing.TB, nodes int) *source {
@@ -93,11 +94,17 @@ func (s *source) giveBack(objs []unsafe.Pointer) {
 	}
 }
 
-func (s *source) Refill(node int, dst []unsafe.Pointer) int {
+func (s *source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 	if len(dst) == 0 {
 		s.t.Error("refill of nothing")
 	}
 	s.interrupt(&s.onRefill)
+	if s.full[node] {
+		if strict {
+			return 0
+		}
+		node = (node + 1) % len(s.home)
+	}
 	return copy(dst, s.take(node, max(0, len(dst)-s.short)))
 }
 
@@ -109,16 +116,16 @@ func (s *source) Flush(objs []unsafe.Pointer) {
 	s.flushed = append(s.flushed, objs...)
 	s.mu.Unlock()
 	s.giveBack(objs)
-	clear(objs) // whoever reads them again has it coming
+	clear(objs) // a Set must not read them again
 	s.interrupt(&s.onFlush)
 }
 
-func (s *source) Expire(objs []unsafe.Pointer) (kept int) {
-	s.interrupt(&s.onExpire)
+func (s *source) Reclaim(objs []unsafe.Pointer) (kept int) {
+	s.interrupt(&s.onReclaim)
 	var hooked []unsafe.Pointer
 	s.mu.Lock()
 	for i, p := range objs {
-		s.expired = append(s.expired, p)
+		s.reclaimed = append(s.reclaimed, p)
 		if s.keep != nil && s.keep(p) {
 			hooked = append(hooked, p)
 			continue
@@ -126,24 +133,26 @@ func (s *source) Expire(objs []unsafe.Pointer) (kept int) {
 		objs[kept], objs[i] = p, objs[kept]
 		kept++
 	}
-	desert := s.deserts > 0
-	if desert {
-		s.deserts--
+	exit := s.exits > 0
+	if exit {
+		s.exits--
 		hooked = append([]unsafe.Pointer(nil), objs...)
 	}
 	s.mu.Unlock()
 	s.giveBack(hooked)
-	if desert {
+	if exit {
 		runtime.Goexit()
 	}
 	return kept
 }
 
-// expiries counts the objects that Expire was given.
-func (s *source) expiries() int {
+func (s *source) NodeOf(p unsafe.Pointer) int { return nodeOf(p) }
+
+// reclaims counts the objects that Reclaim was given.
+func (s *source) reclaims() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.expired)
+	return len(s.reclaimed)
 }
 
 // away counts the objects that are out.

@@ -1,50 +1,71 @@
 package sheaves
 
-import "github.com/slubd/slubd/internal/percpu"
+import (
+	"runtime"
 
-// An Event is something a Set counts off the fast path; the kernel's stat item is
-// named beside it.
-type Event int
-
-const (
-	RCUFail         Event = iota // FREE_RCU_SHEAF_FAIL: refusals of FreeRCU
-	Flushed                      // SHEAF_FLUSH: objects
-	Refilled                     // SHEAF_REFILL: objects
-	SheafAlloc                   // SHEAF_ALLOC: sheaf structures taken from the pool
-	SheafFree                    // SHEAF_FREE: structures given back to it
-	BarnGet                      // BARN_GET
-	BarnGetFail                  // BARN_GET_FAIL
-	BarnPut                      // BARN_PUT
-	BarnPutFail                  // BARN_PUT_FAIL
-	PrefillFast                  // SHEAF_PREFILL_FAST
-	PrefillSlow                  // SHEAF_PREFILL_SLOW
-	PrefillOversize              // SHEAF_PREFILL_OVERSIZE
-	ReturnFast                   // SHEAF_RETURN_FAST
-	ReturnSlow                   // SHEAF_RETURN_SLOW
-	NodeMismatch                 // ALLOC_NODE_MISMATCH
-	NumEvents
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // What else a Set counts; not events of the kernel.
 const (
-	unlent = NumEvents + iota // prefills that failed, counted as PrefillX, and returns of oversize sheaves
+	// loansClosed counts the loans that ended without a return that an Event counts: prefills that
+	// failed, and returns of oversize sheaves.
+	loansClosed = NumEvents + iota
+	// lentObjects counts the objects of the loans that have not ended, as of Prefill or Refill.
+	lentObjects
+	// unpops counts the calls of Unpop, remoteUnpops those for objects of RemoteSlots.
+	unpops
+	remoteUnpops
 	numCounters
 )
 
-func (s *Set) count(e Event, n int) { s.counters.Add(int(e), uint64(n)) }
+func (s *Set) count(e Event, n int) {
+	s.counters.Add(int(e), uint64(n))
+	runtime.KeepAlive(s) // the counters are used again when nothing refers to s
+}
 
 // Stats is a reading of a Set.
 type Stats struct {
-	Events [NumEvents]uint64
-	// Operations that the per-CPU stacks answered since the Set was made: objects
-	// taken from and put into main, objects accepted by rcu_free. Exact.
-	Pops, Pushes, RCUPushes uint64
-	MainObjects             uint64 // free objects in main and spare sheaves
-	RCUObjects              uint64 // objects in rcu_free sheaves
-	Loans                   uint64 // sheaves that Prefill has lent and that are not returned
-	Barns                   []BarnStats
+	// Events are the counters, exact to the operation once the operations in question have
+	// returned. A Set doesn't see slabs: what concerns these is 0, and AllocSlowpath and
+	// FreeSlowpath count the objects that Alloc, Free and FreeRCU took from and gave to the Source.
+	Events      [NumEvents]uint64
+	MainObjects uint64 // free objects in main and spare sheaves
+	RCUObjects  uint64 // objects in rcu_free sheaves
+	Loans       uint64 // sheaves that Prefill has lent and that are not returned
+	Lent        uint64 // objects in them as of Prefill or Refill, taken since or not
+	Barns       []BarnStats
+	Remote      RemoteStats
 	// Limits in force: objects in a sheaf, sheaves in a barn.
 	Capacity, MaxFull, MaxEmpty, MaxWaiting int
+}
+
+// RemoteStats counts what CPUs do in their sheaves with objects of other nodes than their own. The
+// counts are parts of the Set's.
+type RemoteStats struct {
+	Allocs   uint64 // objects that TryAllocNode has taken; part of AllocFastpath
+	Frees    uint64 // objects that were freed there; part of FreeFastpath
+	FreesRCU uint64 // part of FreeRCUSheaf
+	Objects  uint64 // objects in these sheaves now; part of MainObjects and RCUObjects
+}
+
+// addTo adds what the CPUs' stacks count and hold.
+func (c *cpuSheaves) addTo(s *Stats) {
+	for cpu := range c.slots.CPUs() {
+		main := c.slots.Snapshot(cpu, percpu.Main)
+		rcu := c.slots.Snapshot(cpu, percpu.RCU)
+		s.Events[AllocFastpath] += main.Pops
+		s.Events[FreeFastpath] += main.Pushes
+		s.Events[FreeRCUSheaf] += rcu.Pushes
+		s.MainObjects += uint64(main.Size + main.Spare)
+		s.RCUObjects += uint64(rcu.Size)
+		if c.isRemote {
+			s.Remote.Allocs += main.Pops
+			s.Remote.Frees += main.Pushes
+			s.Remote.FreesRCU += rcu.Pushes
+			s.Remote.Objects += uint64(main.Size + main.Spare + rcu.Size)
+		}
+	}
 }
 
 // BarnStats is a reading of one node's barn.
@@ -54,26 +75,23 @@ type BarnStats struct {
 	WaitingObjects       uint64 // in waiting ones
 }
 
-// Stats reads the counters and the occupancy. Any goroutine; it takes each barn's
-// mutex for a moment and no stack's lock for longer than a few loads.
+// Stats reads the counters and the occupancy. Any goroutine may call it. It takes each barn's mutex
+// for a moment, and waits for stacks' locks that are held.
 func (s *Set) Stats() Stats {
 	st := Stats{Barns: make([]BarnStats, len(s.barns)), Capacity: s.Capacity(),
 		MaxFull: s.MaxFull(), MaxEmpty: s.MaxEmpty(), MaxWaiting: s.MaxWaiting()}
 	for e := range NumEvents {
 		st.Events[e] = s.counters.Sum(int(e))
 	}
-	lent := st.Events[PrefillFast] + st.Events[PrefillSlow] + st.Events[PrefillOversize]
-	back := st.Events[ReturnFast] + st.Events[ReturnSlow] + s.counters.Sum(int(unlent))
+	lent := st.Events[SheafPrefillFast] + st.Events[SheafPrefillSlow] + st.Events[SheafPrefillOversize]
+	back := st.Events[SheafReturnFast] + st.Events[SheafReturnSlow] + s.counters.Sum(int(loansClosed))
 	st.Loans = uint64(max(0, int64(lent-back))) // of different moments
-	for cpu := range percpu.NumCPU() {
-		main := s.Slots.Snapshot(cpu, percpu.Main)
-		rcu := s.Slots.Snapshot(cpu, percpu.RCU)
-		st.Pops += main.Pops
-		st.Pushes += main.Pushes
-		st.RCUPushes += rcu.Pushes
-		st.MainObjects += uint64(main.Size + main.Spare)
-		st.RCUObjects += uint64(rcu.Size)
-	}
+	st.Lent = s.counters.Sum(int(lentObjects))
+	// These are read before the pops that they belong to.
+	unpopped, remoteUnpopped := s.counters.Sum(int(unpops)), s.counters.Sum(int(remoteUnpops))
+	s.all(func(c *cpuSheaves) { c.addTo(&st) })
+	st.Events[AllocFastpath] -= unpopped
+	st.Remote.Allocs -= remoteUnpopped
 	for i := range s.barns {
 		st.Barns[i] = s.barns[i].occupancy()
 	}

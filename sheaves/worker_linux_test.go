@@ -46,13 +46,14 @@ func TestRunPinnedRefused(t *testing.T) {
 	if err := RunPinned([]int{0}, work); !errors.Is(err, ErrNotPinned) || !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("a refusal gave %v", err)
 	}
-	if err := RunPinned(nil, work); !errors.Is(err, ErrNotPinned) || !errors.Is(err, percpu.ErrCPU) {
-		t.Errorf("no CPUs gave %v", err)
+	for _, cpus := range [][]int{nil, {-1}, {0, percpu.NumCPU()}} {
+		if err := RunPinned(cpus, work); !errors.Is(err, ErrNotPinned) || !errors.Is(err, sys.ErrCPU) {
+			t.Errorf("CPUs %v gave %v", cpus, err)
+		}
 	}
 }
 
-// TestRunPinnedEndsThread: a thread that stays restricted must never run another
-// goroutine.
+// TestRunPinnedEndsThread: a thread that stays restricted must never run another goroutine.
 func TestRunPinnedEndsThread(t *testing.T) {
 	defer sys.FailNth(sys.CallSetAffinity, 2, syscall.EPERM)()
 	tid := 0

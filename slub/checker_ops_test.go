@@ -1,14 +1,18 @@
-package slub
+package slub_test
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/slub"
+)
 
 // An op is one kind of operation on the i-th subject.
 type op func(w *worker, s *subject, i int)
 
-// burst is how many pairs one op does: enough that choosing the op costs nothing.
+// burst is the number of pairs that one op does. It is large so that choosing the op costs little.
 const burst = 256
 
-// pairs is the operation that matters: one to four objects deep.
+// pairs allocates one to four objects and frees them, which is what most programs do.
 func pairs(w *worker, s *subject, i int) {
 	var ps [4]unsafe.Pointer
 	depth := 1 + w.rng.IntN(len(ps))
@@ -24,7 +28,7 @@ func pairs(w *worker, s *subject, i int) {
 	}
 }
 
-// flood takes or frees more than the sheaves hold, one by one.
+// flood allocates or frees objects one by one, up to more than the sheaves have room for.
 func flood(w *worker, s *subject, i int) {
 	n := w.rng.IntN(w.most(s) + 1)
 	if w.rng.IntN(2) == 0 {
@@ -38,7 +42,7 @@ func flood(w *worker, s *subject, i int) {
 	}
 }
 
-// bulk takes with AllocBulk and frees some other objects with FreeBulk.
+// bulk allocates by AllocBulk and frees other objects by FreeBulk.
 func bulk(w *worker, s *subject, i int) {
 	ps := make([]unsafe.Pointer, w.rng.IntN(150))
 	if err := s.cache.AllocBulk(ps); err != nil {
@@ -63,7 +67,7 @@ func bulk(w *worker, s *subject, i int) {
 	s.cache.FreeBulk(out)
 }
 
-// zero takes objects that must be zero, whatever they held.
+// zero checks that AllocZero clears objects, whatever they held before.
 func zero(w *worker, s *subject, i int) {
 	if s.config.Ctor != nil {
 		return // AllocZero would undo its work
@@ -82,7 +86,7 @@ func zero(w *worker, s *subject, i int) {
 	}
 }
 
-// onNode asks for objects of one node.
+// onNode checks that AllocNode returns objects of the node that it was asked for.
 func onNode(w *worker, s *subject, i int) {
 	node := w.nodes[w.rng.IntN(len(w.nodes))]
 	for range burst / 8 {
@@ -99,7 +103,7 @@ func onNode(w *worker, s *subject, i int) {
 	}
 }
 
-// publish shows new objects to readers and gives those that they replace to FreeRCU.
+// publish puts new objects where readers find them, and gives the old ones to FreeRCU.
 func publish(w *worker, s *subject, i int) {
 	if s.config.Ctor != nil || s.size < 8 {
 		return
@@ -118,7 +122,7 @@ func publish(w *worker, s *subject, i int) {
 	}
 }
 
-// cross exchanges objects with other workers, so that they are freed elsewhere.
+// cross exchanges objects with other workers, so that objects are freed on other CPUs.
 func cross(w *worker, s *subject, i int) {
 	for range burst / 4 {
 		p := w.alloc(s, i)
@@ -131,9 +135,9 @@ func cross(w *worker, s *subject, i int) {
 	}
 }
 
-// prefilled works on a borrowed sheaf.
+// prefilled allocates from a prefilled sheaf, refills it and frees into it.
 func prefilled(w *worker, s *subject, i int) {
-	if s.config.Flags&NoSheaves != 0 {
+	if s.config.Flags&slub.NoSheaves != 0 {
 		return
 	}
 	n := 1 + w.rng.IntN(100)
@@ -170,7 +174,7 @@ func prefilled(w *worker, s *subject, i int) {
 		s.leave(p)
 		if pre.Free(p) {
 			promised++
-			w.count[i].taken-- // as if it had never left the sheaf
+			w.count[i].taken-- // the object is in the sheaf again
 		} else {
 			s.cache.Free(p)
 			w.count[i].given++
@@ -178,14 +182,60 @@ func prefilled(w *worker, s *subject, i int) {
 	}
 }
 
-// noWait takes objects without waiting, up to where that fails, and gives them and as
-// many others back the same way.
+// local works with the worker's Local of the subject. At times it flushes it, closes it, or loses
+// it.
+func local(w *worker, s *subject, i int) {
+	l := w.locals[i]
+	if l == nil {
+		capacity := w.rng.IntN(2) * (2 + w.rng.IntN(slub.MaxLocal-1))
+		var err error
+		if l, err = s.cache.NewLocal(capacity); err != nil {
+			s.faultf("NewLocal: %v", err)
+			return
+		}
+		w.locals[i] = l
+	}
+	free := func(p unsafe.Pointer) {
+		w.ops--
+		w.count[i].given++
+		s.leave(p)
+		l.Free(p)
+	}
+	for range w.rng.IntN(burst) {
+		p, err := l.Alloc()
+		if err != nil {
+			w.missed(s, i, err)
+			break
+		}
+		w.took(s, i, p)
+		if len(w.held[i]) < w.most(s) && w.rng.IntN(2) == 0 {
+			w.held[i] = append(w.held[i], p)
+		} else {
+			free(p)
+		}
+	}
+	for _, p := range w.lose(i, w.rng.IntN(burst)) {
+		free(p)
+	}
+	switch w.rng.IntN(16) {
+	case 0:
+		l.Flush()
+	case 1:
+		l.Close()
+		w.locals[i] = nil
+	case 2:
+		w.locals[i] = nil
+	}
+}
+
+// noWait allocates by AllocNoWait until that fails. It gives these objects, and as many others, to
+// FreeDeferred.
 func noWait(w *worker, s *subject, i int) {
 	var ps []unsafe.Pointer
 	for range burst / 4 {
 		p, err := s.cache.AllocNoWait()
 		if err != nil {
-			if err != ErrWouldBlock {
+			if err != slub.ErrWouldBlock {
 				w.missed(s, i, err)
 			}
 			break
@@ -193,7 +243,7 @@ func noWait(w *worker, s *subject, i int) {
 		w.took(s, i, p)
 		ps = append(ps, p)
 	}
-	w.ops -= burst/4 - len(ps) // even if there never is one
+	w.ops -= burst/4 - len(ps) // so that the run ends although AllocNoWait always fails
 	for _, p := range append(ps, w.lose(i, len(ps))...) {
 		w.ops--
 		w.count[i].given++

@@ -1,4 +1,4 @@
-package slub
+package slub_test
 
 import (
 	"sync/atomic"
@@ -6,36 +6,35 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/slub"
 )
 
-// A subject is one cache under the checker, with the places where its objects change
-// hands.
+// A subject is one cache under the checker, with the slots through which workers pass its
+// objects.
 type subject struct {
-	*book
-	cache  *Cache
-	config Config
+	*ledger
+	cache  *slub.Cache
+	config slub.Config
 	size   uintptr
+	align  uintptr
 
-	// published objects are found by readers, crossing ones by other workers.
+	// Readers find published objects, other workers take crossing ones.
 	published [16]atomic.Pointer[byte]
 	crossing  [64]atomic.Pointer[byte]
 
 	tally  tally // sum over the workers that have finished
 	died   atomic.Uint64
-	hooked []atomic.Uint32 // by (address - base) / 8: 1 while out as the hooks see it
-	hookIn atomic.Int64    // calls of the Alloc hook less those of the Free hook
+	hooked []atomic.Uint32 // by (address - base) / 8: 1 while in use according to the hooks
+	hookIn atomic.Int64    // calls of the Alloc hook minus those of the Free hook
 }
 
-// A tally is what workers did, in objects.
+// A tally counts the objects that workers allocated and freed.
 type tally struct {
 	taken, given, retired atomic.Int64
 	failed                atomic.Int64 // calls that returned an error
 }
 
-// constructed is the stamp of what a constructor paints.
-const constructed = 1 << 62
-
-// traits of a subject.
+// traits are the callbacks of a subject.
 type traits uint8
 
 const (
@@ -44,8 +43,8 @@ const (
 	withHooks
 )
 
-func newSubject(b *book, a *arena.Arena, cfg Config, has traits) *subject {
-	s := &subject{book: b, size: cfg.Size}
+func newSubject(b *ledger, a *arena.Arena, cfg slub.Config, has traits) *subject {
+	s := &subject{ledger: b, size: uintptr(cfg.Size)}
 	cfg.Domain = b.domain
 	if has&withCtor != 0 {
 		cfg.Ctor = func(p unsafe.Pointer) { paint(p, s.size, constructed) }
@@ -65,6 +64,7 @@ func newSubject(b *book, a *arena.Arena, cfg Config, has traits) *subject {
 	}
 	cfg.Hooks.Report = func(r *hooks.Report) { s.faultf("%v", r) }
 	s.config, s.cache = cfg, open(b.t, a, cfg)
+	s.align = uintptr(s.cache.Stats().Align)
 	return s
 }
 
@@ -83,22 +83,22 @@ func (s *subject) freeHook(o hooks.Object) (keep bool) {
 	return false
 }
 
-// fresh checks what the cache promises of an object that it hands out, and paints it.
+// fresh checks that an object just allocated is as the cache promises, and paints it.
 func (s *subject) fresh(p unsafe.Pointer, stamp uint64) {
 	s.claim(p, stamp)
-	if uintptr(p)%s.cache.layout.align != 0 {
-		s.faultf("%p is not aligned to %d", p, s.cache.layout.align)
+	if uintptr(p)%s.align != 0 {
+		s.faultf("%p is not aligned to %d", p, s.align)
 	}
 	if s.config.Ctor != nil && !painted(p, s.size, constructed) {
 		s.faultf("%p of a cache with a constructor holds %#x, which isn't its work", p, stampIn(p))
 	}
-	if s.config.Flags&InitOnAlloc != 0 && !zeroed(p, s.size) {
+	if s.config.Flags&slub.InitOnAlloc != 0 && !zeroed(p, s.size) {
 		s.faultf("%p is not zero", p)
 	}
 	paint(p, s.size, stamp)
 }
 
-// intact checks an object that was the caller's up to now.
+// intact checks that an object has the content that its owner painted.
 func (s *subject) intact(p unsafe.Pointer, stamp uint64) {
 	if !painted(p, s.size, stamp) {
 		s.faultf("%p of %d bytes was changed under owner %#x", p, s.size, stamp)
@@ -113,8 +113,8 @@ func (s *subject) leave(p unsafe.Pointer) {
 	}
 }
 
-// drop gives an object to FreeRCU. A constructor's work is not restored then, since
-// readers still look; so subjects with one don't publish.
+// drop gives an object to FreeRCU. It does not restore a constructor's work, since readers still
+// read the object; so subjects with a constructor don't publish.
 func (s *subject) drop(p unsafe.Pointer) {
 	s.intact(p, s.retire(p))
 	s.cache.FreeRCU(p)

@@ -1,4 +1,4 @@
-package slub
+package slub_test
 
 import (
 	"errors"
@@ -8,21 +8,22 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/numa"
+	"github.com/slubd/slubd/slub"
 )
 
-// A worker does random operations on the subjects and holds a number of objects of
-// each meanwhile.
+// A worker performs random operations on the subjects and holds objects of each.
 type worker struct {
-	rng   *rand.Rand
-	stamp uint64 // the last one used, even; the worker's number is in the upper bits
-	ops   int    // objects to take or give yet
-	held  [][]unsafe.Pointer
-	count []struct{ taken, given, retired, failed int64 }
-	nodes []numa.Node
+	rng    *rand.Rand
+	stamp  uint64 // the last one used, even; the worker's number is in the upper bits
+	ops    int    // objects still to allocate or free
+	held   [][]unsafe.Pointer
+	locals []*slub.Local // by subject; nil for none
+	count  []struct{ taken, given, retired, failed int64 }
+	nodes  []numa.Node
 }
 
-// maxHeld bounds what a worker keeps of a subject: far more than its CPU's sheaves
-// and its share of a barn hold, so that slabs fill up and run empty.
+// maxHeld bounds the objects of a subject that a worker holds: far more than its CPU's sheaves
+// and its share of a barn have room for, so that slabs fill up and become empty.
 const maxHeld = 2000
 
 // heldBytes bounds the same for large objects.
@@ -30,13 +31,13 @@ const heldBytes = 256 << 10
 
 func newWorker(number int, seed uint64, ops int, subjects []*subject) *worker {
 	w := &worker{rng: rand.New(rand.NewPCG(seed, uint64(number))), stamp: uint64(number+1) << 40, ops: ops}
-	w.held = make([][]unsafe.Pointer, len(subjects))
+	w.held, w.locals = make([][]unsafe.Pointer, len(subjects)), make([]*slub.Local, len(subjects))
 	w.count = make([]struct{ taken, given, retired, failed int64 }, len(subjects))
 	w.nodes = subjects[0].cache.Arena().Topology().Fallback(numa.NoNode) // all with memory
 	return w
 }
 
-// run works until its share is done or something is broken.
+// run works until its share is done or the ledger has found too many faults.
 func (w *worker) run(subjects []*subject, menu []op) {
 	for w.ops > 0 && !subjects[0].broken() {
 		i := w.rng.IntN(len(subjects))
@@ -54,7 +55,7 @@ func (w *worker) run(subjects []*subject, menu []op) {
 	}
 }
 
-// took notes an object that the worker has just got.
+// took records an object that the worker has just allocated.
 func (w *worker) took(s *subject, i int, p unsafe.Pointer) {
 	w.stamp += 2
 	w.ops--
@@ -62,11 +63,11 @@ func (w *worker) took(s *subject, i int, p unsafe.Pointer) {
 	s.fresh(p, w.stamp)
 }
 
-// missed notes a call that failed, which only want of memory may explain.
+// missed counts a call that failed; the reason must be a lack of memory.
 func (w *worker) missed(s *subject, i int, err error) {
 	w.ops--
 	w.count[i].failed++
-	if !errors.Is(err, ErrNoMemory) {
+	if !errors.Is(err, slub.ErrNoMemory) {
 		s.faultf("cache %q: %v", s.cache.Name(), err)
 	}
 }
@@ -102,7 +103,7 @@ func (w *worker) keep(s *subject, i int, p unsafe.Pointer) {
 
 func (w *worker) most(s *subject) int { return min(maxHeld, int(heldBytes/s.size)) }
 
-// lose takes up to n random objects out of those held.
+// lose removes up to n random objects from those held.
 func (w *worker) lose(i, n int) []unsafe.Pointer {
 	held := w.held[i]
 	n = min(n, len(held))
@@ -115,7 +116,7 @@ func (w *worker) lose(i, n int) []unsafe.Pointer {
 	return slices.Clone(held[len(held)-n:])
 }
 
-// empty frees everything held, after the audit that counted it.
+// empty frees all objects held, after the audit has counted them.
 func (w *worker) empty(subjects []*subject) {
 	for i, s := range subjects {
 		for _, p := range w.held[i] {
@@ -124,5 +125,8 @@ func (w *worker) empty(subjects []*subject) {
 			s.tally.given.Add(1)
 		}
 		w.held[i] = nil
+		if l := w.locals[i]; l != nil {
+			l.Close()
+		}
 	}
 }

@@ -1,63 +1,89 @@
-// Package slub hands out objects of fixed sizes from memory that the garbage
-// collector neither scans nor counts: the Linux kernel's SLUB allocator with per-CPU
-// sheaves and RCU-batched frees, in user space.
+// Package slub allocates objects from memory that the garbage collector neither scans nor counts:
+// the Linux kernel's SLUB allocator with per-CPU sheaves and RCU-batched frees, in user space.
 //
 //	cache, err := slub.New(nil, slub.Config{Name: "session", Size: 96})
 //	p, err := cache.Alloc()
 //	...
 //	cache.Free(p)
 //
-// # Place in the data flow
+// # Which call when
 //
-//	Alloc, Free  -> percpu (the CPU's main sheaf) -> sheaves (spare, barn) -> slabs -> arena (page runs)
-//	FreeRCU      -> percpu (rcu_free) -> sheaves -> rcu (one grace period per sheaf) -> destructor -> barn
-//	                what no sheaf takes: a block of the node's row -> rcu (one per block) -> destructor -> slab
-//	FreeDeferred -> list of the cache -> Free, by whoever drains it
+//	objects of one Go type                  NewTyped, then Typed.Alloc, Free
+//	objects of one size                     New, then Cache.Alloc, Free
+//	objects of one size, by one goroutine   Cache.NewLocal, then Local.Alloc, Free
+//	values of any size, []byte              Malloc, Bytes, Free, FreeBytes; NewBuckets
+//	such values, in objects                 Slice, NewSlice
+//	many at once                            AllocBulk, MallocBulk, FreeBulk
+//	zeroed                                  AllocZero, MallocZero, BytesZero, ReallocZero, or
+//	                                        Config.Flags with InitOnAlloc
+//	on a given NUMA node                    AllocNode, MallocNode
+//	an allocation that must not fail later  Prefill
+//	in a hook, a finalizer, under a lock    AllocNoWait, MallocNoWait, FreeDeferred,
+//	                                        FreeRCUNoWait
+//	readers without a lock may hold it      FreeRCU, and rcu.Domain.Enter in readers
+//	readers may hold it, no grace period    TypesafeByRCU, and a check by the reader
+//	a reference that costs the GC nothing   Ref, RefOf, Slice
+//	what a pointer belongs to               Owner
+//	a bound for several caches together     NewGroup, then Config.Group
 //
-//	Malloc      -> a cache per size class; page runs beyond 32 KiB; mappings beyond 4 MiB
+// # Ownership
 //
-// The package has two floors. The upper one (cache, alloc, free, bulk, rcu, rcuqueue, rcurow,
-// rcublock, backlog, prefill, nowait, deferfree, typed; malloc, buckets, sizeclass, large, heap on top of them) is
-// what users see; it imports sheaves, rcu and hooks. The lower one (layer, node, slab,
-// slabfree, slabnowait, slabshrink, slabvalidate, walk, freelist, order, owner) knows pages
-// and objects only. They meet in refill.go, where a cache is a sheaves.Source.
+// The caller of Alloc owns the object until it passes it to exactly one of the Free methods, on
+// any goroutine. After that it must not use the object. After FreeRCU, readers of the cache's
+// Domain may use it until they next report a quiescent state or leave their section; a destructor
+// then gets it.
 //
-// # An object's way
+// Objects hold no Go pointers: the collector does not see them (NewTyped refuses such types). An
+// object keeps its content over Free only with a constructor; 8 bytes of a free object hold its
+// link. Every Free checks that the pointer is an object of the cache and reports one that is not.
+// An object that is freed twice is reported only at times: slub is not a debugger.
 //
-// Free compares the owner word of the object's page with that of the CPU's stack:
-// cache and node in one load, and pushes. A full main sheaf changes places with the
-// spare, then with an empty sheaf from the node's barn; when the barn has its fill,
-// the spare's objects return to their slabs. Alloc goes the same ladder downwards. An
-// object in a sheaf counts as out in its slab.
+// A constructor, destructor or hook must not call into the allocator, whichever cache it is, except
+// AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait.
 //
-// # States of a slab
+// # Shutdown
 //
-//	chain   inuse          listed   who may change it
-//	none    objects        no       frees: the first one lists it, under the node's lock
-//	some    1..objects-1   yes      frees by exchange; allocation under the node's lock
-//	all     0              yes      as above; beyond MinPartial, given back to the arena
-//	some    any            no       private: a refill has taken it off the list
-//	all     0              no       deferred: TypesafeByRCU, its pages wait for a grace period
+// Close comes after the last use. It waits for the grace periods of everything given to FreeRCU,
+// gives objects and slabs back to the arena, which keeps their pages for other caches or gives them
+// to the kernel, and returns an error with the addresses of objects that were not freed.
+// CloseContext does so with a deadline. Barrier waits for the grace periods and leaves the cache
+// open. A reader that never reports a quiescent state blocks both; their errors name it.
+//
+// # How it works
+//
+//	Alloc, Free   the CPU's main sheaf and spare, the node's barn, slabs, arena
+//	Local         its array; half of it is exchanged with the main sheaf and the barn
+//	FreeRCU       the CPU's rcu_free sheaf, one grace period for the sheaf, destructor, barn
+//	              objects that no sheaf takes wait in a queue: destructor, slab
+//	FreeDeferred  the list of the cache, then Free by the next drain
+//	Malloc        a cache per size class; page runs above 1 MiB; mappings above 4 MiB
+//
+// Free compares the owner word of the object's page, which has cache and node, with that of the
+// CPU's stack, and pushes the object there. When the main sheaf is full it is exchanged for the
+// spare, then for an empty sheaf of the node's barn; when the barn is full, the objects of the
+// spare go back to their slabs. Alloc goes the same way in the opposite direction. An object in a
+// sheaf counts as in use for its slab.
+//
+// The slabs are in package slub/internal/slab, which knows only pages and objects. A cache joins
+// them to its sheaves as the Source of these, in cache_source.go.
 //
 // # Locks, outer to inner
 //
-//	Buckets.closing
-//	Cache.closing
+//	Buckets.closeMu
+//	Cache.closeMu
+//	defaults.making: while the default Buckets are made
+//	pageClasses.mu: while the cache of a page class is made
 //	deferFree.draining: while objects are freed and hooks called; operations only try it
-//	  sheaves' locks (see there), none of which is held when it calls a Source
-//	  rcuQueue.draining: while destructors and hooks are called; operations and the timer try
-//	    row.mu, blockPool.mu: leaves; only rcu's Start is called under a row's
-//	node.mu: a slab's state may change while it is held, its listing only then
-//	arena's locks: never under node.mu
-//	registry.mu, Buckets' large.mu: leaves
+//	deferLarge.draining: the same for objects of pages
+//	  sheaves' locks (see there); a Source is called under none that an operation waits for
+//	  freequeue's locks (see there); its outer one is held while destructors and hooks are called
+//	the locks of slabs, then the arena's (see there)
+//	largeObjects.mu, bucketsRegistry.mu: leaves
+//	groupRegistry.mu, Group.mu: no lock is taken under the latter
+//	registry.mu: a leaf
+//	localSet.mu
+//	localState.mu: a leaf
 //
-// AllocNoWait only tries locks: the CPU's stack, the barn's mutex, the nodes'. To unlock
-// these takes no system call either (see lock.Mutex). FreeDeferred has no lock.
-//
-// # Not allowed
-//
-// Storing Go pointers in objects: the collector doesn't see them (NewTyped refuses
-// such types). Using an object after Free, or after its grace period. Calling a
-// cache from its own constructor, destructor or hooks, but for AllocNoWait, FreeDeferred
-// and FreeRCUNoWait. Closing a cache that is still being used.
+// AllocNoWait only tries locks: the CPU's stack, the barn's mutex, the nodes'. Unlocking these
+// makes no system call either (see lock.Mutex). FreeDeferred takes no lock.
 package slub

@@ -9,9 +9,9 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
-// A handle is a Go value that owns an object off-heap. When the collector finds that
-// nobody has the handle any more it runs the cleanup, on a goroutine that all cleanups
-// share and nothing should keep waiting.
+// A handle is a Go value that owns an object off-heap. When the collector finds that the handle is
+// no longer reachable it runs the cleanup, on a goroutine that all cleanups share and that should
+// not be kept waiting.
 func ExampleCache_FreeDeferred() {
 	buffers, err := slub.New(nil, slub.Config{Name: "buffer", Size: 2000})
 	if err != nil {

@@ -3,8 +3,8 @@ package slub_test
 import (
 	"fmt"
 	"log"
-	"sync/atomic"
 
+	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -15,8 +15,14 @@ func Example_readme() {
 	if err != nil {
 		log.Fatal(err) // no memory, or a type that holds Go pointers
 	}
-	var current atomic.Pointer[session]
-	publish := func(id uint64) {
+	var current rcu.Pointer[session] // where readers find the session
+	readers := slub.DefaultDomain()
+
+	lookup := func() uint64 { // called by any goroutine
+		defer readers.Enter().Exit()
+		return current.Load().id // what Load returns is valid until Exit
+	}
+	replace := func(id uint64) {
 		s, err := sessions.AllocZero()
 		if err != nil {
 			log.Fatal(err)
@@ -24,18 +30,16 @@ func Example_readme() {
 		s.id = id
 		sessions.FreeRCU(current.Swap(s)) // reused when no reader can hold it; nil is ignored
 	}
-	publish(1)
+
+	replace(1)
 	done := make(chan bool)
 	go func() {
-		reader := slub.DefaultDomain().Register("reader")
-		fmt.Println("found session", current.Load().id)
-		reader.Quiescent() // holds no session from here on
-		reader.Close()
+		fmt.Println("found session", lookup())
 		close(done)
 	}()
 	<-done
-	publish(2)
-	sessions.Free(current.Load())
+	replace(2)
+	sessions.FreeRCU(current.Swap(nil))
 	fmt.Println("closed:", sessions.Close())
 	// Output:
 	// found session 1

@@ -10,8 +10,8 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
-// A conn is in use while refs isn't 0. Lookups may look at any conn's words at any time,
-// also at a free one's: hence atomics, and a constructor, which runs before anybody can.
+// A conn is in use while refs isn't 0. Lookups may look at any conn's words at any time, also at a
+// free one's: hence the atomics, and a constructor, which runs before the first lookup can.
 type conn struct {
 	refs atomic.Int64
 	key  atomic.Uint64

@@ -28,14 +28,15 @@ const (
 	module     = "github.com/slubd/slubd/"
 )
 
-// fastPath lists the functions that an Alloc and a Free pass through when the CPU's
-// stack serves them: the call as compiled into its user, then the sequence. Malloc and its
-// Free have one more in between, which finds the cache.
+// fastPath lists the functions that an Alloc and a Free pass through when the CPU's stack serves
+// them: the call as compiled into its user, then the sequence. Malloc and its Free have one more
+// in between, which finds the cache.
 var fastPath = []string{
 	"slub_test.callAlloc", "internal/percpu.popRegister",
 	"slub_test.callFree", "internal/percpu.freeRegister",
 	"slub_test.callMalloc", "internal/percpu.popBySize",
 	"slub_test.callMallocFree", "internal/percpu.freeByOwner",
+	"slub_test.callAllocNode", "internal/percpu.popByNode",
 }
 
 //go:noinline
@@ -48,11 +49,14 @@ func callFree(c *slub.Cache, p unsafe.Pointer) { c.Free(p) }
 func callMalloc(n int) (unsafe.Pointer, error) { return slub.Malloc(n) }
 
 //go:noinline
+func callAllocNode(c *slub.Cache) (unsafe.Pointer, error) { return c.AllocNode(0) }
+
+//go:noinline
 func callMallocFree(p unsafe.Pointer) { slub.Free(p) }
 
-// TestFastPathGolden holds every instruction class of the fast path: one more branch
-// or load there costs each user of the library, and no timing on a shared machine
-// would show it. `go test ./slub -run FastPathGolden -update` accepts a change.
+// TestFastPathGolden holds every instruction class of the fast path: one more branch or load
+// there costs each user of the library, and no timing on a shared machine would show it. `go test
+// ./slub -run FastPathGolden -update` accepts a change.
 //
 // The compiler's part depends on its release, so other releases skip.
 func TestFastPathGolden(t *testing.T) {
@@ -79,7 +83,7 @@ func TestFastPathGolden(t *testing.T) {
 	}
 }
 
-// runOnce calls what is disassembled: the linker drops what nobody calls.
+// runOnce calls the functions that are disassembled: the linker drops functions without a call.
 func runOnce(t *testing.T) {
 	t.Helper()
 	c, err := slub.New(nil, slub.Config{Name: "fastpath", Size: 64})
@@ -88,6 +92,9 @@ func runOnce(t *testing.T) {
 	}
 	p, err := callAlloc(c)
 	callFree(c, p)
+	if p, err := callAllocNode(c); err == nil {
+		callFree(c, p)
+	}
 	if err := errors.Join(err, c.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +105,8 @@ func runOnce(t *testing.T) {
 	}
 }
 
-// disassemble returns the fast path's code. The go command strips the executable of
-// a test that it runs, so the test builds itself once more, from cached objects.
+// disassemble returns the fast path's code. The go command strips the executable of a test that
+// it runs, so the test builds itself once more, from cached objects.
 func disassemble(t *testing.T) string {
 	t.Helper()
 	testutil.Need(t, "go", "golang-go")
@@ -115,9 +122,8 @@ func disassemble(t *testing.T) string {
 	return string(out)
 }
 
-// tabulate counts the classes of each function's instructions up to its return, or to
-// the jump into the function that goes on. What lies behind is the slow path and the
-// kernel's signature.
+// tabulate counts the classes of each function's instructions up to its return, or to the jump
+// into the function that goes on. What lies behind is the slow path and the kernel's signature.
 func tabulate(t *testing.T, text string) string {
 	t.Helper()
 	counts := map[string]*classes{}

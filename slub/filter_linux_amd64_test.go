@@ -1,4 +1,4 @@
-package slub
+package slub_test
 
 import (
 	"errors"
@@ -11,11 +11,12 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// filter kills the process at the calling thread's next system call, but for those
-// that end the process or a signal handler (seccomp(2)).
+// filter kills the process at the calling thread's next system call, except those that end the
+// process or a signal handler (seccomp(2)).
 func filter() {
 	const (
 		prSetNoNewPrivs, prSetSeccomp, modeFilter = 38, 22, 2
@@ -30,7 +31,7 @@ func filter() {
 		{Code: ret, K: allow},
 	}
 	bpf := syscall.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	runtime.Gosched() // a goroutine's turn of 10 ms begins anew
+	runtime.Gosched() // starts a new time slice of 10 ms
 	// Threads that look for work go to sleep meanwhile: to wake one is a system call.
 	for start := time.Now(); time.Since(start) < time.Millisecond; {
 	}
@@ -53,13 +54,13 @@ func exit(code uintptr) {
 	}
 }
 
-// attempts is how often a child may be killed by what isn't its doing: the scheduler
-// takes a thread that the kernel has left waiting for long off its goroutine.
+// attempts is how often a child may be killed by what isn't its doing: the scheduler takes a
+// thread that the kernel has left waiting for long off its goroutine.
 const attempts = 4
 
-// quietly runs what prepare returns in a process of its own, on a thread that stays on
-// one CPU and whose first system call is its last. It reports how that ended: nil if
-// there was none and the function returned true.
+// quietly runs what prepare returns in a process of its own, on a thread that stays on one CPU
+// and whose first system call is its last. It reports how that ended: nil if there was none and
+// the function returned true.
 func quietly(t *testing.T, prepare func(t *testing.T) (run func() bool), env ...string) error {
 	t.Helper()
 	if sanitized {
@@ -71,8 +72,11 @@ func quietly(t *testing.T, prepare func(t *testing.T) (run func() bool), env ...
 		if _, isChild, err = testutil.Rerun(t, append(env, "GODEBUG=asyncpreemptoff=1")...); isChild {
 			debug.SetGCPercent(-1)
 			runtime.LockOSThread()
-			if _, err := percpu.Pin([]int{percpu.CPU()}); err != nil {
+			if _, err := sys.Pin([]int{percpu.CPU()}); err != nil {
 				exit(codeNoFilter)
+			}
+			if percpu.Engine() == "trylock" {
+				runtime.GOMAXPROCS(1) // its CPUs are the Ps: run is on the one that prepare was on
 			}
 			run := prepare(t)
 			filter()
@@ -111,7 +115,7 @@ func freshThread(f func()) {
 	for range 20 {
 		done := make(chan bool)
 		go func() {
-			runtime.LockOSThread() // for good, lest the next one get the same thread
+			runtime.LockOSThread() // for good: the next goroutine must get another thread
 			if st, _ := slots.TryLockNoWait(percpu.Main); st != nil {
 				st.Unlock()
 				done <- false

@@ -1,24 +1,33 @@
 package slub
 
 import (
+	"context"
 	"errors"
+	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/names"
+	"github.com/slubd/slubd/internal/nodemem"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/numa"
 )
 
 const mib = 1 << 20
 
-// smallArena is the config of an arena for tests that don't care.
-var smallArena = arena.Config{}
-
-// newArena makes an arena with a small range. It must be empty when the test ends:
-// every cache gave back every slab.
+// newArena makes an arena with a small range. It must be empty when the test ends: every cache has
+// given back every slab. Nothing is bound to the nodes of a topology that is made up: they are not
+// the machine's, and AllocNode would say so. Barns and lists of slabs lie apart by node even so.
 func newArena(t testing.TB, cfg arena.Config) *arena.Arena {
 	t.Helper()
+	if cfg.Topology != nil && cfg.Topology != numa.System() && cfg.Strictness == numa.Advisory {
+		cfg.Strictness = numa.Off
+		defer nodemem.AnyNode()()
+	}
 	if cfg.Span == 0 {
 		cfg.Span = 32 * mib
 	}
@@ -28,7 +37,7 @@ func newArena(t testing.TB, cfg arena.Config) *arena.Arena {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			return // what is left then says nothing new
+			return // leaks are consequences then
 		}
 		if err := a.Close(); err != nil {
 			t.Error(err)
@@ -37,8 +46,8 @@ func newArena(t testing.TB, cfg arena.Config) *arena.Arena {
 	return a
 }
 
-// open makes a cache in an arena of its own, unless a is given. It must close
-// without a leak when the test ends.
+// open makes a cache in an arena of its own, unless a is given. It must close without a leak when
+// the test ends.
 func open(t testing.TB, a *arena.Arena, cfg Config) *Cache {
 	t.Helper()
 	if a == nil {
@@ -56,8 +65,8 @@ func open(t testing.TB, a *arena.Arena, cfg Config) *Cache {
 	return c
 }
 
-// fakeNodes is a topology of so many nodes with memory, over which the machine's
-// CPUs are dealt out; where there are more nodes than CPUs the last have none.
+// fakeNodes returns a topology with the given number of nodes, all with memory. The machine's
+// CPUs are distributed over them; with more nodes than CPUs the last nodes have none.
 func fakeNodes(t testing.TB, nodes int) *numa.Topology {
 	t.Helper()
 	list := make([]testutil.SysNode, nodes)
@@ -95,8 +104,32 @@ func freeAll(c *Cache, ps []unsafe.Pointer) {
 	}
 }
 
+// slabOf returns the address of the slab around p, which must be of the preferred order.
+func slabOf(c *Cache, p unsafe.Pointer) uintptr {
+	return uintptr(p) &^ (mem.PageSize<<c.slabs.Order() - 1)
+}
+
+// counted compares the counts of slabs, objects and partial slabs with a walk over the arena,
+// when the cache is not in use. It waits until retired slabs are back: their callback counts, too.
+func counted(t *testing.T, c *Cache, when string) {
+	t.Helper()
+	same(t, "barrierPages", c.barrierPages(t.Context()), nil)
+	nodes, err := c.slabs.Recount()
+	if err != nil {
+		t.Errorf("%s: %v", when, err)
+	}
+	for i, want := range nodes {
+		if got := c.slabs.NodeStats(i); got != want {
+			t.Errorf("%s: node %d counts %+v, has %+v", when, i, got, want)
+		}
+	}
+	if err := c.Validate(); err != nil {
+		t.Errorf("%s: %v", when, err)
+	}
+}
+
 // counter reads one of the counters that Stats doesn't show.
-func (c *Cache) counter(e Event) int64 { return int64(c.slabs.counters.Sum(int(e))) }
+func (c *Cache) counter(e Event) int64 { return int64(c.counters.Sum(int(e))) }
 
 // same fails the test unless err is want.
 func same(t testing.TB, what string, err, want error) {
@@ -105,3 +138,196 @@ func same(t testing.TB, what string, err, want error) {
 		t.Errorf("%s: %v, want %v", what, err, want)
 	}
 }
+
+// pinned runs f on a thread bound to cpu. The CPUs of the trylock engine are the runtime's Ps:
+// there is only one P meanwhile, so that it is CPU 0.
+func pinned(t *testing.T, cpu int, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	restore, err := numa.SetAffinity(cpu)
+	if err != nil {
+		t.Fatalf("CPU %d: %v", cpu, err)
+	}
+	if name, _ := Engine(); name == "trylock" && cpu == 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
+	f()
+	if err := restore(); err != nil {
+		t.Error(err)
+	}
+}
+
+// balancing returns hooks that count the objects in use.
+func balancing(n *int) hooks.Hooks {
+	return hooks.Hooks{
+		Alloc: func(hooks.Object) { *n++ },
+		Free:  func(hooks.Object) bool { *n--; return false },
+	}
+}
+
+func prefill(t *testing.T, c *Cache, n int) *Prefilled {
+	t.Helper()
+	pre, err := c.Prefill(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pre
+}
+
+// all takes objects with AllocNoWait until it fails.
+func all(t *testing.T, c *Cache) (ps []unsafe.Pointer) {
+	t.Helper()
+	for {
+		p, err := c.AllocNoWait()
+		if err != nil {
+			if err != ErrWouldBlock || p != nil {
+				t.Errorf("%p, %v", p, err)
+			}
+			return ps
+		}
+		ps = append(ps, p)
+	}
+}
+
+// A reportRecorder is a cache that keeps its reports.
+type reportRecorder struct {
+	*Cache
+	Reports []*hooks.Report
+}
+
+func openRecorder(t *testing.T, a *arena.Arena, cfg Config) *reportRecorder {
+	tt := new(reportRecorder)
+	cfg.Hooks.Report = func(r *hooks.Report) { tt.Reports = append(tt.Reports, r) }
+	tt.Cache = open(t, a, cfg)
+	return tt
+}
+
+// within waits until done returns true, for up to a minute.
+func within(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s didn't happen", what)
+		}
+	}
+}
+
+// apart runs f on a goroutine of its own, which f may end.
+func apart(f func()) {
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		f()
+	}()
+	<-done
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+// needMerging gives the flag Merge to all caches of a test, as SLUBD_MERGE=1 does.
+func needMerging(t *testing.T) {
+	before := mergeAll
+	mergeAll = true
+	t.Cleanup(func() { mergeAll = before })
+}
+
+// fillArena allocates from c until there is no memory.
+func fillArena(t *testing.T, c *Cache) (ps []unsafe.Pointer) {
+	t.Helper()
+	for {
+		p, err := c.Alloc()
+		if err != nil {
+			if !errors.Is(err, ErrNoMemory) {
+				t.Fatal(err)
+			}
+			return ps
+		}
+		ps = append(ps, p)
+	}
+}
+
+// An allocation is the result of a call.
+type allocation struct {
+	p   unsafe.Pointer
+	err error
+}
+
+func oneOf(p unsafe.Pointer, err error) allocation { return allocation{p, err} }
+
+func (a allocation) FreeTo(free func(unsafe.Pointer)) error {
+	if a.err == nil {
+		free(a.p)
+	}
+	return a.err
+}
+
+func freeAllBy(free func(unsafe.Pointer), ps []unsafe.Pointer) {
+	for _, p := range ps {
+		free(p)
+	}
+}
+
+// elsewhere calls CloseContext on another goroutine: builds with invariants take the test's own
+// for the reader.
+func elsewhere(ctx context.Context, close func(context.Context) error) error {
+	got := make(chan error)
+	go func() { got <- close(ctx) }()
+	return <-got
+}
+
+// stackHolds returns how often the locks of c's stacks have been held.
+func stackHolds(c *Cache) (n uint64) {
+	for cpu := range c.nodeOf {
+		n += c.stacks.Snapshot(cpu, 0).Seq
+	}
+	return n
+}
+
+// startWaiting has the grace periods of all objects start that were given to FreeRCU.
+func startWaiting(c *Cache) {
+	c.sheaves.StartAll()
+	c.freeQueue.StartAll()
+}
+
+// freshRegistry empties the registry of caches until the test ends.
+func freshRegistry(t *testing.T) {
+	set := func(byID []*Cache, inUse names.Set[*Cache]) ([]*Cache, names.Set[*Cache]) {
+		caches.mu.Lock()
+		defer caches.mu.Unlock()
+		oldID, oldNames := caches.byID, caches.names
+		caches.byID, caches.names = byID, inUse
+		return oldID, oldNames
+	}
+	byID, inUse := set(nil, names.Set[*Cache]{})
+	t.Cleanup(func() { set(byID, inUse) })
+}
+
+// newGroup makes a group that must be without members, and charged for nothing, when the test ends.
+func newGroup(t testing.TB, cfg GroupConfig) *Group {
+	t.Helper()
+	g, err := NewGroup(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		if s := g.Stats(); s.Bytes != 0 || s.Caches+s.Buckets+s.Groups != 0 {
+			t.Errorf("at the end: %+v", s)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// first drops the error of an allocation.
+func first(p unsafe.Pointer, _ error) unsafe.Pointer { return p }

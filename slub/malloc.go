@@ -1,42 +1,85 @@
 package slub
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/backlog"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/numa"
 )
 
-// Malloc returns n bytes with whatever content they had, zero with InitOnAlloc. They
-// are aligned to the largest power of two that divides their class, at least 8, and to
-// the page beyond 4 KiB.
+// Malloc returns n bytes. Their content is undefined; with InitOnAlloc it is zero. They are
+// aligned to the largest power of two that divides the size of their class, which is at least 8,
+// and above 32 KiB to a page.
 //
-// Malloc(0) takes no memory: it returns the same address every time, not nil, which faults
-// when it is read or written. Free, FreeRCU, Realloc and Size take it as they take nil.
+// Malloc(0) takes no memory. It always returns the same address, which is not nil and faults when
+// it is read or written. Free, FreeRCU, Realloc and Size treat it like nil.
 //
-// Errors: ErrNoMemory, for more than 8 TiB whatever the limits; ErrClosed; ErrSize for a negative n. (Kernel: kmalloc.)
+// Any goroutine. The common case, up to 32 KiB and with one partition, is one restartable
+// sequence. Errors: ErrNoMemory, which is certain above 8 TiB; ErrClosed; ErrSize. (Kernel:
+// kmalloc.)
 func (b *Buckets) Malloc(n int) (unsafe.Pointer, error) { return b.malloc.Func()(n) }
 
-// mallocSlow is what Malloc comes to when no table leads to the class.
+// mallocSlow is Malloc where the sequence finds no class for n, or no object.
 func (b *Buckets) mallocSlow(n int) (unsafe.Pointer, error) { return b.alloc(n, 2) }
 
-// alloc takes n bytes from wherever they come from. The function that the user called is
-// skip frames up; who called that decides on the partition.
+// MallocContext is Malloc that waits until there is memory, or ctx ends; see Cache.AllocContext.
+// Errors: ErrClosed; ErrSize; ErrNoMemory together with ctx.Err(), or alone if n bytes exceed the
+// limit of the arena or the Group.
+func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, error) {
+	alloc := func() (unsafe.Pointer, error) { return b.allocNoClass(n, numa.NoNode) }
+	if c := b.anyClass(n, 1); c != nil {
+		alloc = c.Alloc
+	}
+	p, err := alloc()
+	if err == nil {
+		return p, nil
+	}
+	return waitForRoom(ctx, b.most, int64(n), err, alloc)
+}
+
+// alloc allocates n bytes from a class or as pages. The function that the user called is skip
+// frames up the stack; its call site decides on the partition.
 func (b *Buckets) alloc(n, skip int) (unsafe.Pointer, error) {
+	c := b.anyClass(n, skip+1)
 	switch {
-	case 0 < n && n <= maxClass:
-		return b.class(n, skip+1).Alloc()
+	case c == nil:
+		return b.allocNoClass(n, numa.NoNode)
+	case c.onlyMarked():
+		return c.allocMarked()
+	}
+	return c.Alloc()
+}
+
+// anyClass returns the cache for n bytes, and nil if there is none: for no bytes, for more than
+// maxPageClass, and if a page class is not made yet. The function that the user called is skip
+// frames up the stack.
+func (b *Buckets) anyClass(n, skip int) *Cache {
+	switch {
+	case n <= 0:
+		return nil
+	case n <= maxClass:
+		return b.class(n, skip+1)
+	}
+	return b.pageClass(uintptr(n))
+}
+
+// allocNoClass allocates n bytes for which there is no class; see allocLarge for the node.
+func (b *Buckets) allocNoClass(n int, node numa.Node) (unsafe.Pointer, error) {
+	switch {
 	case n < 0:
 		return nil, fmt.Errorf("%w: %d", ErrSize, n)
 	case n == 0:
 		return nothing()
 	}
-	return b.allocLarge(uintptr(n), false)
+	return b.allocLarge(uintptr(n), uintptr(n), node)
 }
 
-// class returns the cache for n bytes, 1 to maxClass. The function that the user called is
-// skip frames up.
+// class returns the cache for n bytes, 1 to maxClass. The function that the user called is skip
+// frames up the stack.
 func (b *Buckets) class(n, skip int) *Cache {
 	class := classOf(uint(n))
 	if b.partitions > 1 {
@@ -45,25 +88,40 @@ func (b *Buckets) class(n, skip int) *Cache {
 	return b.caches[class]
 }
 
-// partition picks a partition by the call site of the function skip frames up.
+// partition returns the partition for the call site of the function skip frames up the stack.
 func (b *Buckets) partition(skip int) uint {
 	var pc [1]uintptr
-	runtime.Callers(skip+2, pc[:])    // beside: Callers, partition
-	const golden = 0x9e3779b97f4a7c15 // 2^64 over the golden ratio: all bits of the product depend on all below
-	return uint((uint64(pc[0]) ^ b.secret) * golden >> 32 % uint64(b.partitions))
+	runtime.Callers(skip+2, pc[:])    // 2 for Callers and partition
+	const golden = 0x9e3779b97f4a7c15 // 2^64 / golden ratio: spreads all bits upwards
+	h := (uint64(pc[0]) ^ b.secret) * golden
+	h = (h ^ h>>32) * golden // once more: two call sites of one function differ in few bits
+	return uint(h >> 32 % uint64(b.partitions))
 }
 
-// MallocZero is Malloc with the n bytes zeroed. (Kernel: kzalloc.)
+// MallocZero is Malloc with the n bytes zeroed. It costs a call and the zeroing more. Errors: as
+// Malloc. (Kernel: kzalloc.)
 func (b *Buckets) MallocZero(n int) (unsafe.Pointer, error) {
+	if uint(n)-1 < b.direct {
+		p, err := b.malloc.Func()(n)
+		if err == nil {
+			mem.Zero(uintptr(p), uintptr(n))
+		}
+		return p, err
+	}
+	return b.mallocZero(n, 1)
+}
+
+// mallocZero is MallocZero. The function that the user called is skip frames up the stack.
+func (b *Buckets) mallocZero(n, skip int) (unsafe.Pointer, error) {
 	switch {
 	case n > maxClass:
-		return b.allocLarge(uintptr(n), true)
+		return b.allocLarge(uintptr(n), 0, numa.NoNode)
 	case n <= 0:
-		return b.alloc(n, 1)
+		return b.alloc(n, skip+1)
 	}
-	c := b.class(n, 1)
-	if c.wrapped() {
-		return c.AllocZero() // all of it, but before a hook sees it
+	c := b.class(n, skip+1)
+	if c.instrumented() {
+		return c.allocZero(uintptr(n))
 	}
 	p, err := c.Alloc()
 	if err == nil {
@@ -72,44 +130,57 @@ func (b *Buckets) MallocZero(n int) (unsafe.Pointer, error) {
 	return p, err
 }
 
-// Free gives back what Malloc, Realloc or Bytes returned. nil and the address of no
-// bytes are ignored. Checks as Cache.Free, on every call. (Kernel: kfree.)
+// Free frees what Malloc, MallocZero, Realloc or Bytes of these Buckets returned. It ignores nil
+// and the address of no bytes. Like Cache.Free it checks the pointer on every call and reports
+// one that it doesn't know. Any goroutine. (Kernel: kfree.)
 func (b *Buckets) Free(p unsafe.Pointer) { b.free.Func()(p) }
 
-// freeSlow is what Free comes to for what the table of owners doesn't lead to a cache.
+// freeSlow is Free where the sequence finds no cache by the owner word, or its stack refuses.
 func (b *Buckets) freeSlow(p unsafe.Pointer) {
-	if c := b.cacheOf(p); c != nil {
+	o := b.ownerAt(p)
+	switch c := b.cacheOfOwner(o); {
+	case c == nil:
+		b.freeLarge(p)
+	case c.single == nil || !c.freeMarked(p, o):
 		c.Free(p)
-		return
 	}
-	b.freeLarge(p)
 }
 
-// FreeRCU is Free after a grace period of the Domain, and RCUDtor; see Cache.FreeRCU.
+// FreeRCU frees p after a grace period of the Domain and a call of RCUDtor; see Cache.FreeRCU.
 // (Kernel: kfree_rcu.)
 func (b *Buckets) FreeRCU(p unsafe.Pointer) {
 	if c := b.cacheOf(p); c != nil {
 		c.FreeRCU(p)
 		return
 	}
-	b.freeLargeAfterGrace(p, true)
+	b.freeLargeAfterGrace(p, backlog.MayWait)
 }
 
-// FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
+// FreeRCUNoWait is a FreeRCU that never waits; see Cache.FreeRCUNoWait.
 func (b *Buckets) FreeRCUNoWait(p unsafe.Pointer) {
 	if c := b.cacheOf(p); c != nil {
 		c.FreeRCUNoWait(p)
 		return
 	}
-	b.freeLargeAfterGrace(p, false)
+	b.freeLargeAfterGrace(p, backlog.NoWait)
 }
 
-// Size returns how many bytes p has room for, at least what was asked for; 0 for nil
-// and the address of no bytes. A pointer that isn't theirs is reported as by Free.
-// (Kernel: ksize.)
+// FreeRCUContext is a FreeRCU that waits at RCUHardLimit as long as ctx lasts; see
+// Cache.FreeRCUContext.
+func (b *Buckets) FreeRCUContext(ctx context.Context, p unsafe.Pointer) {
+	if c := b.cacheOf(p); c != nil {
+		c.FreeRCUContext(ctx, p)
+		return
+	}
+	b.freeLargeAfterGrace(p, backlog.WaitFor(ctx))
+}
+
+// Size returns the number of bytes that p has room for, which is at least what was asked for; 0
+// for nil and for the address of no bytes. For a pointer that these Buckets did not return it
+// reports as Free does, and returns 0. Any goroutine that holds p. (Kernel: ksize.)
 func (b *Buckets) Size(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
-		if c.checked(p) == 0 {
+		if c.ownerOrReport(p) == 0 {
 			return 0 // reported
 		}
 		return int(c.config.Size)
@@ -123,55 +194,4 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 		return 0
 	}
 	return int(l.bytes)
-}
-
-// Realloc returns n bytes that begin with what p holds. It is p itself where n bytes
-// fit, unless that would leave more than half of a large one unused; else p is freed. A
-// nil p is a Malloc, no bytes are a Free. On error p is as it was. (Kernel: krealloc.)
-//
-// Errors: as Malloc; ErrForeign, after the report, for a pointer that isn't theirs.
-func (b *Buckets) Realloc(p unsafe.Pointer, n int) (unsafe.Pointer, error) {
-	if isNothing(p) {
-		return b.alloc(n, 1)
-	}
-	if n == 0 {
-		b.Free(p)
-		return nothing()
-	}
-	room := b.Size(p)
-	if room == 0 {
-		return nil, fmt.Errorf("%w: %p", ErrForeign, p)
-	}
-	if n > 0 && n <= room && (room <= maxClass || n > room/2) {
-		return p, nil
-	}
-	q, err := b.alloc(n, 1)
-	if err != nil {
-		return nil, err
-	}
-	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(room)))
-	b.Free(p)
-	return q, nil
-}
-
-// Bytes is Malloc for a slice of n bytes, whose capacity is all that there is room for:
-// appending that far stays off-heap. It is not zeroed. Give it back with FreeBytes.
-func (b *Buckets) Bytes(n int) ([]byte, error) {
-	p, err := b.alloc(n, 1)
-	if err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		return []byte{}, nil
-	}
-	return unsafe.Slice((*byte)(p), b.Size(p))[:n], nil
-}
-
-// FreeBytes gives back what Bytes returned, by any slice that begins where it did. One
-// without capacity is ignored. An append beyond the capacity makes a slice on the Go heap,
-// which is refused with a report: free the old one.
-func (b *Buckets) FreeBytes(s []byte) {
-	if cap(s) > 0 {
-		b.Free(unsafe.Pointer(unsafe.SliceData(s[:cap(s)])))
-	}
 }

@@ -1,4 +1,4 @@
-package slub
+package slub_test
 
 import (
 	"testing"
@@ -7,24 +7,25 @@ import (
 
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/lock"
+	"github.com/slubd/slubd/slub"
 )
 
-// stocked is a cache with objects in main, spare and barn of the CPU, and in slabs;
-// left is their number.
-func stocked(t *testing.T, flags Flags) (c *Cache, left int) {
-	c = open(t, nil, Config{Size: 64, SheafCapacity: 60, Flags: flags})
+// stocked is a cache with objects in main, spare and barn of the CPU, and in slabs; left is their
+// number.
+func stocked(t *testing.T, flags slub.Flags) (c *slub.Cache, left int) {
+	c = open(t, nil, slub.Config{Size: 64, SheafCapacity: 60, Flags: flags})
 	freeAll(c, take(t, c, 400))
 	s := c.Stats()
 	n := s.Nodes[0]
-	if flags&NoSheaves == 0 && (s.SheafObjects < 120 || n.BarnFull == 0) || n.FreeInSlabs == 0 {
+	if flags&slub.NoSheaves == 0 && (s.SheafObjects < 120 || n.BarnFull == 0) || n.FreeInSlabs == 0 {
 		t.Fatalf("not stocked: %+v", s)
 	}
 	return c, int(s.SheafObjects + n.BarnObjects + n.FreeInSlabs)
 }
 
-// empties takes all objects with AllocNoWait, gives them to FreeDeferred, and reports
-// whether there were n.
-func empties(c *Cache, n int) bool {
+// empties takes all objects with AllocNoWait, gives them to FreeDeferred, and reports whether
+// there were n.
+func empties(c *slub.Cache, n int) bool {
 	var ps [1 << 10]unsafe.Pointer
 	got := 0
 	for {
@@ -39,12 +40,12 @@ func empties(c *Cache, n int) bool {
 	for _, p := range ps[:got] {
 		c.FreeDeferred(p)
 	}
-	return got == n && err == ErrWouldBlock && c.deferFree.pending.Load() == int64(n)
+	return got == n && err == slub.ErrWouldBlock && deferredPending(c) == int64(n)
 }
 
 // Until there is nothing left, AllocNoWait makes no system call, nor does FreeDeferred.
 func TestNoSyscall(t *testing.T) {
-	for name, flags := range map[string]Flags{"sheaves": 0, "no sheaves": NoSheaves, "init on alloc": InitOnAlloc} {
+	for name, flags := range map[string]slub.Flags{"sheaves": 0, "no sheaves": slub.NoSheaves, "init on alloc": slub.InitOnAlloc} {
 		t.Run(name, func(t *testing.T) {
 			if err := quietly(t, func(t *testing.T) func() bool {
 				c, left := stocked(t, flags)
@@ -71,7 +72,7 @@ const unregistered = "GLIBC_TUNABLES=glibc.pthread.rseq=0"
 
 // A thread that never registered for rseq doesn't do so now: objects come from slabs.
 func TestNoSyscallOnNewThread(t *testing.T) {
-	if name, _ := Engine(); name != "rseq" {
+	if name, _ := slub.Engine(); name != "rseq" {
 		t.Skip("no rseq")
 	}
 	if err := quietly(t, func(t *testing.T) func() bool {
@@ -79,7 +80,7 @@ func TestNoSyscallOnNewThread(t *testing.T) {
 		freshThread(func() {
 			filter()
 			p, err := c.AllocNoWait()
-			if c.FreeDeferred(p); err != nil || c.slabs.counters.Sum(int(AllocSlowpath)) == 0 {
+			if c.FreeDeferred(p); err != nil || slowAllocs(c) == 0 {
 				exit(codeFailed)
 			}
 			exit(0)
@@ -90,7 +91,7 @@ func TestNoSyscallOnNewThread(t *testing.T) {
 	}
 }
 
-// A lock.Mutex's holder wakes nobody, although there is somebody.
+// The holder of a lock.Mutex wakes no goroutine, although one waits.
 func TestNoSyscallWithWaiter(t *testing.T) {
 	if err := quietly(t, func(t *testing.T) func() bool {
 		var m lock.Mutex
@@ -104,17 +105,17 @@ func TestNoSyscallWithWaiter(t *testing.T) {
 	}
 }
 
-// AllocNoWait wakes nobody who came for a lock while it had it.
+// AllocNoWait wakes no goroutine that began to wait for a lock while AllocNoWait held it.
 func TestNoSyscallWhenOthersWait(t *testing.T) {
 	if !invariants.Enabled {
 		t.Skip("needs -tags invariants")
 	}
 	for name, test := range map[string]struct {
 		point invariants.Point
-		waits func(*Cache) // for that lock, and no other one that AllocNoWait has
+		waits func(*slub.Cache) // for that lock, and no other one that AllocNoWait has
 	}{
-		"barn": {invariants.BarnHeld, func(c *Cache) { _, _ = c.Prefill(1) }},
-		"node": {invariants.NodeHeld, func(c *Cache) { c.Stats() }},
+		"barn": {invariants.BarnHeld, func(c *slub.Cache) { _, _ = c.Prefill(1) }},
+		"node": {invariants.NodeHeld, func(c *slub.Cache) { c.Stats() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := quietly(t, func(t *testing.T) func() bool {

@@ -1,43 +1,109 @@
 package slub
 
-import "github.com/slubd/slubd/internal/percpu"
+import (
+	"fmt"
+	"unsafe"
 
-// An owner is the owner word that the arena keeps for every page of a slab or a large
-// object: whose it is, and on which node it lies. One load and one comparison, with the
-// owner whose objects a CPU's stack takes, thus tell Free both. (Kernel: slab->slab_cache and
-// page_to_nid.)
-//
-//	bits 0..7    index of the node
-//	bits 8..29   number of the cache, or of Buckets; see registry
-//	bit 31       careful
-//
-// 0 is that of pages that nobody has. Packages arena, percpu and sheaves carry owners as
-// uint32, and know no more of them than where the number begins (percpu.NodeBits).
-type owner uint32
-
-const (
-	// careful marks a slab of less than the preferred order: the quick check of Free,
-	// which assumes that order, must not accept its objects, and no stack has this mark.
-	careful owner = 1 << 31
-	// nobody is the owner of pages that are still used and hold no object of anybody.
-	nobody = careful
-
-	maxNodes = 1 << percpu.NodeBits
-	// maxCaches is what there is room for beside the node: 4 million.
-	maxCaches = (percpu.MaxOwn + 1) / maxNodes
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
 )
 
-// ownerOf returns the owner of what the cache with this number has on a node.
-func ownerOf(id uint32, node int) owner { return owner(id<<percpu.NodeBits | uint32(node)) }
+// An OwnerInfo says which object an address lies in, and what the object belongs to.
+type OwnerInfo struct {
+	// Cache is the cache that the object is of, also for a size class of Buckets; of caches that
+	// share their slabs the oldest. nil for a page run or mapping.
+	Cache *Cache
+	// Buckets are those that the object came from, or nil if it came from a cache of its own.
+	Buckets *Buckets
+	Group   *Group // the object's pages are charged to it; nil if there is none
+	Arena   *arena.Arena
+	Addr    uintptr // start of the object
+	Size    int64   // bytes that it has room for
+}
 
-// id returns the number of the cache or the Buckets.
-func (o owner) id() uint32 { return uint32(o.plain()) >> percpu.NodeBits }
+// String describes the object, for logs.
+func (o OwnerInfo) String() string {
+	if o.Cache != nil {
+		return fmt.Sprintf("object %#x of %d bytes, cache %q", o.Addr, o.Size, o.Cache.Name())
+	}
+	if o.Buckets != nil {
+		return fmt.Sprintf("object %#x of %d bytes, buckets %q", o.Addr, o.Size, o.Buckets.Name())
+	}
+	return "no object"
+}
 
-// node returns the index of the node.
-func (o owner) node() int { return int(o % maxNodes) }
+// Owner finds the object that p points into, to its start or anywhere inside. ok is false if there
+// is none: p is not of an open arena, or lies between objects, or what it was part of is closed or
+// given back.
+//
+// It says nothing about whether the object is in use: a free one that lies in a slab has an owner
+// as well. For a caller that does not hold the object, the answer may be outdated at once.
+//
+// Any goroutine. It is for diagnosis: it looks at every open arena and Buckets, and for an object
+// larger than 4 MiB at every such object, some nanoseconds each. (Kernel: virt_to_cache,
+// kmem_dump_obj.)
+func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
+	addr := uintptr(p)
+	a := arena.Find(addr)
+	if a == nil {
+		return OwnerInfo{}, false
+	}
+	page, inRange := a.PageOf(addr)
+	if !inRange {
+		return mappingOwner(a, addr)
+	}
+	word := a.Owner(page)
+	head, pages, used := a.Head(page)
+	if !used || word.ID() == 0 {
+		return OwnerInfo{}, false
+	}
+	o = OwnerInfo{Arena: a, Addr: a.Addr(head), Size: int64(pages) * mem.PageSize}
+	if c := caches.find(word); c != nil {
+		slot := c.layout.slot
+		i := (addr - o.Addr) / slot
+		if i >= c.slabs.ObjectsIn(head) {
+			return OwnerInfo{}, false // behind the last object of the slab
+		}
+		o.Cache, o.Buckets, o.Group = c, c.Buckets(), c.Group()
+		o.Addr, o.Size = o.Addr+i*slot, int64(c.layout.size) // of aliases the largest
+		return o.holding(addr)
+	}
+	if o.Buckets = bucketsOf(word); o.Buckets == nil {
+		return o, false
+	}
+	o.Group = o.Buckets.Group()
+	return o, true
+}
 
-// careful reports whether Free has to look closer.
-func (o owner) careful() bool { return o&careful != 0 }
+// holding returns o if the object has addr, and does not only have it behind its end.
+func (o OwnerInfo) holding(addr uintptr) (OwnerInfo, bool) {
+	if addr-o.Addr >= uintptr(o.Size) {
+		return OwnerInfo{}, false
+	}
+	return o, true
+}
 
-// plain returns o without marks, as a stack has it.
-func (o owner) plain() owner { return o &^ careful }
+// bucketsOf returns the open Buckets whose large objects have a page's owner word, or nil.
+func bucketsOf(word owner.Word) *Buckets {
+	for b := range allBuckets.all() {
+		if b.id == word.ID() {
+			return b
+		}
+	}
+	return nil
+}
+
+// mappingOwner is Owner for an address outside of the arena's range.
+func mappingOwner(a *arena.Arena, addr uintptr) (o OwnerInfo, ok bool) {
+	start, bytes := a.MappingAt(addr)
+	for b := range allBuckets.all() {
+		if b.arena != a {
+			continue
+		}
+		if l, ok := b.largeAt(mem.Ptr(start)); ok {
+			return OwnerInfo{Buckets: b, Group: b.Group(), Arena: a, Addr: l.addr, Size: bytes}.holding(addr)
+		}
+	}
+	return OwnerInfo{}, false
+}

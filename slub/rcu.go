@@ -1,82 +1,117 @@
 package slub
 
 import (
+	"context"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/backlog"
+	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/freequeue"
 )
 
-// FreeRCU frees an object once every reader of the cache's Domain that may hold it
-// has reported a quiescent state. The object keeps its content until then; after
-// that RCUDtor is called, on some goroutine, and it can be allocated again. The
-// caller has unlinked the object from whatever readers find it by. Checks as Free;
-// nil is ignored.
+// FreeRCU frees an object after a grace period of the cache's Domain: when every reader that may
+// hold it has reported a quiescent state. Before the call the caller removes the object from every
+// structure in which readers find it. The object keeps its content until the grace period is over;
+// then RCUDtor is called, on any goroutine, and the object can be allocated again. The pointer is
+// checked as by Free; nil is ignored.
 //
-// It waits in two cases. When as much waits for grace periods as RCUHardLimit allows, it
-// waits until there is room again, or for RCUMaxWait, by default as long as others have had
-// to before, and then goes beyond the limit. When
-// neither the kernel nor the cache's reserve has memory to queue the object in, it waits
-// for the grace period itself, or a tenth of a second. Where neither may be, in hooks and
-// destructors, by an online reader, or holding what a reader or RCUDtor may want, call
-// FreeRCUNoWait.
+// Objects gather in the CPU's rcu_free sheaf, which waits for one grace period as a whole. The
+// common case is one restartable sequence, as for Free.
 //
-// Objects gather in the CPU's rcu_free sheaf, which goes through one grace period
-// as a whole. (Kernel: kfree_rcu through __kfree_rcu_sheaf.)
+// FreeRCU never holds its caller up for long. At RCUHardLimit it waits until there is room, at
+// most for RCUMaxWait, which is a millisecond unless the config says otherwise; once such a
+// wait has run out, no call waits again until the backlog is below the limit. What is then freed
+// beyond the limit is queued and counted, and the arena's limit is what bounds memory: an
+// allocation that fails there says how much waits for grace periods, and for which reader. If
+// neither the kernel nor the reserve has memory to queue the object, FreeRCU waits for the grace
+// period, up to a tenth of a second. Call FreeRCUContext where the caller should be slowed down to
+// what readers allow, and FreeRCUNoWait in hooks and destructors, in an online reader, and while
+// holding a lock that a reader or RCUDtor may want. Any other goroutine may call FreeRCU. (Kernel:
+// kfree_rcu, by __kfree_rcu_sheaf.)
 func (c *Cache) FreeRCU(p unsafe.Pointer) { c.freeRCU.Func()(p) }
 
-// FreeRCUNoWait is FreeRCU for where nothing may be waited for: it goes beyond RCUHardLimit
-// at once. That memory stays bounded is then the caller's care: an event loop that is an
-// online reader reports between its rounds. It may be called in hooks and destructors, of
-// the cache's own too. Somewhat slower than FreeRCU.
-func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.freeAfterGrace(p, false) }
+// FreeRCUNoWait is a FreeRCU that never waits: it exceeds RCUHardLimit at once. The caller has to
+// see to it that memory stays bounded; an event loop that is an online reader, for example,
+// reports a quiescent state between its rounds. Any goroutine, also in the cache's own hooks and
+// destructor. It is somewhat slower than FreeRCU.
+func (c *Cache) FreeRCUNoWait(p unsafe.Pointer) { c.freeAfterGrace(p, backlog.NoWait) }
 
-// freeRCUSlow is what FreeRCU comes to when the CPU's rcu_free sheaf is missing or
-// would be full, or when the object can't go there: it lies on another node, in a
-// slab of lower order, or isn't ours.
-func (c *Cache) freeRCUSlow(p unsafe.Pointer) { c.freeAfterGrace(p, true) }
+// FreeRCUContext is a FreeRCU for callers that want to be slowed down: at RCUHardLimit it waits
+// for room as long as ctx lasts, whatever RCUMaxWait says. The object is freed in any case, and
+// must not be freed again: when ctx ends, it goes beyond the limit and is counted as an overrun.
+// Any goroutine that may call FreeRCU; an online reader of the Domain would wait for itself until
+// ctx ends. It costs as much as FreeRCUNoWait where there is room.
+func (c *Cache) FreeRCUContext(ctx context.Context, p unsafe.Pointer) {
+	c.freeAfterGrace(p, backlog.WaitFor(ctx))
+}
 
-// freeAfterGrace checks an object and has it wait in a sheaf, or else in the queue.
-func (c *Cache) freeAfterGrace(p unsafe.Pointer, mayWait bool) {
-	o := c.checked(p)
+// freeRCUSlow is FreeRCU when the CPU's stack refuses the object.
+func (c *Cache) freeRCUSlow(p unsafe.Pointer) {
+	if ops := c.ops(); len(ops.ranks) > 0 {
+		ops.ranks[0].freeRCU.Func()(p)
+		return
+	}
+	c.freeRCUInGo(p)
+}
+
+// freeRCUInGo is FreeRCU when the CPU has no rcu_free sheaf for the object's node, when it would be
+// full with the object, or when the object is of a slab of lower order, or not of the cache.
+func (c *Cache) freeRCUInGo(p unsafe.Pointer) { c.freeAfterGrace(p, backlog.MayWait) }
+
+// freeAfterGrace checks an object and puts it into the rcu_free sheaf, or otherwise into the
+// queue. At the hard limit it waits as w says.
+func (c *Cache) freeAfterGrace(p unsafe.Pointer, w backlog.Wait) {
+	o := c.claimOrReport(p)
 	if o == 0 {
 		return
 	}
 	if sanitized {
 		deferObject(p)
 	}
-	// Remote objects are not counted as refused, as the sheaf never saw them (kernel:
-	// kfree_rcu_sheaf looks at the node before __kfree_rcu_sheaf counts).
-	at := o.node()
-	local := at == c.localNode()
-	if local && c.sheaves != nil && c.sheaves.FreeRCU(p, uint32(o), mayWait) {
-		return
+	at := o.Node()
+	switch {
+	case c.isAlone(p): // the queue gives it back to its slab
+		if c.sheaves != nil || at == c.localNode() {
+			c.count(FreeRCUSheafFail, 1)
+		}
+	case c.sheaves != nil:
+		if c.sheaves.TryFreeRCU(p, at, w) {
+			if at != c.localNode() {
+				c.makeNodeOps()
+			}
+			return
+		}
+	case at == c.localNode():
+		// Objects of other nodes don't count here (kernel: kfree_rcu_sheaf tests the node before
+		// __kfree_rcu_sheaf counts).
+		c.count(FreeRCUSheafFail, 1)
 	}
-	if local && c.sheaves == nil {
-		c.slabs.count(FreeRCUSheafFail, 1)
-	}
-	c.rcuQueue.add(p, at, c.layout.slot, mayWait)
+	c.freeQueue.Add(p, at, int64(c.layout.slot), w)
 }
 
-// initQueue makes the queue for what no sheaf takes.
+// initQueue sets up the queue for objects that no sheaf takes.
 func (c *Cache) initQueue() {
-	q := &c.rcuQueue
-	q.domain, q.backlog, q.delay = c.domain, c.backlog.Backlog, c.config.RCUDelay
-	q.end, q.lost = c.endQueued, c.reportUnlinked
-	if !c.layout.fpInside() {
-		q.linked = c.slabs
+	cfg := freequeue.Config{Domain: c.domain, Backlog: c.backlog.Backlog, Delay: c.config.RCUDelay,
+		Reclaim: c.reclaimQueued, Lost: c.reportUnlinked, Nodes: c.Arena().Topology().NodeCount()}
+	if cfg.Delay == 0 {
+		cfg.Delay = sheaves.DefaultDelay
 	}
-	q.init(len(c.slabs.nodes))
+	if !c.layout.fpInside() {
+		cfg.Links = c.slabs
+	}
+	c.freeQueue.Init(cfg)
 }
 
-// endQueued ends the life of objects whose grace period is over.
-func (c *Cache) endQueued(objs []unsafe.Pointer) {
-	n := source{c}.expire(objs)
-	c.slabs.count(FreeSlowpath, n)
-	c.slabs.freeBulk(objs[:n])
+// reclaimQueued destroys objects of the queue and frees them to their slabs.
+func (c *Cache) reclaimQueued(objs []unsafe.Pointer) {
+	n := c.endLives(objs)
+	c.count(reclaimed, n)
+	c.slabs.FreeBulk(objs[:n])
 }
 
-// reportUnlinked tells about an object whose link to the next one that waits leads
-// astray. Those behind it can't be found any more, and are never free.
+// reportUnlinked reports an object in the queue whose link to the next one is broken. The objects
+// behind it can't be found any more, and are never freed.
 func (c *Cache) reportUnlinked(obj uintptr) {
-	hooks.NewReport(hooks.FreelistCorrupt, c.eldest().name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
+	hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
 }

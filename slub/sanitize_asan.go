@@ -8,9 +8,8 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Objects are poisoned while they are free, but for the free pointer, which the
-// slabs read and write at any time. The address sanitizer then reports whoever
-// touches one, Go code included.
+// Objects are poisoned while they are free, except for the free pointer, which the slabs read and
+// write at any time. The address sanitizer then reports any access to them, also by Go code.
 
 const sanitized = true
 
@@ -24,10 +23,6 @@ func releaseObject(p unsafe.Pointer, l layout) {
 	}
 }
 
-// An object under a grace period is its readers'.
+// Readers may still read an object during its grace period: it is not poisoned.
 func deferObject(unsafe.Pointer)  {}
 func expireObject(unsafe.Pointer) {}
-
-// Pages leave the cache as they came, readable and writable throughout.
-func (l *layer) acquireSlab(s slabRef) { sys.Unpoison(s.addr, s.bytes()) }
-func (l *layer) releaseSlab(slabRef)   {}

@@ -11,5 +11,3 @@ func acquireObject(unsafe.Pointer, layout) {}
 func releaseObject(unsafe.Pointer, layout) {}
 func deferObject(unsafe.Pointer)           {}
 func expireObject(unsafe.Pointer)          {}
-func (l *layer) acquireSlab(slabRef)       {}
-func (l *layer) releaseSlab(slabRef)       {}

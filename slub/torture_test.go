@@ -1,8 +1,9 @@
-package slub
+package slub_test
 
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -16,28 +17,30 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub"
+	"github.com/slubd/slubd/slub/internal/freequeue"
 )
 
-// This is rcu's torture test with objects of a cache in the place of elements, and
-// FreeRCU as what ends their lives: the destructor poisons them, so that a reader
-// whose grace period has ended early finds poison, or another object's content. What
-// FreeRCU was given before Barrier must be destroyed when it returns.
+// This is rcu's torture test with objects of a cache, which are freed by FreeRCU. The destructor
+// poisons them, so a reader whose grace period ended too early finds poison, or another object's
+// content. When Barrier returns, everything given to FreeRCU before must be destroyed.
 
-// specimen is such an object. All but life is plain memory, as users' objects are.
-type specimen struct {
+// A tortureObject is such an object. All fields except life are plain memory, as in users'
+// objects.
+type tortureObject struct {
 	life  atomic.Uint32 // stage
 	owner uint32        // the writer that published it
-	words [6]uint64     // all the same; the free pointer lies in here
+	words [6]uint64     // all equal; the free pointer overwrites one
 }
 
-// stage is where a specimen is in its life, in this order.
+// A stage is a part of an object's life. An object goes through them in this order.
 type stage = uint32
 
 const (
 	unborn    stage = iota // memory that was never used, or was given to Free
 	published              // readers may find it
 	removed                // readers may hold it
-	destroyed              // nobody may
+	destroyed              // no reader may hold it
 	stages
 )
 
@@ -45,12 +48,12 @@ const poison = 0xdead_dead_dead_dead
 
 type torture struct {
 	t      *testing.T
-	cache  *Cache
+	cache  *slub.Cache
 	domain *rcu.Domain
-	slots  [16]atomic.Pointer[specimen] // where readers look
-	seen   [stages]atomic.Uint64        // in which stage readers had them
-	died   []atomic.Int64               // destroyed, by owner
-	poor   bool                         // there is no memory for sheaves and blocks
+	slots  [16]atomic.Pointer[tortureObject] // where readers look
+	seen   [stages]atomic.Uint64             // objects that readers held, by stage
+	died   []atomic.Int64                    // destroyed, by owner
+	poor   bool                              // there is no memory for sheaves and pages
 
 	stop    atomic.Bool // the writers are done, or something has failed
 	failing sync.Once
@@ -64,7 +67,7 @@ func (tt *torture) failf(format string, args ...any) {
 
 // destroy is the cache's RCUDtor.
 func (tt *torture) destroy(p unsafe.Pointer) {
-	s := (*specimen)(p)
+	s := (*tortureObject)(p)
 	for i := range s.words {
 		s.words[i] = poison
 	}
@@ -75,9 +78,8 @@ func (tt *torture) destroy(p unsafe.Pointer) {
 	tt.died[s.owner].Add(1)
 }
 
-// breeder is a writer: it publishes specimens in the place of others, which FreeRCU
-// is given.
-type breeder struct {
+// A tortureWriter publishes objects in the place of others, which it gives to FreeRCU.
+type tortureWriter struct {
 	*torture
 	number uint32
 	rng    *rand.Rand
@@ -85,7 +87,7 @@ type breeder struct {
 	freed  int64 // given to FreeRCU
 }
 
-func (b *breeder) run(ops int) {
+func (b *tortureWriter) run(ops int) {
 	for ops > 0 && !b.stop.Load() {
 		n := 1 + b.rng.IntN(100)
 		ops -= n
@@ -106,15 +108,15 @@ func (b *breeder) run(ops int) {
 	b.barrier()
 }
 
-// exchange publishes one specimen and retires another. Now and then the new one is
-// given up instead, by Free: that is how the objects of expired sheaves get about.
-func (b *breeder) exchange() {
+// exchange publishes one object and retires another. At times it frees the new one instead, so
+// that the objects of reclaimed sheaves reach slabs and other CPUs.
+func (b *tortureWriter) exchange() {
 	p, err := b.cache.Alloc()
 	if err != nil {
 		b.barrier() // memory that waits for grace periods
 		return
 	}
-	s := (*specimen)(p)
+	s := (*tortureObject)(p)
 	if was := s.life.Load(); was == published || was == removed {
 		b.failf("%p was handed out in stage %d", p, was)
 	}
@@ -132,9 +134,9 @@ func (b *breeder) exchange() {
 	b.retire(b.slots[b.rng.IntN(len(b.slots))].Swap(s))
 }
 
-// retire gives a specimen to FreeRCU, as its owner: the Barrier of that writer is the
-// one that must wait for it.
-func (b *breeder) retire(s *specimen) {
+// retire gives an object to FreeRCU and makes the writer its owner, whose Barrier must wait for
+// it.
+func (b *tortureWriter) retire(s *tortureObject) {
 	if s == nil {
 		return
 	}
@@ -144,8 +146,8 @@ func (b *breeder) retire(s *specimen) {
 	b.cache.FreeRCU(unsafe.Pointer(s))
 }
 
-// barrier checks that Barrier waits for all that the breeder gave to FreeRCU.
-func (b *breeder) barrier() {
+// barrier checks that Barrier waits for everything that the writer gave to FreeRCU.
+func (b *tortureWriter) barrier() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := b.cache.Barrier(ctx); err != nil {
@@ -155,22 +157,22 @@ func (b *breeder) barrier() {
 	}
 }
 
-// member reads as a registered reader, which goes offline now and then.
-func (tt *torture) member(rng *rand.Rand) {
+// readRegistered reads as a registered reader, which goes offline at times.
+func (tt *torture) readRegistered(rng *rand.Rand) {
 	r := tt.domain.Register("torture")
 	defer func() { _ = r.Close() }()
 	for !tt.stop.Load() {
 		tt.read(rng)
 		if r.Quiescent(); rng.IntN(16) == 0 {
 			r.Offline()
-			dawdle(rng)
+			randomDelay(rng)
 			r.Online()
 		}
 	}
 }
 
-// visitor reads in sections.
-func (tt *torture) visitor(rng *rand.Rand) {
+// readInSections reads between Enter and Exit.
+func (tt *torture) readInSections(rng *rand.Rand) {
 	for !tt.stop.Load() {
 		section := tt.domain.Enter()
 		tt.read(rng)
@@ -178,10 +180,10 @@ func (tt *torture) visitor(rng *rand.Rand) {
 	}
 }
 
-// read looks specimens up, keeps them for a while and looks at them again.
+// read looks objects up, waits a while, and inspects them.
 func (tt *torture) read(rng *rand.Rand) {
 	var held [8]struct {
-		s     *specimen
+		s     *tortureObject
 		stamp uint64
 	}
 	for i := range held {
@@ -190,7 +192,7 @@ func (tt *torture) read(rng *rand.Rand) {
 			held[i].stamp = s.words[0]
 		}
 	}
-	dawdle(rng)
+	randomDelay(rng)
 	for _, h := range held {
 		if h.s != nil {
 			tt.inspect(h.s, h.stamp)
@@ -198,8 +200,8 @@ func (tt *torture) read(rng *rand.Rand) {
 	}
 }
 
-// inspect notes the stage of a specimen that the caller is in a section with.
-func (tt *torture) inspect(s *specimen, stamp uint64) {
+// inspect checks an object that the caller holds in a section, and counts its stage.
+func (tt *torture) inspect(s *tortureObject, stamp uint64) {
 	life := s.life.Load()
 	tt.seen[life].Add(1)
 	intact := stamp != poison
@@ -211,8 +213,8 @@ func (tt *torture) inspect(s *specimen, stamp uint64) {
 	}
 }
 
-// dawdle takes anything from no time to some milliseconds, mostly none.
-func dawdle(rng *rand.Rand) {
+// randomDelay takes up to some milliseconds, mostly no time.
+func randomDelay(rng *rand.Rand) {
 	switch n := rng.IntN(1 << 14); {
 	case n < 2:
 		time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
@@ -223,33 +225,34 @@ func dawdle(rng *rand.Rand) {
 	}
 }
 
-func (tt *torture) run(t *testing.T, cfg Config, topology arena.Config, ops int, seed uint64) {
-	const breeders, members, visitors = 4, 4, 4
-	tt.t, tt.domain, tt.died = t, new(rcu.Domain), make([]atomic.Int64, breeders)
-	cfg.Size, cfg.Domain, cfg.RCUDtor = unsafe.Sizeof(specimen{}), tt.domain, tt.destroy
+func (tt *torture) run(t *testing.T, cfg slub.Config, topology arena.Config, ops int, seed uint64) {
+	const writers, registered, sections = 4, 4, 4
+	tt.t, tt.domain, tt.died = t, new(rcu.Domain), make([]atomic.Int64, writers)
+	cfg.Size, cfg.Domain, cfg.RCUDtor = int64(unsafe.Sizeof(tortureObject{})), tt.domain, tt.destroy
 	tt.cache = open(t, newArena(t, topology), cfg)
-	if tt.poor { // what is mapped for the first sheaf has no room for a second of 8000
+	if tt.poor { // the mapping of the first sheaf has no room for a second one of 8000
 		defer sys.FailNth(sys.CallReserve, 0, syscall.ENOMEM)()
-		for b := blocks.get(); b != nil; b = blocks.get() {
-			defer blocks.put(b)
+		var hoard freequeue.Hoard
+		for hoard.Take() {
 		}
+		defer hoard.Give(math.MaxInt)
 	}
 	defer testutil.Shuffle(t, seed)()
 
-	var reading, breeding sync.WaitGroup
-	for i := range breeders + members + visitors {
+	var reading, writing sync.WaitGroup
+	for i := range writers + registered + sections {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		switch {
-		case i < breeders:
-			b := &breeder{torture: tt, number: uint32(i), rng: rng, stamp: uint64(i+1) << 40}
-			breeding.Go(func() { b.run(ops / breeders) })
-		case i < breeders+members:
-			reading.Go(func() { tt.member(rng) })
+		case i < writers:
+			b := &tortureWriter{torture: tt, number: uint32(i), rng: rng, stamp: uint64(i+1) << 40}
+			writing.Go(func() { b.run(ops / writers) })
+		case i < writers+registered:
+			reading.Go(func() { tt.readRegistered(rng) })
 		default:
-			reading.Go(func() { tt.visitor(rng) })
+			reading.Go(func() { tt.readInSections(rng) })
 		}
 	}
-	breeding.Wait()
+	writing.Wait()
 	tt.stop.Store(true)
 	reading.Wait()
 	tt.report()
@@ -262,24 +265,25 @@ func (tt *torture) report() {
 	}
 	st := tt.cache.Stats()
 	tt.t.Logf("stages seen %v; FreeRCU by sheaf %d, refused %d; %+v; %+v", seen,
-		st.Events[FreeRCUSheaf], st.Events[FreeRCUSheafFail], st.RCUQueue, tt.domain.Stats())
+		st.Events[slub.FreeRCUSheaf], st.Events[slub.FreeRCUSheafFail], st.RCUQueue, tt.domain.Stats())
 }
 
 func TestTortureFreeRCU(t *testing.T) {
 	seed := testutil.Seed(t)
 	ops := testutil.Stress(t, 2_000_000)
-	outside := func(p unsafe.Pointer) { (*specimen)(p).life.Store(unborn) } // with a constructor the free pointer is
+	// With a constructor the free pointer lies outside the object.
+	ctor := func(p unsafe.Pointer) { (*tortureObject)(p).life.Store(unborn) }
 	for _, s := range []struct {
 		name     string
-		config   Config
+		config   slub.Config
 		topology arena.Config
 		poor     bool
 		percent  int
 	}{
-		{"sheaves", Config{RCUDelay: time.Millisecond}, arena.Config{}, false, 50},
-		{"small sheaves", Config{SheafCapacity: 4, BarnFull: 1, BarnEmpty: 1}, arena.Config{}, false, 20},
-		{"four nodes", Config{}, arena.Config{Topology: fakeNodes(t, 4)}, false, 20},
-		{"chains", Config{Ctor: outside, SheafCapacity: 8000, RCUDelay: time.Millisecond}, arena.Config{}, true, 10},
+		{name: "sheaves", config: slub.Config{RCUDelay: time.Millisecond}, percent: 50},
+		{name: "small sheaves", config: slub.Config{SheafCapacity: 4, BarnFull: 1, BarnEmpty: 1}, percent: 20},
+		{name: "four nodes", topology: arena.Config{Topology: fakeNodes(t, 4)}, percent: 20},
+		{name: "chains", config: slub.Config{Ctor: ctor, SheafCapacity: 8000, RCUDelay: time.Millisecond}, poor: true, percent: 10},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			(&torture{poor: s.poor}).run(t, s.config, s.topology, ops/100*s.percent, seed)
@@ -287,14 +291,14 @@ func TestTortureFreeRCU(t *testing.T) {
 	}
 }
 
-// The engines that this process didn't choose, in small.
+// A shorter run with each engine.
 func TestTortureFreeRCUOtherEngines(t *testing.T) {
 	for _, engine := range []string{"trylock", "rseq"} {
 		t.Run(engine, func(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
 			if isChild {
-				new(torture).run(t, Config{}, arena.Config{}, testutil.Stress(t, 100_000), testutil.Seed(t))
-				fmt.Println(Engine())
+				new(torture).run(t, slub.Config{}, arena.Config{}, testutil.Stress(t, 100_000), testutil.Seed(t))
+				fmt.Println(slub.Engine())
 				return
 			}
 			if err != nil {

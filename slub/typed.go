@@ -7,18 +7,22 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/configerr"
 	"github.com/slubd/slubd/numa"
 )
 
-// A Typed is a cache of T values. It has the methods of Cache that take or return objects,
-// but for Prefill, with *T for unsafe.Pointer and at the same cost, and those that every
-// program calls: Barrier, Shrink, Stats, Close. Cache gives the rest.
+// A Typed is a cache of T values. It has the methods of Cache that take or return objects, with *T
+// in place of unsafe.Pointer and at the same cost; and Barrier, Shrink, Stats,
+// Close and CloseContext. Cache returns the Cache for everything else. Any goroutine may call all
+// methods; Close comes after the last use.
 type Typed[T any] struct{ cache *Cache }
 
-// NewTyped makes a cache for values of type T; cfg.Size and cfg.Align are T's if
-// zero, and may be larger; so is cfg.Name, if empty, where T's has no odd characters
-// such as the brackets of a generic type. Errors: ErrGoPointers with the path of the first field
-// that holds one; as New.
+// NewTyped makes a cache for values of type T. Size and Align in cfg are T's if they are 0, and
+// may be larger. An empty Name becomes T's, unless that has characters which a Name must not
+// have, such as the brackets of a generic type.
+//
+// Errors: ErrGoPointers, with the path of the first field that holds a Go pointer; ErrConfig for
+// a Size or Align below T's, or a T of size 0; New's.
 func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 	t := reflect.TypeFor[T]()
 	if cfg.Name == "" && validName(t.String()) {
@@ -28,19 +32,19 @@ func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 		return nil, fmt.Errorf("%w: cache %q: %s", ErrGoPointers, cfg.name(), path)
 	}
 	if t.Size() == 0 {
-		return nil, cfg.misfit("Size", "type %s has none", t)
+		return nil, cfg.typeError("Size", "type %s has none", t)
 	}
 	if cfg.Size == 0 {
-		cfg.Size = t.Size()
+		cfg.Size = int64(t.Size())
 	}
 	if cfg.Align == 0 {
-		cfg.Align = uintptr(t.Align())
+		cfg.Align = int64(t.Align())
 	}
 	switch {
-	case cfg.Size < t.Size():
-		return nil, cfg.misfit("Size", "%d is less than the %d of %s", cfg.Size, t.Size(), t)
-	case cfg.Align < uintptr(t.Align()):
-		return nil, cfg.misfit("Align", "%d is less than the %d of %s", cfg.Align, t.Align(), t)
+	case cfg.Size < int64(t.Size()):
+		return nil, cfg.typeError("Size", "%d is less than the %d of %s", cfg.Size, t.Size(), t)
+	case cfg.Align < int64(t.Align()):
+		return nil, cfg.typeError("Align", "%d is less than the %d of %s", cfg.Align, t.Align(), t)
 	}
 	c, err := New(a, cfg)
 	if err != nil {
@@ -49,15 +53,13 @@ func NewTyped[T any](a *arena.Arena, cfg Config) (*Typed[T], error) {
 	return &Typed[T]{c}, nil
 }
 
-// misfit is the error of a config that the type does not go with.
-func (c Config) misfit(field, format string, args ...any) error {
-	p := problems{of: fmt.Sprintf("cache %q", c.name()), config: "Config"}
-	p.bad(field, format, args...)
-	return p.errs[0]
+// typeError returns the error of a config that does not fit the type.
+func (c Config) typeError(field, format string, args ...any) error {
+	return configerr.New(fmt.Sprintf("slub: cache %q: Config.", c.name()), ErrConfig, field, format, args...)
 }
 
-// goPointer returns the path of the first part of t that the collector would have
-// to follow, or "". An unsafe.Pointer counts, since it may hold one; a uintptr and a
+// goPointer returns the path of the first part of t that the collector would have to follow, or
+// "" if there is none. An unsafe.Pointer counts, since it may be a Go pointer; a uintptr and a
 // Ref don't.
 func goPointer(t reflect.Type, path string) string {
 	switch t.Kind() {
@@ -83,22 +85,22 @@ func goPointer(t reflect.Type, path string) string {
 	return ""
 }
 
-// pointerKinds are those that the collector follows, as one speaks of them.
+// pointerKinds are the kinds that the collector follows, as error texts call them.
 var pointerKinds = map[reflect.Kind]string{
 	reflect.Pointer: "a pointer", reflect.UnsafePointer: "a pointer", reflect.String: "a string", reflect.Slice: "a slice",
 	reflect.Map: "a map", reflect.Chan: "a channel", reflect.Func: "a function", reflect.Interface: "an interface",
 }
 
-// Cache returns the cache below.
+// Cache returns the underlying cache.
 func (t *Typed[T]) Cache() *Cache { return t.cache }
 
-// Alloc returns a T with whatever content its last owner left; see Cache.Alloc.
+// Alloc returns a T with the content that its last owner left; see Cache.Alloc.
 func (t *Typed[T]) Alloc() (*T, error) {
 	p, err := t.cache.Alloc()
 	return (*T)(p), err
 }
 
-// AllocZero returns a zeroed T.
+// AllocZero returns a zeroed T; see Cache.AllocZero.
 func (t *Typed[T]) AllocZero() (*T, error) {
 	p, err := t.cache.AllocZero()
 	return (*T)(p), err
@@ -110,39 +112,79 @@ func (t *Typed[T]) AllocNode(node numa.Node) (*T, error) {
 	return (*T)(p), err
 }
 
-// AllocBulk fills dst with Ts, or leaves it nil and returns an error; see Cache.AllocBulk.
+// AllocBulk fills dst with pointers to Ts, or sets them all to nil and returns an error; see
+// Cache.AllocBulk.
 func (t *Typed[T]) AllocBulk(dst []*T) error { return t.cache.AllocBulk(untyped(dst)) }
 
-// AllocNoWait returns a T from what is at hand; see Cache.AllocNoWait.
+// AllocContext returns a T, and waits for memory until ctx ends; see Cache.AllocContext.
+func (t *Typed[T]) AllocContext(ctx context.Context) (*T, error) {
+	p, err := t.cache.AllocContext(ctx)
+	return (*T)(p), err
+}
+
+// NewReserve puts n Ts aside; see Cache.NewReserve.
+func (t *Typed[T]) NewReserve(n int) (*TypedReserve[T], error) {
+	r, err := t.cache.NewReserve(n)
+	if err != nil {
+		return nil, err
+	}
+	return &TypedReserve[T]{r}, nil
+}
+
+// A TypedReserve is a Reserve of Ts.
+type TypedReserve[T any] struct{ reserve *Reserve }
+
+// Alloc returns a T, and waits for one until ctx ends; see Reserve.Alloc.
+func (r *TypedReserve[T]) Alloc(ctx context.Context) (*T, error) {
+	p, err := r.reserve.Alloc(ctx)
+	return (*T)(p), err
+}
+
+// Free puts p aside or frees it; see Reserve.Free.
+func (r *TypedReserve[T]) Free(p *T) { r.reserve.Free(unsafe.Pointer(p)) }
+
+// Len returns how many Ts are put aside.
+func (r *TypedReserve[T]) Len() int { return r.reserve.Len() }
+
+// Close frees what is put aside; see Reserve.Close.
+func (r *TypedReserve[T]) Close() { r.reserve.Close() }
+
+// AllocNoWait returns a T if one is at hand; see Cache.AllocNoWait.
 func (t *Typed[T]) AllocNoWait() (*T, error) {
 	p, err := t.cache.AllocNoWait()
 	return (*T)(p), err
 }
 
-// FreeDeferred gives p back without waiting for anything; see Cache.FreeDeferred.
+// FreeDeferred frees p later, without waiting for anything now; see Cache.FreeDeferred.
 func (t *Typed[T]) FreeDeferred(p *T) { t.cache.FreeDeferred(unsafe.Pointer(p)) }
 
-// Free gives p back; see Cache.Free.
+// Free frees p; see Cache.Free.
 func (t *Typed[T]) Free(p *T) { t.cache.Free(unsafe.Pointer(p)) }
 
-// FreeBulk gives all of ps back, and leaves ps in another order; see Cache.FreeBulk.
+// FreeBulk frees all of ps and leaves ps in another order; see Cache.FreeBulk.
 func (t *Typed[T]) FreeBulk(ps []*T) { t.cache.FreeBulk(untyped(ps)) }
 
-// untyped views pointers as what Cache takes, without a copy.
+// untyped converts the type of pointers, without a copy.
 func untyped[T any](ps []*T) []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(ps))), len(ps))
 }
 
-// FreeRCU gives p back after a grace period; see Cache.FreeRCU.
+// FreeRCU frees p after a grace period; see Cache.FreeRCU.
 func (t *Typed[T]) FreeRCU(p *T) { t.cache.FreeRCU(unsafe.Pointer(p)) }
 
-// FreeRCUNoWait is FreeRCU where nothing may be waited for; see Cache.FreeRCUNoWait.
+// FreeRCUNoWait is a FreeRCU that never waits; see Cache.FreeRCUNoWait.
 func (t *Typed[T]) FreeRCUNoWait(p *T) { t.cache.FreeRCUNoWait(unsafe.Pointer(p)) }
 
-// Barrier returns when all that was given to FreeRCU before is free; see Cache.Barrier.
+// FreeRCUContext is a FreeRCU that waits as long as ctx lasts; see Cache.FreeRCUContext.
+func (t *Typed[T]) FreeRCUContext(ctx context.Context, p *T) {
+	t.cache.FreeRCUContext(ctx, unsafe.Pointer(p))
+}
+
+// Barrier waits until everything given to FreeRCU and FreeDeferred before the call is free; see
+// Cache.Barrier.
 func (t *Typed[T]) Barrier(ctx context.Context) error { return t.cache.Barrier(ctx) }
 
-// Shrink gives back what the cache holds without need; see Cache.Shrink.
+// Shrink gives cached memory back and returns the number of slabs left; see Cache.Shrink.
 func (t *Typed[T]) Shrink() (slabs int) { return t.cache.Shrink() }
 
 // Stats reads the cache's counters and gauges; see Cache.Stats.
@@ -151,29 +193,10 @@ func (t *Typed[T]) Stats() Stats { return t.cache.Stats() }
 // Close closes the cache; see Cache.Close.
 func (t *Typed[T]) Close() error { return t.CloseContext(context.Background()) }
 
-// CloseContext is Close as long as ctx lasts; see Cache.CloseContext.
+// CloseContext is Close with a deadline; see Cache.CloseContext. On a nil *Typed both do nothing.
 func (t *Typed[T]) CloseContext(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
 	return t.cache.CloseContext(ctx)
 }
-
-// A Ref refers to a T off-heap as a number, so that the collector scans neither it
-// nor what it is kept in: a slice of a million Refs costs a collection nothing, a
-// slice of as many pointers a millisecond for every 250,000. The zero Ref is nil. Like
-// the pointer, it is good until the object is freed.
-type Ref[T any] struct{ addr uintptr }
-
-// RefOf returns the Ref of an object that came from a Typed, a Cache or a
-// Prefilled. The address of a Go variable must not be given to it.
-func RefOf[T any](p *T) Ref[T] { return Ref[T]{uintptr(unsafe.Pointer(p))} }
-
-// Ref returns p's Ref.
-func (t *Typed[T]) Ref(p *T) Ref[T] { return RefOf(p) }
-
-// Ptr returns the pointer, nil for the zero Ref.
-func (r Ref[T]) Ptr() *T { return *(**T)(unsafe.Pointer(&r)) }
-
-// IsNil reports whether r is the zero Ref.
-func (r Ref[T]) IsNil() bool { return r.addr == 0 }

@@ -1,6 +1,7 @@
-package slub
+package slub_test
 
 import (
+	"github.com/slubd/slubd/slub"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,12 +21,12 @@ type holding[T any] struct {
 
 func pointered[T any](t *testing.T, holds string) {
 	t.Helper()
-	_, err := NewTyped[holding[T]](nil, Config{})
-	same(t, "NewTyped", err, ErrGoPointers)
+	_, err := slub.NewTyped[holding[T]](nil, slub.Config{})
+	same(t, "NewTyped", err, slub.ErrGoPointers)
 	if err != nil && (!strings.Contains(err.Error(), ".inner.list[0].field") || !strings.HasSuffix(err.Error(), " holds "+holds)) {
 		t.Errorf("of %s: %v", holds, err)
 	}
-	if _, err := NewTyped[T](nil, Config{}); err == nil {
+	if _, err := slub.NewTyped[T](nil, slub.Config{}); err == nil {
 		t.Errorf("%s is accepted by itself", holds)
 	}
 }
@@ -41,13 +42,13 @@ func TestTypedRefusesGoPointers(t *testing.T) {
 	pointered[func()](t, "a function (func())")
 	pointered[any](t, "an interface (interface {})")
 	pointered[error](t, "an interface (error)")
-	pointered[name](t, "a string (slub.name)")
-	_, err := NewTyped[struct{ v atomic.Pointer[int] }](nil, Config{})
-	same(t, "NewTyped of an atomic pointer", err, ErrGoPointers)
-	_, err = NewTyped[struct{}](nil, Config{})
-	same(t, "NewTyped of nothing", err, ErrConfig)
-	_, err = NewTyped[struct{ user *point }](nil, Config{Name: "session"})
-	const want = `slub: type holds Go pointers: cache "session": struct { user *slub.point }.user holds a pointer (*slub.point)`
+	pointered[name](t, "a string (slub_test.name)")
+	_, err := slub.NewTyped[struct{ v atomic.Pointer[int] }](nil, slub.Config{})
+	same(t, "NewTyped of an atomic pointer", err, slub.ErrGoPointers)
+	_, err = slub.NewTyped[struct{}](nil, slub.Config{})
+	same(t, "NewTyped of nothing", err, slub.ErrConfig)
+	_, err = slub.NewTyped[struct{ user *point }](nil, slub.Config{Name: "session"})
+	const want = `slub: type holds Go pointers: cache "session": struct { user *slub_test.point }.user holds a pointer (*slub_test.point)`
 	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
@@ -58,7 +59,7 @@ type name string
 type point struct {
 	x, y  int64
 	label [5]byte
-	next  Ref[point]
+	next  slub.Ref[point]
 	mu    sync.Mutex
 	word  uintptr
 	z     complex128
@@ -66,15 +67,15 @@ type point struct {
 
 func TestTyped(t *testing.T) {
 	a := newArena(t, smallArena)
-	typed, err := NewTyped[point](a, Config{})
+	typed, err := slub.NewTyped[point](a, slub.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := typed.Cache()
-	if s := c.Stats(); s.Size != unsafe.Sizeof(point{}) || s.Align < unsafe.Alignof(point{}) || c.Name() != "slub.point" {
+	if s := c.Stats(); s.Size != int64(unsafe.Sizeof(point{})) || s.Align < int64(unsafe.Alignof(point{})) || c.Name() != "slub_test.point" {
 		t.Errorf("%q of %d bytes aligned to %d", c.Name(), s.Size, s.Align)
 	}
-	var head Ref[point]
+	var head slub.Ref[point]
 	if !head.IsNil() || head.Ptr() != nil || !typed.Ref(nil).IsNil() {
 		t.Error("the zero Ref is not nil")
 	}
@@ -91,7 +92,7 @@ func TestTyped(t *testing.T) {
 	}
 	for i := 99; !head.IsNil(); i-- {
 		p := head.Ptr()
-		if p.x != int64(i) || RefOf(p) != head {
+		if p.x != int64(i) || slub.RefOf(p) != head {
 			t.Fatalf("element %d reads %d", i, p.x)
 		}
 		if head = p.next; i%2 == 0 {
@@ -110,11 +111,11 @@ func TestTyped(t *testing.T) {
 
 func TestTypedConfig(t *testing.T) {
 	a := newArena(t, smallArena)
-	for _, bad := range []Config{{Size: 7}, {Align: 4}, {SheafCapacity: -1}} {
-		_, err := NewTyped[[2]uint64](a, bad)
-		same(t, "NewTyped", err, ErrConfig)
+	for _, bad := range []slub.Config{{Size: 7}, {Align: 4}, {SheafCapacity: -1}} {
+		_, err := slub.NewTyped[[2]uint64](a, bad)
+		same(t, "NewTyped", err, slub.ErrConfig)
 	}
-	typed, err := NewTyped[[2]uint64](a, Config{Size: 100, Align: 64})
+	typed, err := slub.NewTyped[[2]uint64](a, slub.Config{Size: 100, Align: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestTypedConfig(t *testing.T) {
 
 // Pointers of a Typed go in bulk, to a node and back like a Cache's.
 func TestTypedLikeCache(t *testing.T) {
-	typed, err := NewTyped[point](newArena(t, smallArena), Config{})
+	typed, err := slub.NewTyped[point](newArena(t, smallArena), slub.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestTypedLikeCache(t *testing.T) {
 	typed.FreeBulk(nil)
 	same(t, "AllocBulk of none", typed.AllocBulk(nil), nil)
 	same(t, "CloseContext", typed.CloseContext(t.Context()), nil)
-	same(t, "AllocBulk after Close", typed.AllocBulk(ps), ErrClosed)
+	same(t, "AllocBulk after Close", typed.AllocBulk(ps), slub.ErrClosed)
 	if ps[0] != nil {
 		t.Error("a failed AllocBulk left pointers")
 	}

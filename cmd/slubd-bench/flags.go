@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -22,32 +25,37 @@ const (
 	formatGoBench = "gobench"
 )
 
-// Bounds of flags that name sizes and numbers.
+// Bounds of flags.
 const (
 	minSize    = 8       // the loops store eight bytes
-	maxSize    = 8 << 10 // the kernel's largest size class with slabs
+	maxSize    = 8 << 10 // the kernel's largest size class that has slabs
 	maxThreads = 1024
 	maxLive    = 1 << 30
 )
 
 // options are the flags, checked.
 type options struct {
-	choice     runner.Choice
-	allocs     []string
-	benchTime  time.Duration // of one run
-	count      int
-	listing    bool
-	env        bool
-	json       bool
-	format     string
-	listen     string // address; empty for none
-	cpuProfile string // file; empty for none
+	choice    runner.Choice
+	names     []string      // of implementations
+	chosen    bool          // whether -alloc was given
+	benchTime time.Duration // of one run
+	count     int
+	listing   bool
+	env       bool
+	numa      bool
+	scaling   bool
+	json      bool
+	native    string // directory of native libraries; empty: the system's
+	format    string
+	listen    string // address; empty for none
+	pin       report.Pin
+	machine   *machine.Machine
 }
 
-// raw are the flags that need more than package flag to be understood.
-type raw struct{ run, allocs, threads, sizes string }
+// raw are the flags that package flag does not check.
+type raw struct{ run, names, threads, sizes, pin string }
 
-// flags declares all flags. Their defaults make a suite of about a minute.
+// flags declares all flags. Their defaults make a suite of half a minute.
 func flags(o *options, r *raw) *flag.FlagSet {
 	fs := flag.NewFlagSet("slubd-bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -55,20 +63,23 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	if runtime.NumCPU() == 1 {
 		threads = "1"
 	}
-	fs.StringVar(&r.run, "run", "", "run only workloads that match this `regexp`")
-	fs.StringVar(&r.allocs, "alloc", strings.Join(workload.Entrants(), ","), "allocators and what else there is to compare, a comma-separated `list`")
-	fs.StringVar(&r.threads, "threads", threads, "`numbers` of threads")
-	fs.StringVar(&r.sizes, "size", "64", "object `sizes` in bytes")
+	fs.StringVar(&r.run, "run", "", "run the workloads whose names match this `regexp`, \".\" for all; empty runs the default suite")
+	fs.StringVar(&r.names, "alloc", strings.Join(workload.Implementations(), ","), "comma-separated `list` of allocators and other implementations to compare")
+	fs.StringVar(&r.threads, "threads", threads, "comma-separated `numbers` of threads; all stands for as many as CPUs")
+	fs.StringVar(&r.pin, "pin", machine.PinNone, "`how` to pin threads, slubd's and those of native allocators alike: none, compact (neighbours first), scatter (nodes and cores first), or a list of CPUs")
+	fs.StringVar(&r.sizes, "size", "64", "comma-separated object `sizes` in bytes")
 	fs.DurationVar(&o.benchTime, "benchtime", 20*time.Millisecond, "`duration` of one run")
-	fs.IntVar(&o.count, "count", 7, "rounds, in each of which every allocator runs once, in an order of its own")
-	fs.Uint64Var(&o.choice.Seed, "seed", 1, "seed of the random sequences, and of the order of runs")
-	fs.IntVar(&o.choice.Live, "live", 5_000_000, "live `objects` of the gc workloads, ten for each of gc-map's keys")
-	fs.BoolVar(&o.listing, "list", false, "list workloads and allocators, measure nothing")
-	fs.BoolVar(&o.env, "env", false, "describe this machine, measure nothing")
+	fs.IntVar(&o.count, "count", 7, "`number` of rounds; in each, all allocators run once, in a new random order")
+	fs.Uint64Var(&o.choice.Seed, "seed", 1, "`seed` of the random sequences and of the order of runs")
+	fs.IntVar(&o.choice.Live, "live", 5_000_000, "`number` of live objects of the gc workloads; gc-map has a tenth as many keys")
+	fs.BoolVar(&o.listing, "list", false, "list workloads and allocators, and measure nothing")
+	fs.BoolVar(&o.env, "env", false, "describe this machine and what may spoil a measurement, and measure nothing; the word env before the flags does the same")
+	fs.BoolVar(&o.numa, "numa", false, "measure what it costs to allocate on each node and free on each, and on L3 groups, and nothing else")
+	fs.BoolVar(&o.scaling, "scaling", false, "show curves: throughput, tail and counters by number of threads, doubled from 1 to that of CPUs unless -threads says otherwise")
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
 	fs.StringVar(&o.format, "format", formatText, "`text` or gobench (input for benchstat)")
+	fs.StringVar(&o.native, "native", "", "`directory` of native libraries (and headers, for liburcu and ck) to measure in place of the system's")
 	fs.StringVar(&o.listen, "listen", "", "serve /metrics at this `address` while running")
-	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of slubd, go and pool to this `file`")
 	return fs
 }
 
@@ -77,6 +88,9 @@ func parse(args []string) (options, error) {
 	var o options
 	var r raw
 	fs := flags(&o, &r)
+	if len(args) > 0 && args[0] == "env" {
+		args, o.env = args[1:], true
+	}
 	if err := fs.Parse(args); err != nil {
 		return o, fmt.Errorf("slubd-bench: %w", err)
 	}
@@ -85,18 +99,33 @@ func parse(args []string) (options, error) {
 	if fs.NArg() > 0 {
 		problem("unexpected argument %q", fs.Arg(0))
 	}
+	o.machine = machine.System()
+	if o.scaling {
+		o.choice.Chunks = true
+		r.forScaling(fs, o.machine.CPUCount())
+	}
 	var err error
-	if o.choice.Run, err = regexp.Compile(r.run); err != nil {
+	if r.run == "" {
+		o.choice.Run = nil // the default suite
+	} else if o.choice.Run, err = regexp.Compile(r.run); err != nil {
 		problem("-run: %w", err)
-	} else if len(runner.Plan(runner.Choice{Run: o.choice.Run, Threads: []int{1}, Sizes: []int{minSize}})) == 0 {
+	} else if len(runner.Plan(runner.Choice{Run: o.choice.Run, Threads: []int{1}, Sizes: []int{minSize}, Chunks: o.scaling})) == 0 {
 		problem("-run %s matches no workload; -list shows them", r.run)
 	}
-	if o.allocs, err = allocators(r.allocs); err != nil {
+	if o.names, err = implementations(r.names); err != nil {
 		problem("-alloc: %w", err)
 	}
-	if o.choice.Threads, err = numbers(r.threads, 1, maxThreads); err != nil {
+	if info, err := os.Stat(o.native); o.native != "" && (err != nil || !info.IsDir()) {
+		problem("-native: %s is no directory", o.native)
+	}
+	fs.Visit(func(f *flag.Flag) { o.chosen = o.chosen || f.Name == "alloc" })
+	if o.choice.Threads, err = numbers(allCPUs(r.threads, o.machine.CPUCount()), 1, maxThreads); err != nil {
 		problem("-threads: %w", err)
 	}
+	if o.choice.CPUs, err = o.machine.Order(r.pin); err != nil {
+		problem("-pin: %w", err)
+	}
+	o.pin = report.Pin{How: r.pin, CPUs: o.choice.CPUs}
 	if o.choice.Sizes, err = numbers(r.sizes, minSize, maxSize); err != nil {
 		problem("-size: %w", err)
 	}
@@ -107,24 +136,30 @@ func parse(args []string) (options, error) {
 		problem("-count: %d is less than 1", o.count)
 	}
 	if o.choice.Live < 1 || o.choice.Live > maxLive {
-		problem("-live: %d is not within 1 to %d", o.choice.Live, maxLive)
+		problem("-live: %d is not a number from 1 to %d", o.choice.Live, maxLive)
 	}
 	if o.format != formatText && o.format != formatGoBench {
 		problem("-format: %q is neither %s nor %s", o.format, formatText, formatGoBench)
 	}
+	if o.numa && o.scaling {
+		problem("-numa and -scaling cannot be used together")
+	}
+	if o.numa && (r.run != "" || r.pin != machine.PinNone) {
+		problem("-numa measures a matrix of its own: -run and -pin cannot be used with it")
+	}
 	if o.json && o.format != formatText {
-		problem("-json and -format %s exclude each other", o.format)
+		problem("-json and -format %s cannot be used together", o.format)
 	}
 	return o, errors.Join(errs...)
 }
 
-// allocators splits a list of names, keeps each once and refuses others.
-func allocators(list string) ([]string, error) {
+// implementations splits a list of names and drops duplicates. An unknown name is an error.
+func implementations(list string) ([]string, error) {
 	var names []string
 	for _, name := range strings.Split(list, ",") {
 		name = strings.TrimSpace(name)
-		if !slices.Contains(workload.Entrants(), name) {
-			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(workload.Entrants(), ", "))
+		if !slices.Contains(workload.Implementations(), name) {
+			return nil, fmt.Errorf("%q is not one of %s", name, strings.Join(workload.Implementations(), ", "))
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)
@@ -133,13 +168,44 @@ func allocators(list string) ([]string, error) {
 	return names, nil
 }
 
-// numbers splits a list of numbers, keeps each once and refuses others.
+// scalingSuite matches the workloads that have curves without -run: each kind of use once.
+const scalingSuite = "^(pair|churn|xfer|rcu|larson)$"
+
+// forScaling sets the flags that were not given to what -scaling wants.
+func (r *raw) forScaling(fs *flag.FlagSet, cpus int) {
+	if r.run == "" {
+		r.run = scalingSuite
+	}
+	given := false
+	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "threads" })
+	if given {
+		return
+	}
+	var list []string
+	for n := 1; n < cpus && n < maxThreads; n *= 2 {
+		list = append(list, strconv.Itoa(n))
+	}
+	r.threads = strings.Join(append(list, "all"), ",")
+}
+
+// allCPUs replaces the word all in a list by the number of CPUs.
+func allCPUs(list string, cpus int) string {
+	parts := strings.Split(list, ",")
+	for i, part := range parts {
+		if strings.TrimSpace(part) == "all" {
+			parts[i] = strconv.Itoa(min(cpus, maxThreads))
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// numbers splits a list of numbers and drops duplicates. A number out of range is an error.
 func numbers(list string, low, high int) ([]int, error) {
 	var result []int
 	for _, text := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil || n < low || n > high {
-			return nil, fmt.Errorf("%q is not a number within %d to %d", text, low, high)
+			return nil, fmt.Errorf("%q is not a number from %d to %d", text, low, high)
 		}
 		if !slices.Contains(result, n) {
 			result = append(result, n)
@@ -150,7 +216,7 @@ func numbers(list string, low, high int) ([]int, error) {
 
 // usage prints the flags with their defaults.
 func usage(w io.Writer) {
-	fmt.Fprintf(w, "Usage: slubd-bench [flags]\n\nMeasures slubd beside other allocators. Flags:\n\n")
+	fmt.Fprintf(w, "Usage: slubd-bench [env] [flags]\n\nMeasures slubd beside other allocators. Flags:\n\n")
 	fs := flags(&options{}, &raw{})
 	fs.SetOutput(w)
 	fs.PrintDefaults()

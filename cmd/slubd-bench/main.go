@@ -1,19 +1,24 @@
-// Slubd-bench measures slubd beside the allocators that Go daemons use today:
-// the Go heap, sync.Pool, and native malloc, tcmalloc, mimalloc and jemalloc; and its
-// RCU beside liburcu, ck_epoch and the maps of Go.
+// Slubd-bench measures slubd beside the allocators that Go daemons use today: the Go heap,
+// sync.Pool, and native malloc, tcmalloc, mimalloc and jemalloc. It measures RCU beside liburcu,
+// ck_epoch and the maps of Go.
 //
-//	go run ./cmd/slubd-bench                      the suite, about a minute, as a table
+//	go run ./cmd/slubd-bench                      the default suite, half a minute, as a table
+//	go run ./cmd/slubd-bench -run .               all workloads, about two minutes
 //	go run ./cmd/slubd-bench -run pair -json      one workload, for programs
 //	go run ./cmd/slubd-bench -list                what there is to measure
+//	go run ./cmd/slubd-bench -run '^tail' -benchtime 1s   every call timed: percentiles
+//	go run ./cmd/slubd-bench -scaling             curves from one thread to as many as CPUs
+//	go run ./cmd/slubd-bench -native DIR          libraries of DIR in place of the system's
+//	go run ./cmd/slubd-bench -numa                nodes by nodes: allocate on one, free on another
+//	go run ./cmd/slubd-bench env                  the machine, and what may spoil a measurement
 //
-// Native allocators run as C loops timed in C, in copies of this process that
-// are started with LD_PRELOAD; those of liburcu and ck_epoch are compiled first, where
-// their headers are installed. Runs of different allocators take turns. The
-// exit code is 0 when everything was measured, 1 when something failed, 2 for
-// bad flags.
+// Native allocators run as C loops timed in C, in copies of this process that are started with
+// LD_PRELOAD. The loops of liburcu and ck_epoch are compiled first, if their headers are
+// installed. The runs of different implementations take turns. The exit code is 0 if everything
+// was measured, 1 if something failed, 2 for bad flags.
 //
-// Data flows from flags (options) through runner.Plan (cases) and runner.Run
-// (a runner.Report) to a report.Document, which prints itself.
+// Data flows from flags (options) through runner.Plan (cases) and runner.Run (a runner.Report) to
+// a report.Document, which prints itself.
 package main
 
 import (
@@ -24,9 +29,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
@@ -40,14 +44,14 @@ const (
 )
 
 func main() {
-	child.Main()
+	runner.ServeChild()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// run is main with its surroundings as parameters.
+// run is main with everything that main uses as parameters.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args)
 	switch {
@@ -58,11 +62,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%v\nRun slubd-bench -h for the flags.\n", err)
 		return exitUsage
 	case o.listing:
-		err = o.list(stdout, native.Libraries(), native.Dirs())
+		err = o.list(stdout, native.Libraries(o.native), native.Dirs())
 	case o.env:
-		err = describe(stdout, o)
+		err = o.describe(stdout)
 	default:
-		err = measure(ctx, o, stdout, stderr)
+		err = o.measure(ctx, stdout, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "slubd-bench:", err)
@@ -72,44 +76,69 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // errInterrupted reports a document that ends early.
-var errInterrupted = errors.New("interrupted; this is what was finished")
+var errInterrupted = errors.New("interrupted; the output has what was finished")
 
-// errIncomplete reports a document with holes; the document says which.
+// errIncomplete reports a document that lacks results and says which.
 var errIncomplete = errors.New("not everything could be measured")
 
-// measure runs the suite and prints it. What was finished before an
-// interruption is printed too.
-func measure(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	stop, err := accompany(o, stderr)
-	if err != nil {
+// measure runs the suite and prints it. What was finished before an interruption is printed, too.
+func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
+	if o.listen != "" {
+		stop, err := serveMetrics(o.listen, stderr)
+		if err != nil {
+			return fmt.Errorf("-listen: %w", err)
+		}
+		defer stop()
+	}
+	about := report.Describe() // before the first run, for the load
+	p := newProgress(stderr)
+	cfg := runner.Config{
+		Names: o.names, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
+		Libraries: native.Libraries(o.native), Dirs: native.Dirs(), Strict: o.native != "", Progress: p.step,
+	}
+	if !o.chosen {
+		cfg.Names = withoutOptional(cfg)
+	}
+	var measured runner.Report
+	var err error
+	if o.numa {
+		about.NUMA = o.machine
+		measured, err = runner.Matrix(ctx, o.machine, o.choice.Sizes, cfg)
+	} else {
+		measured, err = runner.Run(ctx, runner.Plan(o.choice), cfg)
+	}
+	p.clear()
+	if errors.Is(err, runner.ErrLibrary) {
 		return err
 	}
-	defer stop()
-	env := environment()
-	p := newProgress(stderr)
-	found, err := runner.Run(ctx, runner.Plan(o.choice), runner.Config{
-		Allocs: o.allocs, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
-		Libraries: native.Libraries(), Dirs: native.Dirs(), Progress: p.step,
-	})
-	p.clear()
 	if errors.Is(err, context.Canceled) {
 		err = errInterrupted
 	}
-	d := report.New(env, o.choice.Seed, o.benchTime, o.count, found)
+	d := report.New(about, o.choice.Seed, o.benchTime, o.count, measured)
+	d.Env.Scaling, d.Env.Native = o.scaling, o.native
+	if len(o.pin.CPUs) > 0 {
+		d.Env.Pin = &o.pin
+	}
 	if err := errors.Join(err, o.print(d, stdout)); err != nil {
 		return err
 	}
-	if len(found.Failures) > 0 || len(found.Results) == 0 {
+	if len(measured.Failures) > 0 || len(measured.Results)+len(measured.Matrix) == 0 {
 		return errIncomplete
 	}
 	return nil
 }
 
-// environment describes this machine and both languages' compilers.
-func environment() machine.Env {
-	env := machine.Describe()
-	env.CCompiler = native.Compiler()
-	return env
+// withoutOptional returns cfg's implementations without those that hardly any machine has, and this
+// one hasn't.
+func withoutOptional(cfg runner.Config) []string {
+	return slices.DeleteFunc(slices.Clone(cfg.Names), func(name string) bool {
+		i := slices.IndexFunc(cfg.Libraries, func(l native.Library) bool { return l.Name == name })
+		if i < 0 || !cfg.Libraries[i].Optional() {
+			return false
+		}
+		_, err := cfg.Libraries[i].Find(cfg.Dirs)
+		return errors.As(err, new(*native.MissingError)) || errors.Is(err, native.ErrUnavailable)
+	})
 }
 
 // print writes d in the form that the flags ask for.
@@ -122,3 +151,40 @@ func (o options) print(d report.Document, w io.Writer) error {
 	}
 	return d.Text(w)
 }
+
+// describe prints the machine; as JSON, in a document without results.
+func (o options) describe(w io.Writer) error {
+	about := report.Describe()
+	about.NUMA = o.machine
+	d := report.New(about, o.choice.Seed, o.benchTime, o.count, runner.Report{})
+	if o.json {
+		return d.JSON(w)
+	}
+	return d.Machine(w)
+}
+
+// progress is one line on a terminal that is rewritten with every step. If stderr is not a
+// terminal, it is silent.
+type progress struct{ w io.Writer }
+
+// newProgress writes to w if that is a terminal.
+func newProgress(w io.Writer) *progress {
+	file, ok := w.(*os.File)
+	if !ok {
+		return &progress{io.Discard}
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return &progress{io.Discard}
+	}
+	return &progress{w}
+}
+
+// eraseLine goes back to the start of the line and clears it (ECMA-48 EL).
+const eraseLine = "\r\x1b[K"
+
+func (p *progress) step(s runner.Step) {
+	fmt.Fprintf(p.w, "%s%3d %%  %v: %s, %s", eraseLine, 100*s.Done/max(1, s.Runs), s.Case, s.Name, s.Stage)
+}
+
+func (p *progress) clear() { fmt.Fprint(p.w, eraseLine) }

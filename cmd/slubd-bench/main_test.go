@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child.Main()
+	runner.ServeChild()
 	os.Exit(m.Run())
 }
 
@@ -32,29 +32,37 @@ func bench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// short makes a suite of an instant.
-var short = []string{"-benchtime", "500us", "-count", "2", "-live", "10000", "-threads", "1", "-run", "^(pair|gc)$"}
+// quick are the flags of a very short suite.
+var quick = []string{"-benchtime", "500us", "-count", "2", "-live", "10000", "-threads", "1", "-run", "^(pair|gc)$"}
 
-func TestBadFlagsEndWithTwo(t *testing.T) {
+func TestBadFlags(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		want []string
 	}{
-		{[]string{"-nonsense"}, []string{"-nonsense"}},
-		{[]string{"pair"}, []string{`"pair"`}},
-		{[]string{"-run", "("}, []string{"-run", "missing closing"}},
-		{[]string{"-run", "nowhere"}, []string{"nowhere matches no workload", "-list"}},
-		{[]string{"-alloc", "slubd,hoard"}, []string{"-alloc", "hoard", "jemalloc"}},
-		{[]string{"-threads", "0"}, []string{"-threads", "1 to 1024"}},
-		{[]string{"-size", "64,x"}, []string{"-size", `"x"`}},
-		{[]string{"-size", "4"}, []string{"8 to 8192"}},
-		{[]string{"-benchtime", "0s"}, []string{"-benchtime"}},
-		{[]string{"-benchtime", "fast"}, []string{"-benchtime", "fast"}},
-		{[]string{"-count", "0"}, []string{"-count"}},
-		{[]string{"-live", "0"}, []string{"-live"}},
-		{[]string{"-format", "xml"}, []string{"-format", "xml", "gobench"}},
-		{[]string{"-json", "-format", "gobench"}, []string{"exclude"}},
-		{[]string{"-count", "0", "-alloc", "", "-size", "1"}, []string{"-count", "-alloc", "-size"}},
+		{args: []string{"-nonsense"}, want: []string{"-nonsense"}},
+		{args: []string{"pair"}, want: []string{`"pair"`}},
+		{args: []string{"-run", "("}, want: []string{"-run", "missing closing"}},
+		{args: []string{"-run", "nowhere"}, want: []string{"nowhere matches no workload", "-list"}},
+		{args: []string{"-alloc", "slubd,hoard"}, want: []string{"-alloc", "hoard", "jemalloc"}},
+		{args: []string{"-threads", "0"}, want: []string{"-threads", "1 to 1024"}},
+		{args: []string{"-threads", "1,every"}, want: []string{"-threads", "1 to 1024"}},
+		{args: []string{"-pin", "around"}, want: []string{"-pin", "none, compact, scatter"}},
+		{args: []string{"-pin", "65000"}, want: []string{"-pin", "CPU 65000"}},
+		{args: []string{"-native", "/no/such/directory"}, want: []string{"-native: /no/such/directory is no directory"}},
+		{args: []string{"-numa", "-run", "pair"}, want: []string{"-numa", "-run"}},
+		{args: []string{"-numa", "-pin", "compact"}, want: []string{"-numa", "-pin"}},
+		{args: []string{"-numa", "-scaling"}, want: []string{"-numa", "-scaling"}},
+		{args: []string{"-scaling", "-run", "^gc$"}, want: []string{"matches no workload"}},
+		{args: []string{"-size", "64,x"}, want: []string{"-size", `"x"`}},
+		{args: []string{"-size", "4"}, want: []string{"8 to 8192"}},
+		{args: []string{"-benchtime", "0s"}, want: []string{"-benchtime"}},
+		{args: []string{"-benchtime", "fast"}, want: []string{"-benchtime", "fast"}},
+		{args: []string{"-count", "0"}, want: []string{"-count"}},
+		{args: []string{"-live", "0"}, want: []string{"-live"}},
+		{args: []string{"-format", "xml"}, want: []string{"-format", "xml", "gobench"}},
+		{args: []string{"-json", "-format", "gobench"}, want: []string{"cannot be used together"}},
+		{args: []string{"-count", "0", "-alloc", "", "-size", "1"}, want: []string{"-count", "-alloc", "-size"}},
 	} {
 		code, stdout, stderr := bench(t, c.args...)
 		if code != exitUsage || stdout != "" {
@@ -68,16 +76,16 @@ func TestBadFlagsEndWithTwo(t *testing.T) {
 	}
 }
 
-func TestHelpNamesEveryFlag(t *testing.T) {
+func TestHelpNamesAllFlags(t *testing.T) {
 	code, stdout, _ := bench(t, "-h")
-	for _, name := range strings.Fields("run alloc threads size benchtime count seed list env json format listen") {
+	for _, name := range strings.Fields("run alloc threads pin size benchtime count seed list env numa scaling json format native listen") {
 		if code != exitOK || !regexp.MustCompile(`(?m)^  -`+name+`\b`).MatchString(stdout) {
 			t.Errorf("exit %d, -%s is not explained", code, name)
 		}
 	}
 }
 
-func TestListNamesEverything(t *testing.T) {
+func TestListIsComplete(t *testing.T) {
 	code, stdout, _ := bench(t, "-list")
 	if code != exitOK {
 		t.Errorf("exit %d", code)
@@ -87,32 +95,32 @@ func TestListNamesEverything(t *testing.T) {
 			t.Errorf("%s is not listed", w.Name)
 		}
 	}
-	for _, alloc := range workload.Entrants() {
+	for _, alloc := range workload.Implementations() {
 		if !regexp.MustCompile(`(?m)^  ` + alloc + ` `).MatchString(stdout) {
 			t.Errorf("%s is not listed", alloc)
 		}
 	}
 }
 
-func TestListIsJSONToo(t *testing.T) {
+func TestListAsJSON(t *testing.T) {
 	code, stdout, stderr := bench(t, "-list", "-json")
 	var c catalog
 	if err := json.Unmarshal([]byte(stdout), &c); code != exitOK || stderr != "" || err != nil {
 		t.Fatalf("exit %d, %s, %v", code, stderr, err)
 	}
-	if len(c.Workloads) != len(workload.Catalog()) || len(c.Entrants) != len(workload.Entrants()) {
-		t.Errorf("%d workloads and %d entrants", len(c.Workloads), len(c.Entrants))
+	if len(c.Workloads) != len(workload.Catalog()) || len(c.Implementations) != len(workload.Implementations()) {
+		t.Errorf("%d workloads and %d implementations", len(c.Workloads), len(c.Implementations))
 	}
 	for _, w := range c.Workloads {
-		if w.Name == "" || w.Unit == "" || w.About == "" || len(w.Entrants) == 0 || w.Entrants[0] != workload.Slubd {
+		if w.Name == "" || w.Unit == "" || w.About == "" || len(w.Implementations) == 0 || w.Implementations[0] != workload.Slubd {
 			t.Errorf("%+v", w)
 		}
 	}
 }
 
-func TestListSaysWhatToInstall(t *testing.T) {
+func TestListNamesMissingPackages(t *testing.T) {
 	var b bytes.Buffer
-	if err := (options{}).list(&b, native.Libraries(), []string{t.TempDir()}); err != nil {
+	if err := (options{}).list(&b, native.Libraries(""), []string{t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	want := "apt-get install libjemalloc2"
@@ -125,7 +133,7 @@ func TestListSaysWhatToInstall(t *testing.T) {
 }
 
 func TestJSONIsOneDocument(t *testing.T) {
-	code, stdout, stderr := bench(t, append(short, "-json")...)
+	code, stdout, stderr := bench(t, append(quick, "-json")...)
 	if code != exitOK || stderr != "" {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
@@ -156,36 +164,104 @@ func TestJSONIsOneDocument(t *testing.T) {
 
 func TestTextAndGoBench(t *testing.T) {
 	for format, want := range map[string]string{"text": "\npair ", "gobench": "\nBenchmarkPair/threads=1/size=64/alloc=go"} {
-		code, stdout, _ := bench(t, append(short, "-format", format)...)
+		code, stdout, _ := bench(t, append(quick, "-format", format)...)
 		if code != exitOK || !strings.Contains(stdout, want) {
 			t.Errorf("%s: exit %d, no %q in\n%s", format, code, want, stdout)
 		}
 	}
 }
 
-func TestEnvMeasuresNothing(t *testing.T) {
-	code, stdout, _ := bench(t, "-env", "-json")
-	if code != exitOK || !strings.Contains(stdout, `"results": []`) || !strings.Contains(stdout, `"engine": "`) {
-		t.Errorf("exit %d, %s", code, stdout)
+func TestScaling(t *testing.T) {
+	code, stdout, _ := bench(t, "-scaling", "-run", "^pair$", "-threads", "1,2", "-benchtime", "500us", "-count", "1")
+	for _, want := range []string{"\npair, 64 bytes\n\nthreads ", "\n1 ", "\n2 ", "barn_get_fail"} {
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d, no %q in\n%s", code, want, stdout)
+		}
 	}
-	code, stdout, _ = bench(t, "-env")
-	if code != exitOK || !strings.Contains(stdout, "engine ") || !strings.Contains(stdout, "load averages") {
-		t.Errorf("exit %d, %s", code, stdout)
+}
+
+func TestScalingDoublesThreads(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		cpus int
+		want string
+	}{
+		{cpus: 1, want: "all"}, {cpus: 2, want: "1,all"}, {cpus: 8, want: "1,2,4,all"}, {cpus: 12, want: "1,2,4,8,all"},
+		{args: []string{"-threads", "3"}, cpus: 12, want: "3"},
+	} {
+		var o options
+		var r raw
+		fs := flags(&o, &r)
+		if err := fs.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		r.forScaling(fs, c.cpus)
+		if r.threads != c.want || r.run != scalingSuite {
+			t.Errorf("%d CPUs: -threads %s -run %s", c.cpus, r.threads, r.run)
+		}
+	}
+}
+
+func TestEnvMeasuresNothing(t *testing.T) {
+	for _, word := range []string{"env", "-env"} {
+		code, stdout, _ := bench(t, word, "-json")
+		for _, want := range []string{`"results": []`, `"engine": "`, `"findings": [`} {
+			if code != exitOK || !strings.Contains(stdout, want) {
+				t.Errorf("%s -json: exit %d, no %s in %s", word, code, want, stdout)
+			}
+		}
+		code, stdout, _ = bench(t, word)
+		for _, want := range []string{"engine ", "sysfs and cpuid", "\nnode ", "may spoil"} {
+			if code != exitOK || !strings.Contains(stdout, want) {
+				t.Errorf("%s: exit %d, no %q in %s", word, code, want, stdout)
+			}
+		}
+	}
+}
+
+// TestNativeNamesWhatIsMissing has an empty directory. Nothing is measured without what was asked
+// for.
+func TestNativeNamesWhatIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, stderr := bench(t, append(quick, "-native", dir, "-alloc", "slubd,jemalloc,snmalloc")...)
+	for name, want := range map[string]string{"jemalloc": dir + " has no libjemalloc.so*", "snmalloc": dir + " has no libsnmallocshim.so*"} {
+		if !native.Available {
+			want = native.ErrUnavailable.Error()
+		}
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "native library of "+name+": "+want) {
+			t.Errorf("%s: exit %d, %s, %s", name, code, stdout, stderr)
+		}
+	}
+	code, stdout, _ = bench(t, "-list", "-native", dir)
+	if want := dir + " has no libmimalloc.so*"; code != exitOK || native.Available && !strings.Contains(stdout, want) {
+		t.Errorf("-list: exit %d, no %q in %s", code, want, stdout)
+	}
+}
+
+// TestOptionalLibrariesAreLeftOut has a directory without any library.
+func TestOptionalLibrariesAreLeftOut(t *testing.T) {
+	cfg := runner.Config{Names: workload.Implementations(), Libraries: native.Libraries(t.TempDir())}
+	names := withoutOptional(cfg)
+	for _, name := range workload.Implementations() {
+		optional := name == workload.SNMalloc || name == workload.RPMalloc
+		if slices.Contains(names, name) == optional {
+			t.Errorf("%s is measured: %v", name, optional)
+		}
 	}
 }
 
 func TestNothingMeasuredIsAFailure(t *testing.T) {
-	code, _, stderr := bench(t, append(short, "-alloc", "jemalloc", "-run", "^rcu$")...)
+	code, _, stderr := bench(t, append(quick, "-alloc", "jemalloc", "-run", "^rcu$")...)
 	if code != exitFailed || !strings.Contains(stderr, errIncomplete.Error()) {
 		t.Errorf("rcu for jemalloc: exit %d, %s", code, stderr)
 	}
 }
 
-func TestAnInterruptedSuiteStillPrints(t *testing.T) {
+func TestInterruptedSuitePrints(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := run(ctx, append(short, "-json"), &out, &errs)
+	code := run(ctx, append(quick, "-json"), &out, &errs)
 	if code != exitFailed || !strings.Contains(errs.String(), errInterrupted.Error()) || !json.Valid(out.Bytes()) {
 		t.Errorf("exit %d, %s, %s", code, errs.String(), out.String())
 	}
@@ -193,7 +269,7 @@ func TestAnInterruptedSuiteStillPrints(t *testing.T) {
 
 func TestListenServesMetricsWhileRunning(t *testing.T) {
 	var errs bytes.Buffer
-	stop, err := accompany(options{listen: "127.0.0.1:0"}, &errs)
+	stop, err := serveMetrics("127.0.0.1:0", &errs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,30 +285,18 @@ func TestListenServesMetricsWhileRunning(t *testing.T) {
 	}
 	stop()
 	if _, err := http.Get(url); err == nil {
-		t.Error("metrics are served after the end")
+		t.Error("metrics are served after stop")
 	}
 }
 
-func TestWhatCannotAccompanyIsAnError(t *testing.T) {
-	for _, args := range [][]string{{"-listen", "nowhere:x"}, {"-cpuprofile", t.TempDir()}} {
-		code, _, stderr := bench(t, append(short, args...)...)
-		if code != exitFailed || !strings.Contains(stderr, args[0]) {
-			t.Errorf("%v: exit %d, %s", args, code, stderr)
-		}
+func TestServiceErrors(t *testing.T) {
+	code, _, stderr := bench(t, append(quick, "-listen", "nowhere:x")...)
+	if code != exitFailed || !strings.Contains(stderr, "-listen") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
 
-func TestCPUProfileIsWritten(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cpu")
-	if code, _, stderr := bench(t, append(short, "-alloc", "pool", "-run", "pair", "-cpuprofile", path)...); code != exitOK {
-		t.Fatalf("exit %d, %s", code, stderr)
-	}
-	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		t.Errorf("no profile: %v", err)
-	}
-}
-
-func TestProgressIsForTerminals(t *testing.T) {
+func TestProgressNeedsTerminal(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)
@@ -242,12 +306,12 @@ func TestProgressIsForTerminals(t *testing.T) {
 		p := newProgress(w)
 		p.step(runner.Step{Runs: 2, Done: 1})
 		if p.w != io.Discard {
-			t.Errorf("progress goes to %T, which is no terminal", w)
+			t.Errorf("progress is written to %T, which is not a terminal", w)
 		}
 	}
 	var b bytes.Buffer
-	p := progress{&b}
-	p.step(runner.Step{Runs: 4, Done: 1, Alloc: "go", Stage: "round 1 of 2"})
+	p := progress{w: &b}
+	p.step(runner.Step{Runs: 4, Done: 1, Name: "go", Stage: "round 1 of 2"})
 	if !strings.Contains(b.String(), " 25 %") || !strings.Contains(b.String(), "go, round 1 of 2") {
 		t.Errorf("progress %q", b.String())
 	}

@@ -1,6 +1,6 @@
-// Rcu-map fills an off-heap hash map, lets readers and writers at it for a while and tells
-// what they got done, how many grace periods passed, and what a garbage collection
-// costs beside it. The map is package offmap; README.md compares it with others.
+// Rcu-map fills an off-heap hash map (slub/rcumap) and runs readers and writers on it for a while.
+// It prints what they got done, how many grace periods passed, and what a garbage collection
+// costs beside the map. README.md explains the program and the map.
 //
 //	go run ./examples/rcu-map -entries 2000000 -for 3s
 package main
@@ -18,8 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/slubd/slubd/examples/rcu-map/offmap"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub/rcumap"
 )
 
 // options are the flags.
@@ -31,9 +31,9 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.entries, "entries", 1_000_000, "`number` of keys")
-	flag.IntVar(&o.readers, "readers", runtime.NumCPU(), "`goroutines` that look up")
-	flag.IntVar(&o.writers, "writers", 1, "`goroutines` that replace and delete")
-	flag.DurationVar(&o.runtime, "for", 2*time.Second, "how long they do")
+	flag.IntVar(&o.readers, "readers", runtime.NumCPU(), "`number` of goroutines that look keys up")
+	flag.IntVar(&o.writers, "writers", 1, "`number` of goroutines that replace and delete values")
+	flag.DurationVar(&o.runtime, "for", 2*time.Second, "how `long` readers and writers run")
 	flag.Parse()
 	if err := run(o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "rcu-map:", err)
@@ -41,14 +41,13 @@ func main() {
 	}
 }
 
-// run fills, uses and closes a map. Its error includes what Close says, so that a lost
-// entry doesn't go unnoticed.
+// run fills, uses and closes a map. Its error includes that of Close, which reports lost entries.
 func run(o options, out io.Writer) (err error) {
 	if o.entries < 1 || o.readers < 0 || o.writers < 0 {
 		return errors.New("-entries must be at least 1, -readers and -writers not negative")
 	}
 	var domain rcu.Domain
-	m, err := offmap.New(offmap.Config{Domain: &domain})
+	m, err := rcumap.New(rcumap.Config{Domain: &domain})
 	if err != nil {
 		return err
 	}
@@ -60,7 +59,8 @@ func run(o options, out io.Writer) (err error) {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "%d entries put in %v, table of %d slots\n", m.Len(), time.Since(begin).Round(time.Millisecond), m.Slots())
+	fmt.Fprintf(out, "%d entries put in %v, table of %d slots\n",
+		m.Len(), time.Since(begin).Round(time.Millisecond), m.Slots())
 
 	var done atomic.Bool
 	var lookups, hits, updates atomic.Int64
@@ -68,7 +68,7 @@ func run(o options, out io.Writer) (err error) {
 	failed := make(chan error, o.writers)
 	for range o.readers {
 		working.Go(func() {
-			n, found := look(m, o.entries, &done)
+			n, found := lookUp(m, o.entries, &done)
 			lookups.Add(n)
 			hits.Add(found)
 		})
@@ -87,9 +87,9 @@ func run(o options, out io.Writer) (err error) {
 	for e := range failed {
 		err = errors.Join(err, e)
 	}
-	seconds := o.runtime.Seconds()
+	millions := func(n *atomic.Int64) float64 { return float64(n.Load()) / o.runtime.Seconds() / 1e6 }
 	fmt.Fprintf(out, "%.2f million lookups a second, %.0f %% found; %.2f million updates a second\n",
-		float64(lookups.Load())/seconds/1e6, 100*float64(hits.Load())/float64(max(1, lookups.Load())), float64(updates.Load())/seconds/1e6)
+		millions(&lookups), 100*float64(hits.Load())/float64(max(1, lookups.Load())), millions(&updates))
 	fmt.Fprintf(out, "%d grace periods have passed\n", domain.Stats().GracePeriods)
 
 	begin = time.Now()
@@ -98,13 +98,16 @@ func run(o options, out io.Writer) (err error) {
 	return err
 }
 
-// look looks random keys up, as a loop that serves requests would: a quiescent state after
-// each, and none of the value's bytes kept across it.
-func look(m *offmap.Map, entries int, done *atomic.Bool) (n, found int64) {
+// minLookups is how many keys each reader looks up at least, however soon the time is over.
+const minLookups = 1000
+
+// lookUp looks random keys up until done. Like a loop that serves requests, it reports a quiescent
+// state after each lookup and keeps nothing of the value beyond that.
+func lookUp(m *rcumap.Map, entries int, done *atomic.Bool) (n, found int64) {
 	r := m.Domain().Register("lookup")
 	defer r.Close()
 	var buf [20]byte
-	for ; !done.Load(); n++ {
+	for ; n < minLookups || !done.Load(); n++ {
 		key := strconv.AppendInt(buf[:0], rand.Int64N(int64(entries)), 10)
 		if value, ok := m.Get(string(key)); ok && len(value) > 0 {
 			found++
@@ -114,8 +117,8 @@ func look(m *offmap.Map, entries int, done *atomic.Bool) (n, found int64) {
 	return n, found
 }
 
-// update replaces random keys' values, and deletes one in ten.
-func update(m *offmap.Map, entries int, done *atomic.Bool) (n int64, err error) {
+// update replaces the values of random keys until done, and deletes one key in ten.
+func update(m *rcumap.Map, entries int, done *atomic.Bool) (n int64, err error) {
 	var buf [20]byte
 	for ; !done.Load(); n++ {
 		key := strconv.AppendInt(buf[:0], rand.Int64N(int64(entries)), 10)

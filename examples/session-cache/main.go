@@ -1,13 +1,12 @@
-// Session-cache keeps HTTP sessions outside the Go heap: a small daemon that shows
-// slubd in its usual place. See README.md beside this file.
+// Session-cache is a small daemon that keeps HTTP sessions outside the Go heap. README.md explains
+// it.
 //
 //	go run ./examples/session-cache -listen localhost:8080
 //	curl -X PUT --data-binary 'user=ann' localhost:8080/session/4711
 //	curl localhost:8080/session/4711
 //	curl -s localhost:8080/metrics | grep slubd_cache_objects
 //
-// Data flows from requests (http.go) to the store (store.go), and from there to one
-// slub cache and one RCU domain.
+// Requests (http.go) go to the store (store.go), which has one slub cache and one RCU domain.
 package main
 
 import (
@@ -26,7 +25,7 @@ import (
 func main() {
 	listen := flag.String("listen", "localhost:8080", "`address` to serve on")
 	buckets := flag.Int("buckets", 1<<16, "hash buckets, each of 8 sessions")
-	limit := flag.Uint64("limit", 1<<30, "`bytes` of memory for sessions; 0 for no limit")
+	limit := flag.Int64("limit", 1<<30, "`bytes` of memory for sessions; 0 for no limit")
 	ttl := flag.Duration("ttl", time.Hour, "how long a session lives")
 	flag.Parse()
 	ctx, stop := untilSignal()
@@ -37,25 +36,25 @@ func main() {
 	}
 }
 
-// untilSignal returns a context that ends when the daemon is told to: by Ctrl-C, or by
-// SIGTERM, as service managers and containers do. A second signal ends the process at once.
+// untilSignal returns a context that ends at Ctrl-C or SIGTERM, which service managers and
+// containers send. A second signal ends the process at once.
 func untilSignal() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// Timeouts of a request and its answer, and so of the end: service managers wait longer
-// before they kill, systemd 90 s, Kubernetes 30.
+// Timeouts of a request and its answer. They also bound the time that the daemon takes to end,
+// which must be less than service managers wait before they kill it: systemd 90 s, Kubernetes 30.
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 10 * time.Second
 )
 
-// run serves until ctx ends, and then undoes in reverse order what it did: no new
-// connections, the requests under way to their ends, the store's caches. Its error includes what the store says when it is
-// closed, so that a lost session doesn't go unnoticed.
-func run(ctx context.Context, listen string, buckets int, limit uint64, ttl time.Duration, ready func(net.Addr)) error {
+// run serves until ctx ends. Then it accepts no more connections, lets the requests that are being
+// served finish, and closes the store. Its error includes that of close, which reports lost
+// sessions. ready is called with the address that run listens on.
+func run(ctx context.Context, listen string, buckets int, limit int64, ttl time.Duration, ready func(net.Addr)) error {
 	if buckets < 1 {
 		return fmt.Errorf("-buckets: %d is less than 1", buckets)
 	}
@@ -75,8 +74,8 @@ func run(ctx context.Context, listen string, buckets int, limit uint64, ttl time
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	// Without a deadline: the store must not be closed under a request, none of which
-	// outlasts the timeouts.
+	// There is no deadline: the store must not be closed under a request, and the timeouts end
+	// every request.
 	err = errors.Join(err, server.Shutdown(context.Background()))
 	return errors.Join(err, s.close())
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"hash/maphash"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,18 +12,18 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
-// Limits of a session, in bytes. With its bookkeeping it fills 1 KiB.
+// Limits of a session in bytes, chosen so that a whole session takes 1 KiB.
 const (
 	maxKey   = 64
 	maxValue = 1024 - maxKey - 16
 )
 
-// ways is how many sessions share a bucket. A ninth key takes the place of another,
-// as in a processor's cache: one that has expired if there is any.
+// ways is the number of sessions in a bucket. A ninth key evicts another one, as in a processor's
+// cache, and preferably one that has expired.
 const ways = 8
 
-// session lies outside the Go heap and therefore holds no Go pointers. It never
-// changes between the store that publishes it and its grace period.
+// session lies outside the Go heap and therefore holds no Go pointers. It does not change from the
+// store that publishes it until the end of its grace period.
 type session struct {
 	expires  int64 // Unix time in ns
 	keyLen   uint16
@@ -36,26 +35,25 @@ type session struct {
 
 func (s *session) is(key string) bool { return string(s.key[:s.keyLen]) == key }
 
-// bucket is the sessions whose keys have the same hash. Readers load slots without
-// the lock; whoever stores to one holds it.
+// bucket holds the sessions whose keys have the same hash. Readers load slots without the lock;
+// writers store to them under it.
 type bucket struct {
 	mu    sync.Mutex
 	slots [ways]atomic.Pointer[session]
-	next  uint // slot to evict; under mu
+	next  uint // slot to evict next; guarded by mu
 }
 
-// store is the cache. All methods but close may be called by any goroutine.
+// store is the cache. Any goroutine may call its methods, except close.
 type store struct {
 	arena    *arena.Arena
 	sessions *slub.Typed[session]
 	domain   rcu.Domain
-	readers  chan *rcu.Reader // registered and offline; whoever takes one owns it
 	buckets  []bucket
 	seed     maphash.Seed
 }
 
-// newStore makes a store of that many buckets, which holds at most limit bytes.
-func newStore(buckets int, limit uint64) (*store, error) {
+// newStore makes a store with the given number of buckets and a limit in bytes.
+func newStore(buckets int, limit int64) (*store, error) {
 	a, err := arena.New(arena.Config{Name: "sessions", Limit: limit})
 	if err != nil {
 		return nil, err
@@ -65,14 +63,6 @@ func newStore(buckets int, limit uint64) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	// Looking up takes well under a microsecond, so that more readers than CPUs
-	// would only wait for each other.
-	s.readers = make(chan *rcu.Reader, runtime.GOMAXPROCS(0))
-	for range cap(s.readers) {
-		r := s.domain.Register("lookup")
-		r.Offline()
-		s.readers <- r
-	}
 	return s, nil
 }
 
@@ -80,26 +70,24 @@ func (s *store) bucketOf(key string) *bucket {
 	return &s.buckets[maphash.String(s.seed, key)%uint64(len(s.buckets))]
 }
 
-// get appends the key's value to dst. The copy is what leaves the read-side
-// section: after Offline the session may be anybody's.
+// get appends a copy of the key's value to dst. The session itself must not be used after Exit: it
+// may be freed and reused from then on.
 func (s *store) get(dst []byte, key string) (value []byte, found bool) {
-	r := <-s.readers // may block, hence before Online
-	r.Online()
 	now := time.Now().UnixNano()
 	b := s.bucketOf(key)
+	section := s.domain.Enter()
 	for i := range b.slots {
 		if e := b.slots[i].Load(); e != nil && e.is(key) && e.expires > now {
 			dst, found = append(dst, e.value[:e.valueLen]...), true
 			break
 		}
 	}
-	r.Offline()
-	s.readers <- r
+	section.Exit()
 	return dst, found
 }
 
-// put stores a copy of value, which has at most maxValue bytes, for ttl. The key has
-// at most maxKey. It returns an error wrapping slub.ErrNoMemory at the limit.
+// put stores a copy of value for the duration ttl. The key has at most maxKey bytes, the value at
+// most maxValue. At the memory limit it returns an error that wraps slub.ErrNoMemory.
 func (s *store) put(key string, value []byte, ttl time.Duration) error {
 	e, err := s.sessions.Alloc()
 	if err != nil {
@@ -112,12 +100,12 @@ func (s *store) put(key string, value []byte, ttl time.Duration) error {
 	b.mu.Lock()
 	old := b.place(key, now.UnixNano()).Swap(e)
 	b.mu.Unlock()
-	s.retire(old)
+	s.freeLater(old)
 	return nil
 }
 
-// place finds the slot for a key: its own, else a free or expired one, else the next
-// to evict. The caller holds mu, and so nobody retires what place looks at.
+// place finds the slot for a key: its own, else a free or expired one, else the next to evict. The
+// caller holds mu, so no session of the bucket is freed meanwhile.
 func (b *bucket) place(key string, now int64) *atomic.Pointer[session] {
 	var spare *atomic.Pointer[session]
 	for i := range b.slots {
@@ -135,7 +123,7 @@ func (b *bucket) place(key string, now int64) *atomic.Pointer[session] {
 	return spare
 }
 
-// remove takes a key out and reports whether it was there.
+// remove deletes a key and reports whether it was there.
 func (s *store) remove(key string) bool {
 	b := s.bucketOf(key)
 	b.mu.Lock()
@@ -143,26 +131,22 @@ func (s *store) remove(key string) bool {
 	for i := range b.slots {
 		if e := b.slots[i].Load(); e != nil && e.is(key) {
 			b.slots[i].Store(nil)
-			s.retire(e)
+			s.freeLater(e)
 			return true
 		}
 	}
 	return false
 }
 
-// retire frees a session that no slot holds any more, once no reader does either.
-func (s *store) retire(e *session) { s.sessions.FreeRCU(e) }
+// freeLater frees a session that no slot holds any more, once no reader can hold it either.
+func (s *store) freeLater(e *session) { s.sessions.FreeRCU(e) }
 
-// close frees everything, and Typed.Close waits for the grace periods. No other method
-// is running or called afterwards. The error says which sessions were lost, if any were.
+// close frees everything; Typed.Close waits for the grace periods. No other method may be running,
+// or be called later. The error says which sessions were lost, if any were.
 func (s *store) close() error {
-	for range cap(s.readers) {
-		r := <-s.readers
-		r.Close()
-	}
 	for i := range s.buckets {
 		for j := range s.buckets[i].slots {
-			s.retire(s.buckets[i].slots[j].Swap(nil))
+			s.freeLater(s.buckets[i].slots[j].Swap(nil))
 		}
 	}
 	return errors.Join(s.sessions.Close(), s.arena.Close())

@@ -1,7 +1,6 @@
-// Package invariants turns the equations in the types' comments into checks
-// that exist only in builds with -tags invariants or -race. Call sites guard
-// with Enabled, so that release builds compile neither the check nor its
-// arguments:
+// Package invariants turns the equations in the types' comments into checks that exist only in
+// builds with -tags invariants or -race. Call sites test Enabled first, so that other builds
+// contain neither the check nor its arguments:
 //
 //	if invariants.Enabled {
 //		invariants.Check(n <= c, "sheaf holds %d of %d", n, c)
@@ -12,9 +11,8 @@ package invariants
 
 import "fmt"
 
-// Check panics with the formatted text when ok is false. A broken equation
-// means that memory has been corrupted or that slubd has a bug; going on would
-// hide which.
+// Check panics with the formatted text if ok is false. A broken equation means that memory has been
+// corrupted or that slubd has a bug; if the process went on, the cause would be harder to find.
 func Check(ok bool, format string, args ...any) {
 	if !ok {
 		panic("slubd: invariant broken: " + fmt.Sprintf(format, args...))

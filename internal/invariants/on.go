@@ -2,5 +2,5 @@
 
 package invariants
 
-// Enabled reports whether this build checks its equations.
+// Enabled reports whether this build checks equations.
 const Enabled = true

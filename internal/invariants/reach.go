@@ -2,17 +2,17 @@ package invariants
 
 import "sync/atomic"
 
-// A Point is a kind of place where an operation is most vulnerable to being
-// interrupted by another one on the same goroutine.
+// A Point is a kind of place in the code where an operation is most vulnerable to being interrupted
+// by another one on the same goroutine.
 type Point int
 
-// The points: somebody holds the lock of that name, or
+// The points. At those named Held the goroutine holds a lock.
 const (
-	StackHeld Point = iota // a CPU's stack
-	BarnHeld               // a barn's mutex
-	NodeHeld               // a node's list of slabs
-	RowLeft                // has left a row of the FreeRCU queue, to come back
-	Fenced                 // has begun a grace period of sections, and not said which
+	StackHeld     Point = iota // a CPU's stack
+	BarnHeld                   // a barn's mutex
+	NodeHeld                   // a node's list of slabs
+	NodeQueueLeft              // has left a nodeQueue of package freequeue, to come back
+	Fenced                     // has begun a grace period of sections, and not said which
 	NumPoints
 )
 
@@ -25,7 +25,8 @@ func Interrupt(f func(Point)) (end func()) {
 	return func() { interrupt.Store(nil) }
 }
 
-// Reach tells that the caller is at p. Call sites guard it with Enabled, as Check.
+// Reach calls Interrupt's function, if there is one: the caller is at p. Call sites test Enabled
+// first, as for Check.
 func Reach(p Point) {
 	if f := interrupt.Load(); f != nil {
 		(*f)(p)

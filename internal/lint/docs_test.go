@@ -27,6 +27,9 @@ const (
 // docRules look at what is not source: each takes the module's root.
 var docRules = map[string]func(fs.FS) (findings, error){
 	"links":          brokenLinks,
+	"snippets":       snippetsCompile,
+	"names":          namesExist,
+	"locks":          locksListed,
 	"readme example": readmeExampleDiffers,
 }
 
@@ -198,6 +201,7 @@ func TestDocRulesBite(t *testing.T) {
 		"docs/a.md":       "## The 2nd `part`\n\n[up](../README.md \"title\") [code](../slub/a.go)\n\n```\n[not](a-link.md)\n## Nor this\n```\n",
 		"slub/a.go":       "package slub\n",
 		".git/x.md":       "[broken](nowhere.md)\n",
+		lockTable:         "No lock.\n",
 		readmeExampleFile: program("slub_test", readmeExample, "\tfmt.Println(1)\n\t// Output: 1\n"),
 	}
 	tree := func(change map[string]string) fstest.MapFS {

@@ -5,28 +5,52 @@ import (
 	"strings"
 )
 
-// graph is design.md's import graph: what a package's code may import of this
+// graph is the import graph: what a package's code may import of this
 // module. Under cmd and examples everything is allowed.
 var graph = map[string][]string{
+	"internal/callback":   {},
+	"internal/configerr":  {},
 	"internal/invariants": {},
 	"internal/mistakes":   {},
+	"internal/cpulist":    {},
 	"internal/mem":        {},
+	"internal/names":      {},
 	"internal/lock":       {"internal/mem"},
-	"internal/sys":        {},
-	"internal/testutil":   {},
+	"internal/owner":      {},
+	"internal/sys":        {"internal/mem"},
+	"internal/testutil":   {"internal/cpulist"},
 	"internal/text":       {},
+	"internal/nodemem":    {"internal/mem", "internal/sys", "numa"},
 	"internal/lint":       {},
-	"numa":                {"internal/sys", "internal/mem"},
+	"numa":                {"internal/configerr", "internal/cpulist", "internal/mem", "internal/sys"},
 	"rcu":                 {"internal/invariants", "internal/mem", "internal/percpu", "internal/text"},
-	"hooks":               {},
-	"internal/percpu":     {"internal/invariants", "internal/mem", "internal/sys"},
-	"arena":               {"internal/invariants", "internal/mem", "internal/percpu", "internal/sys", "internal/text", "numa"},
-	"sheaves":             {"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "internal/text", "rcu"},
-	"slub": {
-		"internal/invariants", "internal/lock", "internal/mem", "internal/percpu", "internal/sys", "internal/text",
-		"arena", "hooks", "numa", "rcu", "sheaves",
+	"hooks":               {"internal/callback", "numa"},
+	"internal/percpu":     {"internal/cpulist", "internal/invariants", "internal/mem", "internal/owner", "internal/sys"},
+	"arena": {
+		"internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/mem", "internal/names", "internal/nodemem", "internal/owner", "internal/sys",
+		"internal/text", "numa",
 	},
-	"metrics": {"arena", "numa", "rcu", "slub"},
+	"internal/lazytimer": {},
+	"internal/backlog":   {"internal/lock", "rcu"},
+	"sheaves":            {"internal/backlog", "internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner", "internal/percpu", "internal/sys", "internal/text", "rcu"},
+	"slub/internal/freequeue": {
+		"internal/backlog", "internal/callback", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/mem",
+		"internal/percpu", "rcu",
+	},
+	"slub": {
+		"internal/backlog", "internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer",
+		"internal/lock", "internal/mem", "internal/names", "internal/owner",
+		"internal/percpu", "internal/sys", "internal/text",
+		"arena", "hooks", "numa", "rcu", "sheaves", "slub/internal/freequeue", "slub/internal/sampling", "slub/internal/slab",
+	},
+	"slub/internal/sampling": {},
+	"slub/profile":           {"slub"},
+	"slub/internal/slab": {
+		"internal/callback", "internal/invariants", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner",
+		"internal/percpu", "internal/sys", "internal/text", "arena",
+	},
+	"slub/rcumap": {"arena", "rcu", "slub"},
+	"metrics":     {"arena", "numa", "rcu", "slub", "slub/profile"},
 }
 
 // foreign lists the module paths that a package of the library may import,
@@ -37,6 +61,12 @@ var foreign = map[string][]string{
 	"internal/testutil": {"golang.org/x/sys"},
 	"numa":              {"golang.org/x/sys", "github.com/klauspost/cpuid/v2"},
 	"metrics":           {"github.com/prometheus"},
+	"slub/profile":      {"github.com/google/pprof"},
+}
+
+// foreignInTests lists what only the tests of a package may import of other modules.
+var foreignInTests = map[string][]string{
+	"slub/rcumap": {"github.com/anishathalye/porcupine"},
 }
 
 // isProgram reports whether dir may use everything and be used by nothing.
@@ -60,17 +90,18 @@ func importGraph(t tree) (f findings) {
 			f.add(s, "package %s has no place in the import graph", s.dir())
 			continue
 		}
-		allowed := own
+		allowed, others := own, foreign[s.dir()]
 		if s.isTest() {
 			allowed = append(reachable(s.dir()), s.dir(), "internal/testutil")
+			others = slices.Concat(others, foreignInTests[s.dir()])
 		}
 		for _, p := range s.imports() {
 			ours, isOurs := strings.CutPrefix(p, module+"/")
 			switch {
 			case isOurs && !slices.Contains(allowed, ours):
 				f.add(s, "imports %s: %s may import %v", ours, s.dir(), allowed)
-			case !isOurs && isForeign(p) && !slices.ContainsFunc(foreign[s.dir()], func(m string) bool { return under(p, m) }):
-				f.add(s, "imports %s: of other modules, %s may import %v", p, s.dir(), foreign[s.dir()])
+			case !isOurs && isForeign(p) && !slices.ContainsFunc(others, func(m string) bool { return under(p, m) }):
+				f.add(s, "imports %s: of other modules, %s may import %v", p, s.dir(), others)
 			}
 		}
 	}
@@ -94,68 +125,8 @@ func reachable(dir string) []string {
 	return slices.Compact(all)
 }
 
-// lowerFloor are the files of slub that know slabs and page runs and nothing
-// of what is built on them; platform twins (slab_race.go) count with their
-// stem.
-var lowerFloor = []string{
-	"layer", "node", "slab", "slabfree", "slabnowait", "slabshrink", "slabvalidate", "walk", "freelist", "order", "owner",
-}
-
-// upperOnly is what the lower floor may not import.
-var upperOnly = []string{"sheaves", "rcu", "hooks"}
-
-// twoFloors keeps slub's lower floor from importing what belongs to the upper.
-func twoFloors(t tree) (f findings) {
-	for _, s := range t {
-		stem, _, _ := strings.Cut(strings.TrimSuffix(s.base(), ".go"), "_")
-		if s.dir() != "slub" || !s.isGo() || s.isTest() || !slices.Contains(lowerFloor, stem) {
-			continue
-		}
-		for _, p := range s.imports() {
-			if ours, isOurs := strings.CutPrefix(p, module+"/"); isOurs && slices.Contains(upperOnly, ours) {
-				f.add(s, "imports %s, but lies on the lower floor", ours)
-			}
-		}
-	}
-	return f
-}
-
-// lowerFloorExists reports the files of the lower floor that are missing where
-// there is a slub: after a renaming, twoFloors would otherwise watch nothing.
-func lowerFloorExists(t tree) (f findings) {
-	if !slices.Contains(t.dirs(), "slub") {
-		return nil
-	}
-	for _, stem := range lowerFloor {
-		name := "slub/" + stem + ".go"
-		if !slices.ContainsFunc(t, func(s *source) bool { return s.name == name }) {
-			f = append(f, name+": a file of the lower floor is missing")
-		}
-	}
-	return f
-}
-
-// lowerFloorListed keeps the list in slub's package comment the same as lowerFloor.
-func lowerFloorListed(t tree) (f findings) {
-	for _, s := range t {
-		if s.name != "slub/doc.go" {
-			continue
-		}
-		text := strings.Join(strings.Fields(strings.ReplaceAll(string(s.text), "//", " ")), " ")
-		_, after, _ := strings.Cut(text, "The lower one (")
-		list, _, _ := strings.Cut(after, ")")
-		listed, want := strings.Split(list, ", "), slices.Clone(lowerFloor)
-		slices.Sort(listed)
-		slices.Sort(want)
-		if !slices.Equal(listed, want) {
-			f.add(s, "lists %v as the lower floor, which is %v", listed, want)
-		}
-	}
-	return f
-}
-
 // acyclic reports a package of graph that reaches itself: the table must stay
-// a bottom-up order that somebody can build in.
+// an order in which the packages can be built.
 func acyclic(graph map[string][]string) (f findings) {
 	state := map[string]int{} // 1: on the path from the start, 2: done
 	var visit func(string)

@@ -16,9 +16,6 @@ const root = "../.."
 
 var rules = map[string]func(tree) findings{
 	"import graph":       importGraph,
-	"two floors":         twoFloors,
-	"lower floor exists": lowerFloorExists,
-	"lower floor listed": lowerFloorListed,
 	"cgo placement":      cgoPlacement,
 	"asm placement":      asmPlacement,
 	"linkname placement": linknamePlacement,

@@ -24,7 +24,6 @@ type source struct {
 }
 
 func (s *source) dir() string  { return path.Dir(s.name) }
-func (s *source) base() string { return path.Base(s.name) }
 func (s *source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
 func (s *source) isGo() bool   { return s.ast != nil }
 

@@ -1,10 +1,10 @@
-// Package lock has a mutex that can be unlocked where nothing may be waited for.
+// Package lock has a mutex whose TryLock and Unlock may be called where nothing may block.
 //
-// sync.Mutex is not enough there. It can be tried without waiting, but who unlocks it
-// has to wake whoever waits, which is a system call, and now and then to hand it over
-// and stand back. Here the waiters look after themselves.
+// sync.Mutex is not enough there. It can be tried without waiting, but its Unlock has to wake a
+// waiter, which is a system call, and sometimes hands the lock over to the waiter and yields. Here
+// waiters need no help from Unlock. A Turn is for the other end: rounds of work that take long.
 //
-// It sits below everything that locks: it owns no memory and imports internal/mem.
+// The package owns no memory and imports internal/mem only.
 package lock
 
 import (
@@ -15,26 +15,26 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// A Mutex is a mutual exclusion lock for a few hundred instructions at a time. TryLock
-// and Unlock never call into Go's runtime, and cost less than those of sync.Mutex. Of
-// those who wait the first looks again and again, between turns of other goroutines;
-// all others sleep behind it.
+// A Mutex is a mutual exclusion lock for a few hundred instructions at a time. TryLock and Unlock
+// never call into Go's runtime, and cost less than those of sync.Mutex. The first waiter looks
+// again and again, and yields to other goroutines in between; all other waiters sleep behind it.
+// Any goroutine may call the methods, and Unlock only while the lock is held.
 //
 // The zero Mutex is open.
 type Mutex struct {
-	held  uint32     // 1: somebody has the lock
-	claim uint32     // 1: it goes to the first of those who wait
-	queue sync.Mutex // the first of those who wait has this
+	held  uint32     // 1: the lock is held
+	claim uint32     // 1: the lock goes to the first waiter
+	queue sync.Mutex // held by the first waiter
 }
 
-// TryLock takes the lock if nobody has it or has waited for it long enough.
+// TryLock takes the lock if it is open and the first waiter has not claimed it. It never waits.
 func (m *Mutex) TryLock() bool {
 	return atomic.LoadUint32(&m.claim) == 0 && m.take()
 }
 
 func (m *Mutex) take() bool { return atomic.CompareAndSwapUint32(&m.held, 0, 1) }
 
-// Unlock ends what Lock or TryLock began, by one store.
+// Unlock releases the lock, by one store.
 func (m *Mutex) Unlock() { mem.Store32(&m.held, 0) }
 
 // Lock waits until it has the lock.
@@ -44,14 +44,14 @@ func (m *Mutex) Lock() {
 	}
 }
 
-// patience is how often the first of those who wait looks, some ten microseconds long,
-// until it has newcomers stand behind it.
-const patience = 100
+// looksBeforeClaim is how often the first waiter looks, for some ten microseconds, before it claims
+// the lock, so that new callers queue behind it.
+const looksBeforeClaim = 100
 
 func (m *Mutex) wait() {
 	m.queue.Lock()
 	for looks := 0; !m.take(); looks++ {
-		if looks == patience {
+		if looks == looksBeforeClaim {
 			mem.Store32(&m.claim, 1)
 		}
 		runtime.Gosched()

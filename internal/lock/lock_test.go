@@ -17,7 +17,7 @@ func TestMutexExcludes(t *testing.T) {
 			t.Fatalf("%s failed on an open lock", name)
 		}
 		if m.TryLock() {
-			t.Errorf("two have the lock, the first by %s", name)
+			t.Errorf("two goroutines have the lock, the first by %s", name)
 		}
 		got := make(chan bool)
 		go func() { m.Lock(); close(got) }()
@@ -32,8 +32,8 @@ func TestMutexExcludes(t *testing.T) {
 	}
 }
 
-// Whoever has waited for long is next: he lays claim to the lock, and newcomers stand
-// behind him even if it is open.
+// TestMutexIsFair: a waiter that has waited for long claims the lock, and new callers queue behind
+// it even if the lock is open.
 func TestMutexIsFair(t *testing.T) {
 	var m Mutex
 	m.Lock()
@@ -41,7 +41,7 @@ func TestMutexIsFair(t *testing.T) {
 	go func() { m.Lock(); close(got) }()
 	for start := time.Now(); atomic.LoadUint32(&m.claim) == 0; time.Sleep(time.Millisecond) {
 		if time.Since(start) > time.Minute {
-			t.Fatal("somebody waits without an end and doesn't mind")
+			t.Fatal("a waiter has not claimed the lock for a minute")
 		}
 	}
 	m.Unlock()
@@ -53,16 +53,16 @@ func TestMutexIsFair(t *testing.T) {
 	m.Unlock()
 	m.claim = 1
 	if m.TryLock() {
-		t.Error("a newcomer got a lock that was claimed")
+		t.Error("TryLock has taken a lock that was claimed")
 	}
-	if m.Lock(); m.claim != 0 { // it was the first of those who wait
-		t.Error("the lock stays claimed by who has it")
+	if m.Lock(); m.claim != 0 { // it was the first waiter
+		t.Error("the lock stays claimed while it is held")
 	}
 	m.Unlock()
 }
 
-// The race detector sees a plain counter, as does the sum.
-func TestMutexStorm(t *testing.T) {
+// TestMutexStress adds to a plain counter under the lock. The race detector and the sum check it.
+func TestMutexStress(t *testing.T) {
 	var m Mutex
 	var working sync.WaitGroup
 	n, want := 0, 0

@@ -9,7 +9,15 @@ func TestOrder(t *testing.T) {
 	for _, c := range []struct {
 		n    uintptr
 		want int
-	}{{0, 0}, {1, 0}, {PageSize, 0}, {PageSize + 1, 1}, {2 * PageSize, 1}, {2*PageSize + 1, 2}, {1 << 22, 10}} {
+	}{
+		{n: 0, want: 0},
+		{n: 1, want: 0},
+		{n: PageSize, want: 0},
+		{n: PageSize + 1, want: 1},
+		{n: 2 * PageSize, want: 1},
+		{n: 2*PageSize + 1, want: 2},
+		{n: 1 << 22, want: 10},
+	} {
 		if got := Order(c.n); got != c.want {
 			t.Errorf("Order(%d) = %d, want %d", c.n, got, c.want)
 		}
@@ -18,10 +26,10 @@ func TestOrder(t *testing.T) {
 
 func TestAlign(t *testing.T) {
 	if AlignUp(65, 64) != 128 || AlignUp(64, 64) != 64 || AlignDown(127, 64) != 64 {
-		t.Error("rounding is off")
+		t.Error("AlignUp or AlignDown is wrong")
 	}
 	if IsPow2(0) || !IsPow2(1) || IsPow2(96) {
-		t.Error("IsPow2 is off")
+		t.Error("IsPow2 is wrong")
 	}
 }
 
@@ -29,7 +37,7 @@ func TestViews(t *testing.T) {
 	var word uint64 = 0x0102030405060708
 	addr := uintptr(unsafe.Pointer(&word))
 	if Ptr(addr) != unsafe.Pointer(&word) || *At[uint64](addr) != word || len(Bytes(addr, 8)) != 8 {
-		t.Error("a view differs from the word it shows")
+		t.Error("Ptr, At or Bytes differs from the word")
 	}
 	if Zero(addr, 4); word>>32 == 0 || word&0xffffffff != 0 {
 		t.Errorf("Zero cleared %#x", word)

@@ -4,8 +4,8 @@ package mem
 
 import "sync/atomic"
 
-// Store64 stores v so that whoever loads it atomically sees everything stored
-// before, too (a release store).
+// Store64 stores v so that a goroutine that loads it atomically sees everything stored before, too
+// (a release store).
 func Store64(p *uint64, v uint64) { atomic.StoreUint64(p, v) }
 
 // Store32 is Store64 for 32 bits.

@@ -16,17 +16,35 @@ var (
 var sheaves = []mistake{
 	{"SheafReadyEarly", "a sheaf's objects are freed before its grace period is over", freeRCU, tooSoon, `
 sheaves/waiting.go
--	for s := b.waiting; s != nil && d.Elapsed(s.token); s = b.waiting {
-+	for s := b.waiting; s != nil; s = b.waiting {
+-	for s := l.waiting; s != nil && d.PollNoAdvance(s.token); s = l.waiting {
++	for s := l.waiting; s != nil; s = l.waiting {
+`},
+	{"WaitListMissed", "only the list of the caller's CPU is looked at for ready sheaves", test{pkg: "sheaves", pattern: `^TestEveryWaitList$`}, `is stale|was left`, `
+sheaves/waiting.go
+-	for left := bits.RotateLeft8(uint8(used), -own); left != 0; left &= left - 1 {
++	for left := bits.RotateLeft8(uint8(used), -own) & 1; left != 0; left &= left - 1 {
+`},
+	{"WaitListUnnoted", "a list's first sheaf is parked before the list shows as used", freeRCU, missed, `
+sheaves/waiting.go
+-	if w.used.Load()&(1<<i) == 0 {
+-		w.used.Or(1 << i)
+-	}
+`},
+	{"InFlightShardMissed", "Barrier waits for goroutines that are reclaiming on some CPUs only", test{pkg: "sheaves", pattern: `^TestInFlightOfAnyCPU$`}, `wait returned`, `
+sheaves/barrier.go
+-	for i := range f.active {
++	for i := range f.active[:1] {
 `},
 	{"SheafUnstamped", "a sheaf keeps the token of the last time that it waited", freeRCU, tooSoon, `
 sheaves/rcu.go
--	sh.token = s.Domain.Start()
+-	sh.token = c.set.domain.Start()
 `},
 	{"CPUMissed", "Barrier leaves out a CPU's rcu_free", freeRCU, missed, `
 sheaves/barrier.go
--	for cpu := range percpu.NumCPU() {
-+	for cpu := 1; cpu < percpu.NumCPU(); cpu++ {
+ 		for cpu := range c.slots.CPUs() {
++			if cpu == 0 {
++				continue
++			}
 `},
 	{"ParkedUnlocked", "FreeRCU unlocks the CPU's stack before its full sheaf is in the barn", freeRCU, missed, `
 sheaves/rcu.go
@@ -35,46 +53,22 @@ sheaves/rcu.go
 +	"time"
 sheaves/rcu.go
  	st.CountPush()
--	b := s.submit(sh, cpu, false)
+-	b := c.start(sh, cpu, false)
  	st.Unlock()
 +	if rand.IntN(50) == 0 {
 +		time.Sleep(10 * time.Millisecond)
 +	}
-+	b := s.submit(sh, cpu, false)
++	b := c.start(sh, cpu, false)
 `},
-	{"ExpiringMissed", "Barrier doesn't wait for those who are expiring a sheaf", freeRCU, missed, `
+	{"ExpiringMissed", "Barrier doesn't wait for goroutines that are reclaiming a sheaf", freeRCU, missed, `
 sheaves/barrier.go
--	s.expiring.wait()
-`},
-	{"PhaseTrusted", "who takes a sheaf registers under a phase that may be over", freeRCU, missed, `
-sheaves/barrier.go
- import (
-+	"math/rand/v2"
-+	"time"
-sheaves/barrier.go
- 		phase := f.phase.Load()
-+		if rand.IntN(20) == 0 {
-+			time.Sleep(5 * time.Millisecond)
-+		}
- 		f.active[phase&1].Add(1)
--		if f.phase.Load() == phase {
--			return phase
--		}
--		f.active[phase&1].Add(-1)
-+		return phase
-sheaves/reap.go
- import (
-+	"time"
-sheaves/reap.go
-+	if phase != s.expiring.phase.Load() {
-+		time.Sleep(10 * time.Millisecond)
-+	}
- 	s.expire(sh, b)
- 	if sh.size == 0 || sh.noBarn {
+-	if err := s.reclaiming.wait(ctx); err != nil {
+-		return err
+-	}
 `},
 	{"DestructorSkipped", "an allocation takes a sheaf without having its objects destroyed", freeRCU, reused, `
-sheaves/reap.go
--	s.expire(sh, b)
+sheaves/reclaim.go
+-	s.reclaim(sh, b)
  	if sh.size == 0 || sh.noBarn {
 `},
 }
@@ -83,60 +77,83 @@ sheaves/reap.go
 var queue = []mistake{
 	{"FreedAtOnce", "what no sheaf takes is freed without a grace period", nodes, tooSoon + `|` + reused, `
 slub/rcu.go
--	c.rcuQueue.add(p, at, c.layout.slot, mayWait)
+-	c.freeQueue.Add(p, at, int64(c.layout.slot), w)
 +	c.Free(p)
 `},
-	{"BlockUnstamped", "a full block keeps the token of the last time that it waited", nodes, tooSoon, `
-slub/rcurow.go
--	b.token = d.Start()
+	{"PageUnstamped", "a full page keeps the token of the last time that it waited", nodes, tooSoon, `
+slub/internal/freequeue/node.go
+-	page.token = d.Start()
 `},
-	{"BlockReadyEarly", "a block's objects are freed before its grace period is over", nodes, tooSoon, `
-slub/rcurow.go
--	if oldest == nil || !d.Elapsed(oldest.token) {
+	{"PageReadyEarly", "a page's objects are freed before its grace period is over", nodes, tooSoon, `
+slub/internal/freequeue/node.go
+-	if oldest == nil || !d.PollNoAdvance(oldest.token) {
 +	if oldest == nil {
 `},
-	{"OpenBlockMissed", "Barrier leaves out blocks that are not full", nodes, missed, `
-slub/rcurow.go
--	if r.open != nil {
-+	if r.open != nil && !all {
+	{"OpenPageMissed", "Barrier leaves out pages that are not full", nodes, missed, `
+slub/internal/freequeue/node.go
+-	if q.openPage != nil {
++	if q.openPage != nil && !all {
 `},
-	{"DrainerMissed", "Barrier doesn't wait for who is ending objects", chains, missed, `
-slub/rcuqueue.go
--	q.draining.Lock()
-+	if !q.draining.TryLock() {
-+		return
-+	}
+	{"ReclaimerMissed", "Barrier doesn't wait for a goroutine that is reclaiming", chains, missed, `
+slub/internal/freequeue/reclaim.go
+-	"github.com/slubd/slubd/internal/lock"
+slub/internal/freequeue/reclaim.go
+-	if err := lock.Context(ctx, &q.reclaiming); err != nil {
+-		return err
++	if !q.reclaiming.TryLock() {
++		return nil
 `},
 	{"ChainMisjudged", "a chain is taken though more was added to it after the look at its token", chains, tooSoon, `
-slub/rcurow.go
+slub/internal/freequeue/node.go
  import (
 +	"time"
-slub/rcurow.go
+slub/internal/freequeue/node.go
  		return chain{}
  	}
 +	time.Sleep(time.Millisecond)
-slub/rcurow.go
--	if r.waiting.token == token {
--		c, r.waiting = r.waiting, chain{}
+slub/internal/freequeue/node.go
+-	if q.startedChain.token == token {
+-		c, q.startedChain = q.startedChain, chain{}
 -	}
-+	c, r.waiting = r.waiting, chain{}
++	c, q.startedChain = q.startedChain, chain{}
 `},
-	{"ChainTokenKept", "what is added to a sealed chain doesn't renew its token", chains, tooSoon, `
-slub/rcurow.go
- 		r.links.bytes += r.waiting.bytes
+	{"ChainTokenKept", "what is added to a started chain doesn't renew its token", chains, tooSoon, `
+slub/internal/freequeue/node.go
+ 		q.openChain.bytes += q.startedChain.bytes
 -	}
--	r.links.token = d.Start()
-+		r.links.token = r.waiting.token
+-	q.openChain.token = d.Start()
++		q.openChain.token = q.startedChain.token
 +	default:
-+		r.links.token = d.Start()
++		q.openChain.token = d.Start()
 +	}
 `},
-	{"HurryingKept", "what is charged while a rush reaps doesn't start another one",
-		test{pkg: "sheaves", pattern: `^TestHurryWhileReaping$`}, `1 rounds have begun`, `
-sheaves/hurry.go
--	b.hurrying.Store(false)
- 	defer b.answer() // should a destructor end the goroutine, too
- 	b.each(Member.Reap)
-+	b.hurrying.Store(false)
+	{"ExpeditingKept", "what is charged while an expedited round reclaims doesn't start another one",
+		test{pkg: "internal/backlog", pattern: `^TestRequestWhileReclaiming$`}, `1 rounds have begun`, `
+internal/backlog/expedite.go
+-	b.expediting.Store(false)
+ 	defer b.expediteAgain() // even if a destructor ends the goroutine
+ 	b.each(Queue.ReclaimReady)
++	b.expediting.Store(false)
+`},
+}
+
+// timers are mistakes in what wakes up for work that has arrived.
+var timers = []mistake{
+	{"ArmedClearedLate", "a timer clears its flag when it has looked for work",
+		test{pkg: "internal/lazytimer", pattern: `^TestArrivalDuringRun$/^overlapping$`}, `lost wake-up`, `
+internal/lazytimer/lazytimer.go
+-		t.armed.Store(false)
+ 		run()
++		t.armed.Store(false)
+`},
+	{"PendingAskedEarly", "an exclusive timer asks what is pending before it clears its flag",
+		test{pkg: "internal/lazytimer", pattern: `^TestStressNoArrivalIsMissed$/^exclusive$`}, `lost wake-up`, `
+internal/lazytimer/lazytimer.go
+-		t.armed.Store(false)
+-		if pending() {
++		again := pending()
++		time.Sleep(time.Millisecond)
++		t.armed.Store(false)
++		if again {
 `},
 }

@@ -8,68 +8,68 @@ const (
 )
 
 var (
-	members  = test{pkg: "rcu", pattern: `^TestTorture$/^two_members$`}
-	visitors = test{pkg: "rcu", pattern: `^TestTorture$/^two_visitors$`}
-	barrier  = test{pkg: "rcu", pattern: `^TestBarrierMissesNothing$`}
+	registered   = test{pkg: "rcu", pattern: `^TestTorture$/^two_registered$`}
+	unregistered = test{pkg: "rcu", pattern: `^TestTorture$/^two_sections$`}
+	barrier      = test{pkg: "rcu", pattern: `^TestBarrierMissesNothing$`}
 
 	// A sequence that is interrupted starts again. So a reader can come late to what it
 	// has decided only on the other engine.
-	stragglers = test{pkg: "rcu", pattern: visitors.pattern, engine: "trylock"}
+	stragglers = test{pkg: "rcu", pattern: unregistered.pattern, engine: "trylock"}
 )
 
 // gracePeriods are mistakes in rcu's grace periods and its registered readers.
 var gracePeriods = []mistake{
-	{"WaitSkipped", "a waiter doesn't wait", members, early, `
+	{"WaitSkipped", "a waiter doesn't wait", registered, early, `
 rcu/wait.go
- func (d *Domain) await(ctx context.Context, t Token, ask bool) error {
+ func (d *Domain) await(ctx context.Context, t Token, needCPU bool) error {
 +	return nil
 `},
-	{"PollEarly", "a token is over when the one before it is", members, early, `
+	{"PollEarly", "a token is over when the one before it is", registered, early, `
 rcu/token.go
  func (d *Domain) Poll(t Token) bool {
 +	if t != 0 {
 +		t -= step
 +	}
 `},
-	{"StartJoins", "Start joins the grace period that is running already", members, early, `
+	{"StartJoins", "Start joins the grace period that is running already", registered, early, `
 rcu/token.go
 -func (d *Domain) Start() Token { return d.seq.next() }
 +func (d *Domain) Start() Token { return d.seq.load() }
 `},
-	{"ReaderMissed", "a scan leaves out the reader that registered last", members, early, `
+	{"ReaderMissed", "a scan leaves out the reader that registered last", registered, early, `
 rcu/token.go
 -	for _, r := range d.list() {
 +	for _, r := range d.list()[:max(len(d.list())-1, 0)] {
 `},
-	{"HolderTrusted", "the reader that was last seen behind answers for all", members, early, `
+	{"BlockerTrusted", "the reader that was last seen behind answers for all", registered, early, `
 rcu/token.go
--	if h := d.holder.Load(); h != nil && h.behind(t) {
+-	if b := d.blocker.Load(); b != nil && b.behind(t) {
 -		return false
-+	if h := d.holder.Load(); h != nil {
-+		return !h.behind(t)
++	if b := d.blocker.Load(); b != nil {
++		return !b.behind(t)
 `},
-	{"ReportTooFar", "Quiescent reports for the next grace period as well", members, early, `
+	{"ReportTooFar", "Quiescent reports for the next grace period as well", registered, early, `
 rcu/reader.go
 -	now, w := r.domain.seq.load(), r.seen()
 +	now, w := r.domain.seq.load()+step, r.seen()
 `},
-	{"OnlineUnannounced", "Online doesn't tell that it is", members, early, `
+	{"OnlineUnannounced", "Online doesn't tell that it is", registered, early, `
 rcu/reader.go
 -		r.goOnline()
 `},
-	{"ListEditedInPlace", "Close changes the list of readers under a scan", members, early + `|nil pointer dereference`, `
+	{"ListEditedInPlace", "Close changes the list of readers under a scan", registered, early + `|nil pointer dereference`, `
 rcu/domain.go
 -	list := slices.DeleteFunc(slices.Clone(d.list()), func(o *Reader) bool { return o == r })
 +	list := slices.DeleteFunc(d.list(), func(o *Reader) bool { return o == r })
 `},
-	{"SequenceReadLate", "a scan loads the sequence after the readers' words", members, early, `
+	{"SequenceReadLate", "a scan loads the sequence after the readers' words", registered, early, `
 rcu/token.go
-+	if holder == nil {
++	if blocker == nil {
 +		oldest = d.seq.load()
 +	}
- 	if d.holder.Load() != holder { // mostly there is none, before and now
+ 	if d.blocker.Load() != blocker { // mostly both are nil
 `},
-	{"ComparedUnsigned", "sequence numbers are compared as if they didn't wrap", members, early + `|` + stuck + `|test timed out`, `
+	{"ComparedUnsigned", "sequence numbers are compared as if they didn't wrap", registered, early + `|` + stuck + `|test timed out`, `
 rcu/sequence.go
 -func reached(now, goal Token) bool { return int64(now-goal) >= 0 }
 +func reached(now, goal Token) bool { return now >= goal }
@@ -78,7 +78,7 @@ rcu/sequence.go
 
 // sections are mistakes in what counts and awaits those of unregistered readers.
 var sections = []mistake{
-	{"SectionsForgotten", "grace periods wait for registered readers only", visitors, early, `
+	{"SectionsForgotten", "grace periods wait for registered readers only", unregistered, early, `
 rcu/token.go
 -			oldest = c
 `},
@@ -98,23 +98,23 @@ internal/percpu/readers.go
 +		time.Sleep(10 * time.Millisecond)
 +	}
 `},
-	{"FlipForgotten", "new sections go on under the same index", visitors, early, `
+	{"FlipForgotten", "new sections go on under the same index", unregistered, early, `
 rcu/sections.go
 -		s.counts.Flip()
 `},
-	{"SecondDrainSkipped", "sections under the index that was current aren't waited for", visitors, early, `
+	{"SecondDrainSkipped", "sections under the index that was current aren't waited for", unregistered, early, `
 rcu/sections.go
 -	if !s.empty(s.counts.Current().Other()) {
 -		return false
 -	}
  	s.drainOld = false
 `},
-	{"GoalReadLate", "what is started while sections are waited for is over with them", visitors, early, `
+	{"GoalReadLate", "what is started while sections are waited for is over with them", unregistered, early, `
 rcu/sections.go
 -	s.completed.raise(Token(s.goal.Load()))
 +	s.completed.raise(d.seq.load())
 `},
-	{"DrivenTwice", "two at once move a grace period on", visitors, early, `
+	{"DrivenTwice", "two at once move a grace period on", unregistered, early, `
 rcu/sections.go
 -	if !s.driving.CompareAndSwap(false, true) {
 -		return
@@ -123,7 +123,7 @@ rcu/sections.go
 +		time.Sleep(time.Microsecond)
  		s.counts.Flip()
 `},
-	{"RowMissed", "a CPU's row is left out of the sums", visitors, early + `|` + stuck + `|more Exits than Enters`, `
+	{"RowMissed", "a CPU's row is left out of the sums", unregistered, early + `|` + stuck + `|more Exits than Enters`, `
 internal/percpu/readers.go
 -	for cpu := range NumCPU() + 1 {
 +	for cpu := 1; cpu < NumCPU()+1; cpu++ {
@@ -141,16 +141,28 @@ internal/percpu/readers.go
 -	if !r.fence {
 +	if r.fence || !r.fence {
 `},
+	{"EnterUnfenced", "a registered reader's sections are stored plainly, but no grace period has a membarrier for them",
+		test{pkg: "rcu", pattern: `^TestPlainEnterIsFenced$`}, `replaced by a plain store`, `
+rcu/reader_section.go
+-	if r.domain.getSections().counts.Fenced() && !invariants.Enabled {
++	if !invariants.Enabled {
+`},
+	{"InnerExitEnds", "the Exit of an inner section ends the outer one",
+		test{pkg: "rcu", pattern: `^TestReaderSections$`}, `after a section in the first`, `
+rcu/reader_section.go
+-	if r.depth != 0 {
++	if false {
+`},
 }
 
 // callbacks are mistakes in Defer and Barrier.
 var callbacks = []mistake{
-	{"CallbackEarly", "callbacks run before their token is over", members, early, `
+	{"CallbackEarly", "callbacks run before their token is over", registered, early, `
 rcu/worker.go
 -		_ = w.domain.await(context.Background(), w.batch.token, false)
 +		_ = w.domain.await(context.Background(), 0, false)
 `},
-	{"BatchTokenFirst", "a batch of callbacks waits for the grace period of its first only", members, early, `
+	{"BatchTokenFirst", "a batch of callbacks waits for the grace period of its first only", registered, early, `
 rcu/worker.go
 -		if c.token != 0 && (b.token == 0 || !reached(b.token, c.token)) {
 +		if c.token != 0 && b.token == 0 {

@@ -1,6 +1,7 @@
 package percpu
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,13 +11,12 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// Per-CPU memory. An area has a row for every CPU number that the kernel could show, and
-// all rows are laid out alike: a cell is the same few lines of each row, named by its
-// address in CPU 0's (kernel: struct pcpu_chunk, mm/percpu.c). What one CPU uses of all
-// caches thus lies side by side in pages of its own. With pages for each cache, as it
-// was first, the hot lines of all caches began at the same offset in a page: they shared
-// one set of the L1 cache, which has room for eight to twelve lines, and took an entry of
-// the TLB each.
+// Per-CPU memory. An area has a row for every CPU number that the kernel could show, and all rows
+// have the same layout: a cell is the same few cache lines of each row, named by its address in
+// CPU 0's row (kernel: struct pcpu_chunk, mm/percpu.c). So what one CPU uses of all caches lies
+// side by side in pages of that CPU. With pages for each cache, the hot lines of all caches would
+// begin at the same offset in a page: they would share one set of the L1 cache, which has room for
+// eight to twelve lines, and each would take an entry of the TLB.
 const (
 	rowShift  = 16 // the assembly scales a CPU number by it
 	rowSize   = 1 << rowShift
@@ -25,137 +25,205 @@ const (
 	rowCells  = rowSize / cellSize
 )
 
-// guards is how many rows lie in front of CPU 0's, always zeroed. The kernel's number
-// for a CPU is -1 on a thread that has not registered for rseq and -2 on one that
-// could not: its sequences end up there, are refused, and need no test for it.
+// guards is how many rows lie in front of CPU 0's. They are always zeroed. The kernel shows CPU
+// number -1 on a thread that has not registered for rseq, and -2 on one that could not register.
+// The thread's sequences then find a guard, which refuses them, and need no test of the number.
 const guards = 2
 
-// rows is how many rows an area has: for every number that the kernel could show, not only
-// for the CPUs that are possible, since the sequences don't compare. A row without a CPU
-// stays zeroed, and takes no memory.
-func rows() int { return max(NumCPU(), kernelCPUs) + guards }
-
-// areas hands out cells. They are never handed out again: a goroutine that uses a closed
-// cache must meet zeroes, not another cache's objects.
-var areas = struct {
-	mu   sync.Mutex
-	last uintptr              // address of the area with cells left, in its first row; 0 for none
-	next uintptr              // offset of the first of them in a row
-	made int                  // cells handed out
-	gone int                  // of them, those given up
-	dead map[uintptr]deadPage // by address in CPU 0's row
-}{dead: make(map[uintptr]deadPage)}
-
-// A deadPage is a page with cells that were given up, a bit for each.
-type deadPage struct {
-	cells  uint16
-	stacks uint16 // of these, those of slots
+// rows is how many rows an area has: those in front of CPU 0's, and one for every number that a
+// kernel could show, not only for the possible CPUs, since the sequences don't compare the number.
+// That is not only what this kernel shows: a process may be restored on a larger machine. A row
+// without a CPU stays zeroed, and so refuses every operation: it is read-only, and takes no memory.
+//
+// Where the process's addresses are limited (RLIMIT_AS) there are rows for this kernel's numbers
+// only.
+func rows() int {
+	n := max(NumCPU(), kernelCPUs)
+	if maxCPUs > n && !sys.AddressesLimited() {
+		n = maxCPUs
+	}
+	return front() + n
 }
 
-// Cells returns how many cells are in use: handed out and not given up.
+// areas hands out cells. A goroutine that uses a closed cache must find zeroes, not another cache's
+// objects: a freed cell is handed out again only after Recycle, see recycle.go.
+var areas = struct {
+	mu       sync.Mutex
+	last     uintptr              // address of the first row of the area with cells left; 0: none
+	next     uintptr              // offset in a row of the first cell left
+	made     int                  // cells handed out for the first time
+	freed    int                  // cells freed and not handed out again
+	dead     map[uintptr]deadPage // pages with freed cells, by address in CPU 0's row
+	recycled map[int][]uintptr    // adjacent cells that may be handed out again, by their number
+	onlyNew  bool                 // none of these is handed out; see OnlyNewCells
+}{dead: make(map[uintptr]deadPage), recycled: make(map[int][]uintptr)}
+
+// A deadPage notes the freed cells of a page, one bit for each cell.
+type deadPage struct {
+	cells  uint16
+	stacks uint16 // freed cells that were slots
+	state  pageState
+}
+
+// A pageState says what has become of a page all of whose cells were freed.
+type pageState uint8
+
+const (
+	pageInUse      pageState = iota // some cell of it is not freed
+	pageDiscarding                  // it is being discarded: no cell of it may be handed out
+	pageDiscarded                   // it has to be mapped again
+)
+
+const allCells = 1<<pageCells - 1
+
+// Cells returns how many cells are in use: handed out and not freed.
 func Cells() int {
 	areas.mu.Lock()
 	defer areas.mu.Unlock()
-	return areas.made - areas.gone
+	return areas.made - areas.freed
 }
 
-// newCells returns n zeroed cells that lie side by side, at most rowCells. Their pages are
-// there, so that no operation finds one missing. What they leave of an area is lost. The
+// NewCells returns how many cells were handed out for the first time. For tests that look that
+// cells are used again.
+func NewCells() int {
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	return areas.made
+}
+
+// newCells returns n zeroed adjacent cells, at most rowCells. It touches no page of theirs: a CPU's
+// part of a cell takes memory from its first use on, and the page then comes from the CPU's own
+// node. A sequence that takes a page fault is restarted if the kernel interrupts it meanwhile, and
+// goes on otherwise. If the last area has too little room for the cells, its rest is lost. The
 // error is sys.Reserve's.
 func newCells(n int) (addr uintptr, err error) {
 	areas.mu.Lock()
 	defer areas.mu.Unlock()
+	if addr := reuseCells(n); addr != 0 {
+		return addr, nil
+	}
 	size := uintptr(n) * cellSize
 	if areas.last == 0 || areas.next+size > rowSize {
-		addr, err := Reserve(uintptr(rows()) << rowShift)
+		addr, err := newArea()
 		if err != nil {
 			return 0, fmt.Errorf("per-CPU memory: %w", err)
 		}
 		areas.last, areas.next = addr, 0
 	}
 	first := areas.last + areas.next
-	for page := mem.AlignUp(first, mem.PageSize); page < first+size; page += mem.PageSize {
-		touchRows(page)
-	}
 	areas.next += size
 	areas.made += n
-	return first + guards<<rowShift, nil
+	return first + uintptr(front())<<rowShift, nil
 }
 
-// touchRows has the kernel put a page in its place in each row.
-func touchRows(page uintptr) {
-	for row := range uintptr(guards) { // a look maps the page of zeroes, which is no memory
-		atomic.LoadUint64(mem.At[uint64](page + row<<rowShift))
+// newArea maps an area. Only the rows of marks and of CPUs are writable, so that the others count
+// against no limit, and mlockall(MCL_FUTURE) doesn't make them resident. For the same reason the
+// area is mapped without access first, see sys.ReserveAs. It has no huge pages: one would hold the
+// rows of 32 CPUs, used or not, all of them on the node of the first that is. The error is
+// sys.Reserve's or sys.Protect's.
+func newArea() (addr uintptr, err error) {
+	n := uintptr(rows()) << rowShift
+	addr, err = sys.ReserveAs(n, sys.NoAccess)
+	if err != nil {
+		return 0, err
 	}
-	for cpu := range NumCPU() {
-		*mem.At[uint64](page + uintptr(guards+cpu)<<rowShift) = 0
+	_ = sys.AdviseHuge(addr, n, false) // not all kernels have huge pages
+	err = sys.Protect(addr, n, sys.ReadOnly)
+	if err == nil {
+		err = sys.Protect(addr+uintptr(front())<<rowShift, uintptr(NumCPU())<<rowShift, sys.ReadWrite)
 	}
+	if err == nil {
+		err = sys.Protect(addr, uintptr(markRows())<<rowShift, sys.ReadWrite)
+	}
+	if err != nil {
+		return 0, errors.Join(err, sys.Unmap(addr, n))
+	}
+	_ = sys.SetName(addr, n, "slubd: per-CPU memory") // not all kernels have names
+	return addr, nil
 }
 
-// killCell gives up a cell whose words have been cleared. The pages go back to the kernel
-// with their last cell; the error is sys.Discard's.
+// freeCell frees a cell whose words have been cleared. With the last cell of a page the CPUs'
+// pages go back to the kernel; the error is sys.Discard's.
 //
-// Somebody who still uses closed slots may hold the lock of one of their stacks, even now:
-// the gate must not open under him by its page's becoming zeroes. So that is done with all
-// locks in it held. Nobody else ever holds two, and a holder waits for nothing.
-func killCell(addr uintptr, stacks bool) error {
-	dead := bury(addr, stacks)
-	if dead.cells != 1<<pageCells-1 {
+// A late operation on closed slots may still hold the lock of one of their stacks. A page that
+// becomes zeroes opens all gates in it, which must not happen to a gate that is held. So the page
+// is discarded with all locks in it held. No other code holds two of them, and their holders wait
+// for nothing.
+func freeCell(addr uintptr, stacks bool) error {
+	dead := noteDead(addr, stacks)
+	if dead.state != pageDiscarding {
 		return nil
 	}
-	for cpu := range NumCPU() {
-		if err := dead.discard(addr&^(mem.PageSize-1), cpu); err != nil {
-			return err
-		}
-	}
-	return nil
+	page := addr &^ (mem.PageSize - 1)
+	defer noteDiscarded(page)
+	return dead.discard(page)
 }
 
-// bury notes that a cell is given up, and returns all of its page that are.
-func bury(addr uintptr, stacks bool) deadPage {
+// noteDiscarded lets the cells of a page be handed out again, mapped or not.
+func noteDiscarded(page uintptr) {
+	areas.mu.Lock()
+	defer areas.mu.Unlock()
+	dead := areas.dead[page]
+	dead.state = pageDiscarded
+	areas.dead[page] = dead
+}
+
+// noteDead notes that a cell is freed, and returns all freed cells of its page.
+func noteDead(addr uintptr, stacks bool) deadPage {
 	areas.mu.Lock()
 	defer areas.mu.Unlock()
 	page := addr &^ (mem.PageSize - 1)
 	cell := uint16(1) << (addr % mem.PageSize / cellSize)
 	dead := areas.dead[page]
 	if invariants.Enabled {
-		invariants.Check(dead.cells&cell == 0, "cell %#x is given up twice", addr)
+		invariants.Check(dead.cells&cell == 0, "cell %#x is freed twice", addr)
 	}
-	areas.gone++
+	areas.freed++
 	dead.cells |= cell
 	if stacks {
 		dead.stacks |= cell
 	}
-	areas.dead[page] = dead
-	if dead.cells == 1<<pageCells-1 {
-		delete(areas.dead, page)
+	if dead.cells == allCells {
+		dead.state = pageDiscarding
 	}
+	areas.dead[page] = dead
 	return dead
 }
 
-// discard gives one CPU's page back, which unlocks the stacks in it.
-func (d deadPage) discard(page uintptr, cpu int) error {
-	var held []*Stack
-	for i := range uintptr(pageCells) {
-		if d.stacks&(1<<i) != 0 {
-			s := Slots{page + i*cellSize}
-			held = append(held, s.LockCPU(cpu, Main), s.LockCPU(cpu, RCU))
+// discard returns the page of every CPU that has used it to the kernel, which unlocks the stacks in
+// it.
+func (d deadPage) discard(page uintptr) error {
+	cpus := markedInPage(page)
+	var held []place
+	for _, cpu := range cpus {
+		for i := range uintptr(pageCells) {
+			if d.stacks&(1<<i) != 0 {
+				s := Slots{base: page + i*cellSize}
+				held = append(held, place{s, cpu, Main}, place{s, cpu, RCU})
+			}
 		}
 	}
-	err := sys.Discard(page+uintptr(cpu)<<rowShift, mem.PageSize)
-	if err != nil { // the page is as it was
-		for _, st := range held {
-			st.Unlock()
+	lockPlaces(held)
+	perCPU := len(held) / max(1, len(cpus))
+	for i, cpu := range cpus {
+		if err := sys.Discard(page+uintptr(cpu)<<rowShift, mem.PageSize); err != nil {
+			for _, p := range held[i*perCPU:] { // their pages are as they were
+				p.stack().Unlock()
+			}
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// clearWords zeroes a cell, by whole words.
+// clearWords zeroes a cell word by word, each by one store. It writes to no page whose words are
+// zero already, which may take no memory.
 func clearWords(addr uintptr) {
-	for cpu := range NumCPU() {
+	for cpu := range marked(addr) {
 		for off := uintptr(0); off < cellSize; off += 8 {
-			mem.Store64(mem.At[uint64](addr+uintptr(cpu)<<rowShift+off), 0)
+			if word := mem.At[uint64](addr + uintptr(cpu)<<rowShift + off); atomic.LoadUint64(word) != 0 {
+				mem.Store64(word, 0)
+			}
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// cells takes n cells from an area of their own.
+// cells takes n cells from a new area.
 func cells(t *testing.T, n int) (addrs []uintptr) {
 	t.Helper()
 	areas.mu.Lock()
@@ -25,9 +25,9 @@ func cells(t *testing.T, n int) (addrs []uintptr) {
 	return addrs
 }
 
-// TestCellsLieTogether: a CPU's parts of neighbouring cells are neighbours, and no two
-// cells share a byte.
-func TestCellsLieTogether(t *testing.T) {
+// TestCellsAreAdjacent: a CPU's parts of adjacent cells are adjacent, and no two cells share a
+// byte.
+func TestCellsAreAdjacent(t *testing.T) {
 	const all = rowSize / cellSize
 	addrs := cells(t, all+1)
 	for i, addr := range addrs[:all] {
@@ -44,26 +44,27 @@ func TestCellsLieTogether(t *testing.T) {
 			}
 		}
 	}
-	if end := addrs[0] + uintptr(rows()-guards)<<rowShift; addrs[all] >= addrs[0] && addrs[all] < end {
-		t.Errorf("a cell beyond the row: %#x, the area ends at %#x", addrs[all], end)
+	if end := addrs[0] + uintptr(NumCPU())<<rowShift; addrs[all] >= addrs[0] && addrs[all] < end {
+		t.Errorf("a cell that no longer fits the row lies at %#x; the area ends at %#x", addrs[all], end)
 	}
 }
 
-// TestDeadCells: a cell that was given up reads as zeroes, is not handed out again, and
-// takes its page along when it is the page's last.
+// TestDeadCells: a freed cell reads as zeroes and is not handed out again by itself. With the last
+// cell of a page the page is discarded.
 func TestDeadCells(t *testing.T) {
 	addrs := cells(t, pageCells+1)
 	discards := 0
 	for i, addr := range addrs[:pageCells] {
 		words := make([]*uint64, NumCPU())
 		for cpu := range words {
+			setMark(addr, cpu)
 			words[cpu] = mem.At[uint64](addr + uintptr(cpu)<<rowShift + cellSize - 8)
 			*words[cpu] = 1
 		}
 		refused := errors.New("refused")
 		restore := sys.FailNth(sys.CallDiscard, NumCPU(), refused)
 		clearWords(addr)
-		err := killCell(addr, false)
+		err := freeCell(addr, false)
 		restore()
 		if errors.Is(err, refused) {
 			discards = i + 1
@@ -75,7 +76,7 @@ func TestDeadCells(t *testing.T) {
 		}
 	}
 	if discards != pageCells {
-		t.Errorf("the page went with cell %d of %d; 0 is never", discards, pageCells)
+		t.Errorf("the page was discarded with cell %d of %d; 0 is never", discards, pageCells)
 	}
 	next, err := newCells(1)
 	if err != nil || next != addrs[pageCells]+cellSize {
@@ -83,7 +84,7 @@ func TestDeadCells(t *testing.T) {
 	}
 }
 
-// TestNoMemoryForAnArea: the next call tries again.
+// TestNoMemoryForAnArea: without memory there is an error, and the next call tries again.
 func TestNoMemoryForAnArea(t *testing.T) {
 	areas.mu.Lock()
 	areas.next = rowSize
@@ -94,54 +95,36 @@ func TestNoMemoryForAnArea(t *testing.T) {
 	restore = sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)
 	_, err2 := NewCounters(1)
 	restore()
-	if !errors.Is(err1, syscall.ENOMEM) || !errors.Is(err2, syscall.ENOMEM) {
-		t.Errorf("errors %v, %v", err1, err2)
+	restore = sys.FailNth(sys.CallProtect, 2, syscall.ENOMEM) // the rows of CPUs become writable
+	_, err3 := NewSlots()
+	restore()
+	for _, err := range []error{err1, err2, err3} {
+		if !errors.Is(err, syscall.ENOMEM) {
+			t.Errorf("error %v", err)
+		}
 	}
 	if _, err := NewSlots(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestDeadCellsCostNothing: neither CPUs' rows nor those in front of them keep pages of
-// cells that were given up. Guards that are written take 512 bytes a cell.
-func TestDeadCellsCostNothing(t *testing.T) {
-	const cells = 40_000
-	before, err := sys.ReadRSS()
-	if err != nil {
-		t.Skip(err)
-	}
-	for range cells {
-		c, err := NewCounters(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Add(0, 1)
-		if err := c.Forget(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if after, _ := sys.ReadRSS(); after > before+cells*256 {
-		t.Errorf("%d cells made and given up: resident %d KiB, then %d", cells, before>>10, after>>10)
-	}
-}
-
-// TestSlotsRow: slots of a row lie side by side, in groups that fit a CPU's row, and a row
-// that can't be had leaves nothing behind.
-func TestSlotsRow(t *testing.T) {
-	cells(t, rowCells-7) // which leave too few
-	row, err := NewSlotsRow(MaxRow + 9)
+// TestAdjacentSlots: slots lie side by side in groups that fit a CPU's row. If there is no memory
+// for all of them, none remains in use.
+func TestAdjacentSlots(t *testing.T) {
+	cells(t, rowCells-7) // the rest of the area is too small for a group
+	slots, err := NewAdjacentSlots(MaxAdjacent + 9)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, s := range row[1:] {
-		if side := s.base == row[i].base+cellSize; side != (i+1 != MaxRow) {
-			t.Errorf("slots %d and %d lie side by side: %v", i, i+1, side)
+	for i, s := range slots[1:] {
+		if adjacent := s.base == slots[i].base+cellSize; adjacent != (i+1 != MaxAdjacent) {
+			t.Errorf("slots %d and %d are adjacent: %v", i, i+1, adjacent)
 		}
 	}
 	used := Cells()
 	defer sys.FailNth(sys.CallReserve, 2, syscall.ENOMEM)()
-	if row, err := NewSlotsRow(3 * MaxRow); !errors.Is(err, syscall.ENOMEM) || row != nil {
-		t.Errorf("%d slots and %v", len(row), err)
+	if slots, err := NewAdjacentSlots(3 * MaxAdjacent); !errors.Is(err, syscall.ENOMEM) || slots != nil {
+		t.Errorf("%d slots and %v", len(slots), err)
 	}
 	if now := Cells(); now != used {
 		t.Errorf("%d cells in use, before %d", now, used)

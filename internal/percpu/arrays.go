@@ -21,27 +21,31 @@ var spareArrays = struct {
 	of map[uintptr][]uintptr // by size in bytes
 }{of: make(map[uintptr][]uintptr)}
 
-// ReserveArrays returns at least n bytes of zeroed memory for arrays. The error is
-// sys.Reserve's.
+// ReserveArrays returns at least n bytes of zeroed memory for arrays. The error is sys.Reserve's.
+// Any goroutine may call it.
 func ReserveArrays(n uintptr) (addr uintptr, err error) {
 	n = mem.AlignUp(n, mem.PageSize)
 	spareArrays.mu.Lock()
 	defer spareArrays.mu.Unlock()
 	if s := spareArrays.of[n]; len(s) > 0 {
-		if err := sys.CallReserve.Again(); err != nil {
+		if err := sys.CallReserve.InjectedErr(); err != nil {
 			return 0, err
 		}
 		spareArrays.of[n] = s[:len(s)-1]
 		return s[len(s)-1], nil
 	}
-	return sys.Reserve(n)
+	addr, err = sys.Reserve(n)
+	if err == nil {
+		_ = sys.SetName(addr, n, "slubd: sheaves") // not all kernels have names
+	}
+	return addr, err
 }
 
-// RetireArrays takes back what ReserveArrays returned for n. No stack has it.
-func RetireArrays(addr, n uintptr) {
+// ReturnArrays takes back the memory that ReserveArrays returned for n. No stack uses it any more.
+func ReturnArrays(addr, n uintptr) {
 	n = mem.AlignUp(n, mem.PageSize)
 	if sys.Discard(addr, n) != nil {
-		mem.Zero(addr, n) // as where all memory is locked
+		mem.Zero(addr, n) // the kernel refuses, for example if all memory is locked
 	}
 	spareArrays.mu.Lock()
 	defer spareArrays.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// TestArraysStay: a sequence that comes late to an array finds memory there, zeroed, and
-// so does the next owner, who gets the same addresses.
+// TestArraysStay: a sequence that uses an array after its return finds zeroed memory there. So
+// does the next owner, which gets the same addresses.
 func TestArraysStay(t *testing.T) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	const size = 5*mem.PageSize - 8 // of nobody else's
+	const size = 5*mem.PageSize - 8 // no other test uses this size
 	for _, refused := range []error{nil, syscall.EINVAL} {
 		addr, err := ReserveArrays(size)
 		if err != nil {
@@ -26,9 +26,9 @@ func TestArraysStay(t *testing.T) {
 		if refused != nil {
 			restore = sys.FailNth(sys.CallDiscard, 1, refused)
 		}
-		RetireArrays(addr, size)
+		ReturnArrays(addr, size)
 		restore()
-		if *word != 0 { // panics where it is unmapped
+		if *word != 0 { // panics if it is unmapped
 			t.Errorf("reads %d", *word)
 		}
 		restore = sys.FailNth(sys.CallReserve, 1, syscall.ENOMEM)
@@ -40,6 +40,6 @@ func TestArraysStay(t *testing.T) {
 		if err != nil || again != addr {
 			t.Errorf("%#x and %v, want %#x again", again, err, addr)
 		}
-		RetireArrays(again, size)
+		ReturnArrays(again, size)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// Counters counts events off the fast path, in a cell of per-CPU memory. Adding is
-// atomic, since the row is chosen by a CPU number that may be stale; the row only keeps
-// CPUs out of each other's way.
+// Counters counts events off the fast path, in a cell of per-CPU memory. Additions are atomic,
+// since the CPU number that chooses the row may be stale. The rows only keep CPUs from sharing
+// cache lines.
 type Counters struct{ base uintptr }
 
 // NewCounters makes n counters, at most MaxCounters. The error is sys.Reserve's.
@@ -18,33 +18,35 @@ func NewCounters(n int) (Counters, error) {
 		panic(fmt.Sprintf("percpu: %d counters, a cell has room for %d", n, MaxCounters))
 	}
 	base, err := newCells(1)
-	return Counters{base}, err
+	return Counters{base: base}, err
 }
 
-// MaxCounters is how many counters there can be together.
+// MaxCounters is the largest number of counters in one Counters.
 const MaxCounters = cellSize / 8
 
-// Add adds n to counter i. Any goroutine, any time.
+// Add adds n to counter i. Any goroutine may call it, at any time.
 func (c Counters) Add(i int, n uint64) {
-	atomic.AddUint64(c.row(CPU(), i), n)
+	cpu := CPU()
+	setMark(c.base, cpu) // before the count can be seen; see Sum
+	atomic.AddUint64(c.row(cpu, i), n)
 }
 
-// Forget gives the counters up, once. They read 0 from then on, and may still be added
-// to. The error is sys.Discard's.
-func (c Counters) Forget() error {
+// Free frees the counters; it is called once. They read 0 from then on. Add may still be called.
+// The error is sys.Discard's.
+func (c Counters) Free() error {
 	clearWords(c.base)
-	return killCell(c.base, false)
+	return freeCell(c.base, false)
 }
 
 func (c Counters) row(cpu, i int) *uint64 {
 	return mem.At[uint64](c.base + uintptr(cpu)<<rowShift + uintptr(i)*8)
 }
 
-// Sum returns counter i over all CPUs: every Add that happened before the call
-// is in.
+// Sum returns the sum of counter i over all CPUs. It includes every Add that happened before the
+// call.
 func (c Counters) Sum(i int) uint64 {
 	var sum uint64
-	for cpu := range NumCPU() {
+	for cpu := range marked(c.base) {
 		sum += atomic.LoadUint64(c.row(cpu, i))
 	}
 	return sum

@@ -10,16 +10,17 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// rseqOffset leads from the thread pointer to the thread's struct rseq, in bytes.
-// Written once, by newRseq, before any sequence runs, like the descriptors, which lie
-// in the program's data: the kernel may read them at any later interruption, and the
-// sequences name them by their addresses, without a load.
+// rseqOffset is the distance from the thread pointer to the thread's struct rseq, in bytes. Like
+// the descriptors it is written once, by newRseq, before any sequence runs. The descriptors lie in
+// the program's data: the kernel may read them at any later interruption, and the sequences name
+// them by their addresses, without a load.
 var (
 	//lint:ignore U1000 read by the assembly
 	rseqOffset uintptr
 
 	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS descriptor
 	popBySizeCS, freeByOwnerCS, enterReadersCS, exitReadersCS           descriptor
+	popZeroCS, freeZeroCS, popByNodeCS                                  descriptor
 )
 
 // rseq is struct rseq of <linux/rseq.h>, as far as the assembly uses it.
@@ -38,7 +39,7 @@ type descriptor struct {
 	abort  uint64    // where the kernel resumes an interrupted sequence
 }
 
-// The marks of a sequence, whose bytes are no part of any instruction beside them.
+// The marks of a sequence. Their bytes are no part of the instructions beside them.
 const (
 	commitMark = 0x51ab0c05
 	signature  = 0x53053053 // the kernel's
@@ -51,17 +52,18 @@ var (
 	markAbort  = mark(signature)
 	markEnd    = mark(endMark)
 
-	// What stands between a commit and its mark, of one length.
-	opcodes = [][]byte{{0x41, 0xbb}, {0xc3, 0x90}} // MOVL to R11; RET, NOP
+	// opcodes are the bytes that may stand between a commit and its mark, all of one length: MOVL
+	// to R11, or RET and NOP.
+	opcodes = [][]byte{{0x41, 0xbb}, {0xc3, 0x90}}
 )
 
 func mark(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
 
-// maxCode bounds a sequence's function in bytes; the longest is near 150.
+// maxCode bounds a sequence's function in bytes; the longest is near 400.
 const maxCode = 512
 
-// findDescriptor derives the descriptor of the sequence whose function starts at pc.
-// It refuses code in which a mark is missing or ambiguous, or out of order.
+// findDescriptor derives the descriptor of the sequence whose function starts at pc. It refuses
+// code in which a mark is missing, ambiguous or out of order.
 func findDescriptor(pc uintptr) (descriptor, error) {
 	code := mem.Bytes(pc, maxCode)
 	end := bytes.Index(code, markEnd)
@@ -90,7 +92,7 @@ func findDescriptor(pc uintptr) (descriptor, error) {
 	}, nil
 }
 
-// installDescriptors writes all of them.
+// installDescriptors writes the descriptors of all sequences.
 func installDescriptors() error {
 	for _, s := range codes().sequences() {
 		d, err := findDescriptor(s.code)

@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// TestDescriptors reads the real sequences and then code in which a mark is missing,
-// doubled, out of place, or not directly behind the commit.
+// TestDescriptors reads the real sequences, and code in which a mark is missing, doubled, out of
+// place, or not directly behind the commit.
 func TestDescriptors(t *testing.T) {
 	for i, s := range codes().sequences() {
 		d, err := findDescriptor(s.code)
@@ -43,7 +43,7 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// code puts bytes where findDescriptor may read maxCode of them.
+// code returns the address of the bytes, behind which findDescriptor may read up to maxCode.
 func code(text []byte) uintptr {
 	buf := make([]byte, maxCode+len(text))
 	copy(buf, text)

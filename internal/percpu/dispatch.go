@@ -4,16 +4,18 @@ import (
 	"slices"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/owner"
 )
 
-// A PopBySize is a Pop on one of many stacks, chosen by a number of bytes, and a
-// FreeByOwner a Free on one of many, chosen by the owner word of the object's page. Like
-// them they are func values in place, and one sequence each: a malloc costs little more
+// A PopBySize is a Pop on one of many stacks, which it chooses by a number of bytes. A FreeByOwner
+// is a Free on one of many stacks, which it chooses by the owner word of the object's page. Like
+// Pop and Free they are func values in place, and one sequence each: a malloc costs little more
 // than a pop.
 type PopBySize struct {
 	code  uintptr
-	table unsafe.Pointer // the address of CPU 0's stack for each step, fine ones first
-	max   uintptr        // bytes; what is larger takes the slow path
+	table unsafe.Pointer // address of CPU 0's stack for each step, the fine steps first
+	max   uintptr        // largest number of bytes; more takes the slow path
 	slow  SizeFunc
 }
 
@@ -23,51 +25,54 @@ type SizeFunc func(n int) (unsafe.Pointer, error)
 // FreeByOwner is described with PopBySize.
 type FreeByOwner struct {
 	code   uintptr
-	base   uintptr        // of the arena's range
-	pages  uintptr        // of the range
-	owners unsafe.Pointer // the owner word of every page
-	first  uint32         // the first owner word that is served, and of how many more, each
-	n      uint32         // without the bits of the node
-	served unsafe.Pointer // to the first's
+	base   uintptr        // address of the arena's range
+	pages  uintptr        // pages of the range
+	owners unsafe.Pointer // owner word of every page
+	first  owner.Word     // first owner word that is served, without the bits of the node
+	n      uint32         // number of served owner words, << NodeBits
+	served unsafe.Pointer // array of served, beginning with that of first
 	slow   FreeFunc
-	stacks uintptr // where CPU 0's stack of owner word 0 would lie
+	stacks uintptr // address that CPU 0's stack of owner word 0 would have
 }
 
-// An owner word without the bits of the node is the distance between the stacks of number 0
-// and of its own, for these lie side by side. So the address that a Free stores to hangs on
-// one load less. That counts: whatever is loaded next, as the words of the stack that a
-// Malloc pops from, may wait until the addresses of all earlier stores are known. With the
-// stacks' addresses in served a Free and a Malloc of mixed sizes took a fifth longer.
+// The stacks of adjacent numbers are adjacent. So an owner word without the bits of the node is
+// the distance between the stack of number 0 and its own. This way the address that a Free stores
+// to depends on one load less than with the stacks' addresses in served. That matters: the next
+// loads, such as the words of the stack that a Malloc pops from, may wait until the addresses of
+// all earlier stores are known. With the addresses in served a Free and a Malloc of mixed sizes
+// took a fifth longer.
 var _ = [1]struct{}{}[cellSize-1<<NodeBits]
 
-// served is what a FreeByOwner keeps of a Filter.
+// served is the part of a Filter that a FreeByOwner keeps for each owner word.
 type served struct {
 	mask         uintptr
 	magic, limit uint64
-	_            uint64 // up to 1<<servedShift bytes
+	_            uint64 // padding up to 1<<servedShift bytes
 }
 
-// servedShift is the binary logarithm of served's size: the assembly scales by it.
+// servedShift is the binary logarithm of the size of served. The assembly scales by it.
 const servedShift = 5
 
 var _ = [1]struct{}{}[unsafe.Sizeof(served{})-1<<servedShift]
 
-// NodeBits is how many bits of an owner word are for the node; what is above chooses
-// the stacks.
+// The bits of an owner word above the node choose the stacks. The assembly has these names.
 const (
-	NodeBits    = 8
+	NodeBits    = owner.NodeBits
 	withoutNode = 1<<32 - 1<<NodeBits
+
+	withoutFlags = 1<<32 - 1 - owner.NonDefaultOrder
 )
 
-// Sizes are looked up in steps of FineStep bytes up to MaxFine, beyond in steps of
-// CoarseStep.
+var _ = [1]struct{}{}[withoutFlags&owner.NonDefaultOrder]
+
+// Sizes are looked up in steps of FineStep bytes up to MaxFine, and in steps of CoarseStep above.
 const (
 	FineStep   = 1 << fineShift
 	CoarseStep = 1 << coarseShift
 	MaxFine    = 1024
 
-	fineShift, coarseShift = 3, 8
-	fineStacks             = MaxFine / FineStep // entries of a table, in front of the coarse
+	fineShift, coarseShift = 3, 6
+	fineStacks             = MaxFine / FineStep // entries of a table in front of the coarse ones
 )
 
 // Init makes p an operation that always takes the slow path.
@@ -76,16 +81,16 @@ func (p *PopBySize) Init(slow SizeFunc) {
 	current.initPopBySize(p)
 }
 
-// Fill has p use stacks k of fine, which has MaxFine/FineStep, the [(n-1)/FineStep]-th for
-// up to MaxFine bytes, and beyond of coarse[(n-1)/CoarseStep], to its end. p may be in use;
-// it is called once.
+// Fill gives p its stacks: for n bytes it uses stack k of fine[(n-1)/FineStep] up to MaxFine, and
+// of coarse[(n-1)/CoarseStep] above, as far as coarse reaches. fine has MaxFine/FineStep elements.
+// p may be in use; Fill is called once.
 func (p *PopBySize) Fill(k Kind, fine, coarse []Slots) {
 	table := make([]uintptr, 0, fineStacks+len(coarse))
 	for _, s := range slices.Concat(fine[:fineStacks], coarse) {
 		table = append(table, s.base+uintptr(k))
 	}
 	p.table = unsafe.Pointer(unsafe.SliceData(table))
-	atomic.StoreUintptr(&p.max, uintptr(len(coarse))*CoarseStep) // last: it lets sizes through
+	atomic.StoreUintptr(&p.max, uintptr(len(coarse))*CoarseStep) // last: makes the rest take effect
 }
 
 // Init makes f an operation that always takes the slow path.
@@ -94,9 +99,10 @@ func (f *FreeByOwner) Init(slow FreeFunc) {
 	current.initFreeByOwner(f)
 }
 
-// Fill has f serve the stacks of filters[i] with objects whose page has an owner word of
-// number first+i, as many as lie side by side; others take the slow path. All filters are
-// of one arena. f may be in use; it is called once.
+// Fill gives f its stacks: objects whose page has an owner word with number first+i go to the
+// stacks of filters[i]. That holds for the filters whose slots are adjacent to those of
+// filters[0]; objects of the others take the slow path. All filters are of one arena. f may be in
+// use; Fill is called once.
 func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 	var table []served
 	for i, from := range filters {
@@ -106,8 +112,8 @@ func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 		table = append(table, served{mask: from.mask, magic: from.magic, limit: from.limit})
 	}
 	f.base, f.owners = filters[0].base, filters[0].owners
-	f.first, f.n = first<<NodeBits, uint32(len(table))<<NodeBits
+	f.first, f.n = owner.Of(first, 0), uint32(len(table))<<NodeBits
 	f.served = unsafe.Pointer(unsafe.SliceData(table))
 	f.stacks = filters[0].slots - uintptr(first)<<NodeBits
-	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: it lets pages through
+	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: makes the rest take effect
 }

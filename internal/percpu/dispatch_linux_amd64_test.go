@@ -3,10 +3,12 @@ package percpu
 import (
 	"testing"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/owner"
 )
 
-// TestSelfTestChoice: operations that choose pass their test, and fail it when they choose
-// nothing, the wrong stack, or lose the slow path's argument.
+// TestSelfTestChoice: the self-test accepts the engine's operations that choose a stack, and
+// rejects operations that choose none, or lose the slow path's argument.
 func TestSelfTestChoice(t *testing.T) {
 	stack, err := newRseq()
 	if err != nil {
@@ -36,7 +38,7 @@ func TestSelfTestChoice(t *testing.T) {
 		"a crash": func(e *engine) {
 			e.initPopBySize = func(p *PopBySize) {
 				p.slow = func(int) (unsafe.Pointer, error) { panic("bad ABI") }
-				p.pass()
+				p.setSlowCode()
 			}
 		},
 	} {
@@ -48,15 +50,15 @@ func TestSelfTestChoice(t *testing.T) {
 	}
 }
 
-// TestFreeByOwnerServesARow: it reaches stacks that lie side by side with the first, and
-// leaves the others' objects to the slow path.
-func TestFreeByOwnerServesARow(t *testing.T) {
+// TestFreeByOwnerAdjacent: it reaches stacks that are adjacent to the first, and leaves the
+// objects of others to the slow path.
+func TestFreeByOwnerAdjacent(t *testing.T) {
 	stack, err := newRseq()
 	if err != nil {
 		t.Skip(err)
 	}
 	const first, n = 5, 4
-	row, err := NewSlotsRow(n)
+	slots, err := NewAdjacentSlots(n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,14 +66,14 @@ func TestFreeByOwnerServesARow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row[2] = apart // and what comes behind it is none of the row
-	var owners [n]uint32
+	slots[2] = apart // ends the adjacent slots
+	var owners [n]owner.Word
 	filters := make([]Filter, n)
 	for i := range filters {
-		owners[i] = uint32(first+i) << NodeBits
-		filters[i] = NewFilter(testBase, n, unsafe.Pointer(&owners[0]), 64, 64, 0).Serve(row[i], Main)
+		owners[i] = owner.Of(uint32(first+i), 0)
+		filters[i] = NewFilter(testBase, n, unsafe.Pointer(&owners[0]), 64, 64, 0).ForStacks(slots[i], Main)
 		for cpu := range NumCPU() {
-			row[i].Stack(cpu, Main).Install(offHeap(t, 64), 0, 8, owners[i])
+			slots[i].unpublished(cpu, Main).Install(offHeap(t, 64), 0, 8, owners[i])
 		}
 	}
 	slow := 0
@@ -80,7 +82,7 @@ func TestFreeByOwnerServesARow(t *testing.T) {
 	f.Fill(first, filters)
 	for i := range filters {
 		f.Func()(object(64 * i))
-		served := total(row[i], Main).Pushes
+		served := total(slots[i], Main).Pushes
 		if want := uint64(1 - i/2); served != want || slow != max(0, i-1) {
 			t.Errorf("stack %d: %d pushes, want %d; %d frees took the slow path", i, served, want, slow)
 		}

@@ -6,19 +6,25 @@ import (
 	"os"
 )
 
-// engine is what the two engines differ in.
+// engine holds the operations in which the two engines differ.
 type engine struct {
 	name       string
 	lock       func(slots uintptr) int // TryLock; the CPU, or -1
 	lockNoWait func(slots uintptr) int // the same without a system call
 	fence      func(cpu int)           // TryLockCPU's second half
-	cpu        func() int              // a hint at the calling CPU; may be negative
+	cpu        func() int              // a hint which CPU the caller runs on; may be negative
+	cpuNow     func() int              // the same, by a system call where there is no better way
 	initPop    func(p *Pop)            // its slots and slow path are set
 	initFree   func(f *Free)           // its filter and slow path are set
 	readers    bool                    // Readers are sequences
 
 	initPopBySize   func(p *PopBySize) // their slow paths are set
 	initFreeByOwner func(f *FreeByOwner)
+
+	// Nil where there is no sequence; see makePopZero and makePopByNode.
+	initPopZero   func(p *PopZero)
+	initFreeZero  func(f *FreeZero)
+	initPopByNode func(p *PopByNode)
 }
 
 // current is the engine of this process; why is what Reason says of it.
@@ -31,8 +37,9 @@ func Engine() string { return current.name }
 // there is nothing to say.
 func Reason() string { return why }
 
-// CPU returns the number of a CPU that the caller ran on just now, between 0 and
-// NumCPU()-1. It may have moved since.
+// CPU returns the number of the CPU that the caller runs on, between 0 and NumCPU()-1. The caller
+// may have moved by the time it looks at the number. Under the trylock engine, where no instruction
+// tells the CPU, it is the one where the caller's P was last found, see CPUNow.
 func CPU() int {
 	if cpu := current.cpu(); cpu >= 0 && cpu < NumCPU() {
 		return cpu
@@ -40,9 +47,18 @@ func CPU() int {
 	return 0
 }
 
-// choose picks the best engine that works here, or the one that forced names.
-// A forced engine that doesn't work is reported and replaced, since a daemon
-// must start.
+// CPUNow is CPU for callers that are about to ask for objects of the CPU's node, or to give some
+// back. Where neither the engine nor an instruction tells the CPU it makes a system call, and CPU
+// tells the same from then on.
+func CPUNow() int {
+	if cpu := current.cpuNow(); cpu >= 0 && cpu < NumCPU() {
+		return cpu
+	}
+	return 0
+}
+
+// choose picks the best engine that works here, or the one that forced names. A forced engine that
+// doesn't work is reported and replaced, since a daemon must start.
 func choose(forced string) (engine, string) {
 	if forced == "trylock" {
 		return newTrylock(), "SLUBD_ENGINE=trylock"
@@ -58,7 +74,7 @@ func choose(forced string) (engine, string) {
 		return e, "SLUBD_ENGINE=rseq-abi0"
 	}
 	fast := withRegisters(e)
-	if err := errors.Join(selfTest(fast), selfTestChoice(fast)); err != nil {
+	if err := errors.Join(selfTest(fast), selfTestChoice(fast), selfTestZero(fast), selfTestNode(fast)); err != nil {
 		return e, "register calls: " + err.Error()
 	}
 	if forced != "" && forced != "rseq" {

@@ -1,12 +1,13 @@
 package percpu
 
-// entries holds the addresses of the assembly's functions. From Go their names stand for
-// wrappers that the compiler makes, in its own ABI.
+// entries holds the addresses of the assembly's functions. In Go their names stand for wrappers
+// that the compiler makes, in its own ABI.
 type entries struct {
 	popRegister, freeRegister, popStack, pushStack, lockStack uintptr
 	popBySize, freeByOwner, enterReaders, exitReaders         uintptr
-	// what operations are where those can't be used
-	passPop, passFree, passBySize, passByOwner uintptr
+	popZero, freeZero, popByNode                              uintptr
+	// The code of operations that are only their slow path.
+	slowPop, slowFree, slowBySize, slowByOwner, slowByNode uintptr
 }
 
 //go:noescape
@@ -17,23 +18,26 @@ func codes() (e entries) {
 	return e
 }
 
-// A sequence is the code of one and the descriptor that it names.
+// A sequence is the address of a sequence's code, and the descriptor that the code names.
 type sequence struct {
 	code       uintptr
 	descriptor *descriptor
 }
 
-// sequences lists all.
+// sequences lists all sequences.
 func (e entries) sequences() []sequence {
 	return []sequence{
-		{e.popRegister, &popRegisterCS},
-		{e.freeRegister, &freeRegisterCS},
-		{e.popStack, &popStackCS},
-		{e.pushStack, &pushStackCS},
-		{e.lockStack, &lockStackCS},
-		{e.popBySize, &popBySizeCS},
-		{e.freeByOwner, &freeByOwnerCS},
-		{e.enterReaders, &enterReadersCS},
-		{e.exitReaders, &exitReadersCS},
+		{code: e.popRegister, descriptor: &popRegisterCS},
+		{code: e.freeRegister, descriptor: &freeRegisterCS},
+		{code: e.popStack, descriptor: &popStackCS},
+		{code: e.pushStack, descriptor: &pushStackCS},
+		{code: e.lockStack, descriptor: &lockStackCS},
+		{code: e.popBySize, descriptor: &popBySizeCS},
+		{code: e.freeByOwner, descriptor: &freeByOwnerCS},
+		{code: e.popZero, descriptor: &popZeroCS},
+		{code: e.freeZero, descriptor: &freeZeroCS},
+		{code: e.popByNode, descriptor: &popByNodeCS},
+		{code: e.enterReaders, descriptor: &enterReadersCS},
+		{code: e.exitReaders, descriptor: &exitReadersCS},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
 )
 
 // eachEngine runs a test under every engine that works here.
@@ -29,7 +30,7 @@ func eachEngine(t *testing.T, test func(t *testing.T)) {
 
 const testOwn = 0x1234
 
-// arrays gives every CPU's stack an array of its own with room for limit objects.
+// arrays makes slots in which every CPU's stack k has an array with room for limit objects.
 func arrays(t *testing.T, k Kind, limit int) Slots {
 	t.Helper()
 	slots, err := NewSlots()
@@ -37,7 +38,7 @@ func arrays(t *testing.T, k Kind, limit int) Slots {
 		t.Fatal(err)
 	}
 	for cpu := range NumCPU() {
-		slots.Stack(cpu, k).Install(offHeap(t, uintptr(limit)*8), 0, limit, testOwn)
+		slots.unpublished(cpu, k).Install(offHeap(t, uintptr(limit)*8), 0, limit, testOwn)
 	}
 	return slots
 }
@@ -51,8 +52,7 @@ func offHeap(t *testing.T, n uintptr) uintptr {
 	return addr
 }
 
-// Objects are recognisable addresses without memory behind them: 64 bytes apart in a
-// range of testPages.
+// Objects are recognisable addresses without memory, 64 bytes apart, in a range of testPages.
 const (
 	testBase  = 0x7000_0000_0000
 	testPages = 4096
@@ -62,13 +62,13 @@ func object(i int) unsafe.Pointer { return mem.Ptr(uintptr(testBase + i*64)) }
 
 func index(p unsafe.Pointer) int { return int(uintptr(p)-testBase) / 64 }
 
-// filter finds the owner word own for every object.
-func filter(s Slots, k Kind, own uint32) Filter {
-	owners := make([]uint32, testPages)
+// filter returns a Filter that finds the owner word own for every object.
+func filter(s Slots, k Kind, own owner.Word) Filter {
+	owners := make([]owner.Word, testPages)
 	for i := range owners {
 		owners[i] = own
 	}
-	return NewFilter(testBase, testPages, unsafe.Pointer(&owners[0]), 64, 64, 0).Serve(s, k)
+	return NewFilter(testBase, testPages, unsafe.Pointer(&owners[0]), 64, 64, 0).ForStacks(s, k)
 }
 
 func newPop(s Slots, k Kind, slow PopFunc) PopFunc {
@@ -83,9 +83,9 @@ func newFree(f Filter, slow FreeFunc) FreeFunc {
 	return p.Func()
 }
 
-// nothing and noFree are slow paths that do nothing.
-func nothing() (unsafe.Pointer, error) { return nil, nil }
-func noFree(unsafe.Pointer)            {}
+// noPop and noFree are slow paths that do nothing.
+func noPop() (unsafe.Pointer, error) { return nil, nil }
+func noFree(unsafe.Pointer)          {}
 
 // total sums all CPUs' snapshots.
 func total(s Slots, k Kind) (c Counts) {

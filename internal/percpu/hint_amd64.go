@@ -8,16 +8,15 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// rdpid and rdtscp read IA32_TSC_AUX, where Linux keeps the CPU's number in the
-// low 12 bits.
+// rdpid and rdtscp read IA32_TSC_AUX. Linux keeps the CPU's number in its low 12 bits.
 func rdpid() uint32
 func rdtscp() uint32
 
-// hasRDPID reads CPUID leaf 7, a bit that the cpuid module doesn't carry.
+// hasRDPID reads a bit of CPUID leaf 7 that the cpuid module doesn't have.
 func hasRDPID() bool
 
-// auxCPU is the instruction that tells the CPU here, nil when none is to be
-// trusted: some hypervisors and gVisor leave the register at zero.
+// auxCPU is the instruction that reads the CPU's number; nil if none can be trusted, since some
+// hypervisors and gVisor leave the register at zero.
 var auxCPU = chooseAux()
 
 func chooseAux() func() uint32 {
@@ -30,8 +29,8 @@ func chooseAux() func() uint32 {
 	return nil
 }
 
-// agrees compares the instruction with getcpu(2) on a thread that may be moved
-// between the two, hence the tries.
+// agrees compares the instruction with getcpu(2). The thread may move between the two, so it tries
+// several times.
 func agrees(read func() uint32) bool {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -48,7 +47,11 @@ func agrees(read func() uint32) bool {
 	return false
 }
 
-// hint returns the CPU that the caller runs on, or else what its P stands for.
+// knowsCPU reports whether hint is exact.
+func knowsCPU() bool { return auxCPU != nil }
+
+// hint returns the CPU that the caller runs on or, where that isn't known, the one where its P was
+// last found.
 func hint() int {
 	if auxCPU != nil {
 		if cpu := int(auxCPU() & 0xfff); cpu < NumCPU() {

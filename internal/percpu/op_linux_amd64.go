@@ -8,16 +8,20 @@ func (p *Pop) Func() PopFunc { return *(*PopFunc)(unsafe.Pointer(&p)) }
 // Func returns f as a func value, by reading its address as one.
 func (f *Free) Func() FreeFunc { return *(*FreeFunc)(unsafe.Pointer(&f)) }
 
-// Func returns p as a func value, as Pop's does.
+// Func returns p as a func value, like Pop.Func.
 func (p *PopBySize) Func() SizeFunc { return *(*SizeFunc)(unsafe.Pointer(&p)) }
 
-// Func returns f as a func value, as Free's does.
+// Func returns f as a func value, like Free.Func.
 func (f *FreeByOwner) Func() FreeFunc { return *(*FreeFunc)(unsafe.Pointer(&f)) }
 
-// Operations whose code is not a sequence jump to their slow path at once. That of one that
-// chooses among stacks chooses for itself.
+// Func returns p as a func value, like Pop.Func.
+func (p *PopByNode) Func() NodeFunc { return *(*NodeFunc)(unsafe.Pointer(&p)) }
 
-func (p *Pop) pass()         { p.code = codes().passPop }
-func (f *Free) pass()        { f.code = codes().passFree }
-func (p *PopBySize) pass()   { p.code = codes().passBySize }
-func (f *FreeByOwner) pass() { f.code = codes().passByOwner }
+// setSlowCode makes an operation whose code jumps to its slow path at once. The slow path of a
+// PopBySize or FreeByOwner chooses the stack itself.
+
+func (p *Pop) setSlowCode()         { p.code = codes().slowPop }
+func (f *Free) setSlowCode()        { f.code = codes().slowFree }
+func (p *PopBySize) setSlowCode()   { p.code = codes().slowBySize }
+func (f *FreeByOwner) setSlowCode() { f.code = codes().slowByOwner }
+func (p *PopByNode) setSlowCode()   { p.code = codes().slowByNode }

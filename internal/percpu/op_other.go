@@ -2,8 +2,8 @@
 
 package percpu
 
-// Without assembly an operation is its slow path: what the trylock engine put in its place,
-// or a user's that chooses among stacks for itself.
+// Without assembly an operation is its slow path: the one that the trylock engine installs or, of a
+// PopBySize or FreeByOwner, the user's, which chooses the stack itself.
 
 // Func returns p's slow path.
 func (p *Pop) Func() PopFunc { return p.slow }
@@ -17,7 +17,11 @@ func (p *PopBySize) Func() SizeFunc { return p.slow }
 // Func returns f's slow path.
 func (f *FreeByOwner) Func() FreeFunc { return f.slow }
 
-func (*Pop) pass()         {}
-func (*Free) pass()        {}
-func (*PopBySize) pass()   {}
-func (*FreeByOwner) pass() {}
+// Func returns p's slow path.
+func (p *PopByNode) Func() NodeFunc { return p.slow }
+
+func (*Pop) setSlowCode()         {}
+func (*PopByNode) setSlowCode()   {}
+func (*Free) setSlowCode()        {}
+func (*PopBySize) setSlowCode()   {}
+func (*FreeByOwner) setSlowCode() {}

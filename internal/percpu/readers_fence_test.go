@@ -12,10 +12,10 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestReadersFence is the litmus test of what Fence promises, that of store buffering: a
-// reader that still finds what an updater has replaced must be seen by the updater to be in
-// its section. Without the fence the store that counts the reader may leave its CPU later
-// than the load behind it was done, which x86 allows, too.
+// TestReadersFence is the litmus test of store buffering for Fence: if a reader still finds what
+// an updater has replaced, the updater must see that the reader is in its section. Without the
+// fence the store that counts the reader may become visible after the load behind it was done. x86
+// allows that, too.
 func TestReadersFence(t *testing.T) {
 	t.Run("membarrier", func(t *testing.T) { litmus(t, testutil.Stress(t, 20_000), false) })
 	t.Run("refused", func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestReadersFence(t *testing.T) {
 	})
 }
 
-// litmus is that test. With stop, membarrier may be refused.
+// litmus runs n rounds of the test. With stop, membarrier may be refused.
 func litmus(t *testing.T, n int, stop bool) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		t.Skip("needs two goroutines that run at once")
@@ -32,22 +32,22 @@ func litmus(t *testing.T, n int, stop bool) {
 	rounds := uint64(n)
 	seed := testutil.Seed(t)
 	r := NewReaders()
-	// The last round in which: the pointer was replaced, the round began, the updater had
-	// looked, the reader had left.
-	var replaced, begun, looked, left meet
-	var kept, unseen atomic.Bool // the reader found what was there before; and wasn't counted
+	// The last rounds that have begun, in which the updater has replaced the pointer and has
+	// looked, and in which the reader has exited.
+	var begun, replaced, looked, exited meet
+	var stale, unseen atomic.Bool // the reader found the old pointer; it did and wasn't counted
 	var reading sync.WaitGroup
 	reading.Go(func() {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		for n := uint64(1); n <= rounds && !unseen.Load(); n++ {
-			replaced.Load() // so that the reader's CPU has it at hand
+			replaced.Load() // brings the cache line to the reader's CPU
 			begun.await(n)
 			idle(rng)
 			i := r.Enter()
-			kept.Store(replaced.Load() < n)
+			stale.Store(replaced.Load() < n)
 			looked.await(n)
 			r.Exit(i)
-			left.Store(n)
+			exited.Store(n)
 		}
 	})
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -61,23 +61,23 @@ func litmus(t *testing.T, n int, stop bool) {
 		}
 		open := r.Open(r.Current())
 		looked.Store(n)
-		left.await(n)
-		if !kept.Load() {
+		exited.await(n)
+		if !stale.Load() {
 			continue
 		}
 		if met++; open == 0 {
-			t.Errorf("round %d: a reader is in a section with what was replaced, and not counted", n)
+			t.Errorf("round %d: a reader has found what was replaced, and its section is not counted", n)
 			unseen.Store(true)
 			begun.Store(n + 1)
 			looked.Store(n + 1)
 		}
 	}
 	reading.Wait()
-	t.Logf("%d of %d readers were in their section with the old", met, rounds)
+	t.Logf("%d of %d sections found what was replaced", met, rounds)
 }
 
-// TestReadersOpen holds Open to missing nobody: while a section is open and others come
-// and go under the same index, the sum is never less than one.
+// TestReadersOpen: Open misses no section. While one is open and others begin and end under the
+// same index, the sum is never less than one.
 func TestReadersOpen(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
 		r := NewReaders()
@@ -107,7 +107,7 @@ func TestReadersOpen(t *testing.T) {
 	})
 }
 
-// meet is a number that two goroutines wait for each other at.
+// meet is a number of a round, at which two goroutines wait for each other.
 type meet struct {
 	atomic.Uint64
 	_ [120]byte

@@ -9,11 +9,11 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// sequencesForReaders reports whether Readers can do without memory barriers: the kernel
-// must execute them for all threads when Fence asks.
+// sequencesForReaders reports whether Enter needs no memory barrier: the kernel must be able to
+// execute one on all threads for Fence.
 func sequencesForReaders() bool { return sys.MembarrierRegister() == nil }
 
-// bySequence makes Enter and Exit the assembly, called in Go's register ABI.
+// bySequence makes Enter and Exit the assembly's sequences, called in Go's register ABI.
 func (r *Readers) bySequence() {
 	enter, exit := &r.enter, &r.exit
 	enter.slow = func() Index {

@@ -1,4 +1,5 @@
-// The race detector must see readers and updaters synchronize, hence in its builds, too.
+// Race builds use this file everywhere: the race detector must see readers and updaters
+// synchronize.
 
 //go:build !(linux && amd64) || race
 

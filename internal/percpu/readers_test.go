@@ -20,12 +20,12 @@ func TestReadersCount(t *testing.T) {
 		}
 		r.Exit(r.Current())
 		if n := r.Open(r.Current()); n != -1 {
-			t.Errorf("%d sections are open after an Exit too many", n)
+			t.Errorf("%d sections are open after a surplus Exit", n)
 		}
 	})
 }
 
-func TestReadersRowsStandApart(t *testing.T) {
+func TestReaderRowsAreApart(t *testing.T) {
 	for range 20 {
 		if rows := uintptr(alignedRows(3)); rows%readerRowSize != 0 {
 			t.Errorf("rows start at %#x", rows)
@@ -36,20 +36,19 @@ func TestReadersRowsStandApart(t *testing.T) {
 	}
 }
 
-// TestReadersWithoutMembarrier: where the kernel has none, Enter must be its own barrier.
+// TestReadersWithoutMembarrier: if the kernel has no membarrier, Enter must be a barrier itself.
 func TestReadersWithoutMembarrier(t *testing.T) {
 	defer sys.FailNth(sys.CallMembarrierRegister, 0, syscall.EINVAL)()
 	e := withRegisters(newTrylock())
 	r := newReaders(e)
 	if e.readers || r.fence || !selfTestReaders(r) {
-		t.Error("Enter is a sequence that no fence shows")
+		t.Error("Enter is a sequence, and no fence makes it visible")
 	}
 }
 
-// TestReadersStorm has goroutines enter and leave while they migrate, are preempted and
-// interrupted by signals, and the index flips. Not one of them may be lost or counted
-// twice.
-func TestReadersStorm(t *testing.T) {
+// TestReadersStress has goroutines enter and exit while they migrate, are preempted and
+// interrupted by signals, and while the index flips. No section may be lost or counted twice.
+func TestReadersStress(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
 	eachEngine(t, func(t *testing.T) {
 		r := NewReaders()
@@ -77,7 +76,7 @@ func TestReadersStorm(t *testing.T) {
 				for n := range each {
 					i := r.Enter()
 					if n%64 == g {
-						runtime.Gosched() // may leave on another CPU
+						runtime.Gosched() // may exit on another CPU
 					}
 					r.Exit(i)
 				}

@@ -8,19 +8,30 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/klauspost/cpuid/v2"
+
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/sys"
 )
+
+// maxCPUs bounds the numbers that any kernel gives to CPUs: the largest NR_CPUS that Linux can be
+// built with for amd64.
+const maxCPUs = 8192
+
+// hasAVX says that ZERO may use registers of 32 bytes: the processor has them, and the kernel saves
+// them. Written once, by newRseq.
+var hasAVX bool
 
 //go:noescape
 func popStack(slots uintptr) unsafe.Pointer
 
 //go:noescape
-func pushStack(slots uintptr, p unsafe.Pointer, own uint32) bool
+func pushStack(slots uintptr, p unsafe.Pointer, own owner.Word) bool
 
 func lockStack(slots uintptr) int
 func rseqCPU() int
 
-// newRseq prepares the rseq engine: thread area, descriptors, membarrier.
+// newRseq prepares the rseq engine: the thread area, the descriptors and membarrier.
 func newRseq() (engine, error) {
 	area, err := sys.RseqArea()
 	if err != nil {
@@ -32,7 +43,10 @@ func newRseq() (engine, error) {
 	if kernelCPUs == 0 {
 		return engine{}, errors.New("sched_getaffinity(2) doesn't tell how many CPUs the kernel can number")
 	}
-	rseqOffset = area.Offset
+	if kernelCPUs > maxCPUs {
+		return engine{}, fmt.Errorf("the kernel can number %d CPUs, per-CPU memory has rows for %d", kernelCPUs, maxCPUs)
+	}
+	rseqOffset, hasAVX = area.Offset, cpuid.CPU.Supports(cpuid.AVX)
 	if err := installDescriptors(); err != nil {
 		return engine{}, err
 	}
@@ -42,11 +56,12 @@ func newRseq() (engine, error) {
 		lockNoWait: lockStack,
 		fence:      restartCPU,
 		cpu:        rseqCPU,
+		cpuNow:     rseqCPUNow,
 		initPop:    initPopStack,
 		initFree:   initFreeStack,
 
-		initPopBySize:   (*PopBySize).pass,
-		initFreeByOwner: (*FreeByOwner).pass,
+		initPopBySize:   (*PopBySize).setSlowCode,
+		initFreeByOwner: (*FreeByOwner).setSlowCode,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
@@ -54,24 +69,29 @@ func newRseq() (engine, error) {
 	return e, nil
 }
 
-// withRegisters is the rseq engine with operations that are called in Go's
-// register ABI, as if compiled: the arguments need not pass through the stack,
-// which halves a pair's memory traffic. The ABI is internal to Go, hence the
-// self-test that decides whether it is used, and initPopStack beside it.
+// withRegisters returns the rseq engine with operations that are called in Go's register ABI, as
+// compiled code is. The arguments then don't pass through the stack, which halves the memory
+// traffic of a pop and a push. The ABI is internal to Go. So a self-test decides whether it is
+// used, and initPopStack is the alternative.
 func withRegisters(e engine) engine {
 	e.initPop = func(p *Pop) { p.code = codes().popRegister }
 	e.initFree = func(f *Free) { f.code = codes().freeRegister }
 	e.initPopBySize = func(p *PopBySize) { p.code = codes().popBySize }
 	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().freeByOwner }
+	e.initPopZero = func(p *PopZero) { p.code = codes().popZero }
+	e.initFreeZero = func(f *FreeZero) { f.code = codes().freeZero }
+	e.initPopByNode = func(p *PopByNode) { p.code = codes().popByNode }
 	e.readers = sequencesForReaders()
 	return e
 }
 
-// initPopStack calls the sequence through Go's stable ABI.
+// initPopStack makes p call the sequence through Go's stable ABI.
 func initPopStack(p *Pop) {
 	slow := p.slow
-	p.Pass(func() (unsafe.Pointer, error) {
-		if obj := popStack(p.slots); obj != nil {
+	p.SetSlowOnly(func() (unsafe.Pointer, error) {
+		obj := popStack(p.slots)
+		runtime.KeepAlive(p) // see recycle.go
+		if obj != nil {
 			return obj, nil
 		}
 		return slow()
@@ -80,16 +100,18 @@ func initPopStack(p *Pop) {
 
 func initFreeStack(f *Free) {
 	slow := f.slow
-	f.pass()
+	f.setSlowCode()
 	f.slow = func(p unsafe.Pointer) {
-		if !pushStack(f.slots, p, f.Owner(p)) {
+		done := pushStack(f.slots, p, f.Owner(p))
+		runtime.KeepAlive(f) // see recycle.go
+		if !done {
 			slow(p)
 		}
 	}
 }
 
-// lockRseq is the engine's lock operation. Where libc leaves registration to us,
-// a thread's first slow path is the place that registers it.
+// lockRseq is the engine's lock operation. Where libc doesn't register threads, this registers a
+// thread on its first slow path.
 func lockRseq(slots uintptr) int {
 	cpu := lockStack(slots)
 	if cpu < 0 && rseqCPU() < 0 && registeredCPU() >= 0 {
@@ -98,17 +120,25 @@ func lockRseq(slots uintptr) int {
 	return cpu
 }
 
-// refused is set once the kernel has refused to register a thread, so that its
-// operations don't ask again every time.
+// rseqCPUNow is rseqCPU, which a thread that isn't registered has to ask the kernel for.
+func rseqCPUNow() int {
+	if cpu := rseqCPU(); cpu >= 0 {
+		return cpu
+	}
+	return runningOn()
+}
+
+// refused is set once the kernel has refused to register a thread, so that operations don't ask
+// again every time.
 var refused atomic.Bool
 
-// registeredCPU registers the calling thread if need be and returns its CPU, or
-// a negative number when it can't be. Its operations then all take the slow path.
+// registeredCPU registers the calling thread if needed and returns its CPU, or a negative number if
+// the thread can't be registered. All its operations take the slow path then.
 func registeredCPU() int {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if rseqCPU() < 0 && !refused.Load() {
-		// Anything but a kernel or a sandbox that won't have it may pass.
+		// Other errors than a refusal by the kernel or a sandbox may be temporary.
 		if err := sys.RegisterRseq(); errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EPERM) {
 			refused.Store(true)
 		}
@@ -116,15 +146,15 @@ func registeredCPU() int {
 	return rseqCPU()
 }
 
-// restartCPU has the kernel restart whatever sequence is running on cpu. An
-// offline CPU runs none, and the kernel says so by doing nothing. Where it refuses, though
-// the process registered at start-up, all goroutines are stopped instead.
+// restartCPU has the kernel restart a sequence that is running on cpu. An offline CPU runs none,
+// and the kernel does nothing. If the kernel refuses, though the process registered at start-up,
+// all goroutines are stopped instead.
 func restartCPU(cpu int) {
 	err := sys.MembarrierRseq(cpu)
 	if err != nil {
-		err = instead(err)
+		err = stopTheWorldFence(err)
 	}
 	if err != nil {
-		panic("slubd: " + err.Error()) // the lock would exclude nobody
+		panic("slubd: " + err.Error()) // the lock would not exclude the CPU's sequences
 	}
 }

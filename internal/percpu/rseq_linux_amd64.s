@@ -45,9 +45,9 @@ start:
 
 #define ARM MOVQ R9, rseq_cs(R8)(FS*1)
 
-// LOAD_CPU's number is negative on a thread that isn't registered. That leads to the zeroed
-// rows in front of CPU 0's, which refuse both bodies below; what writes without asking, or
-// has no such rows, needs LOAD_POSSIBLE_CPU.
+// LOAD_CPU's number is negative on a thread that isn't registered. It then leads to the zeroed
+// guard rows in front of CPU 0's, where both bodies below take the slow path. A sequence that
+// writes without a test, or whose rows have no guards, needs LOAD_POSSIBLE_CPU.
 #define LOAD_CPU MOVLQSX rseq_cpu(R8)(FS*1), R10
 
 #define LOAD_POSSIBLE_CPU \
@@ -55,12 +55,12 @@ start:
 	CMPL R10, ·ncpu(SB); \
 	JAE  slow
 
-// The commit's mark is an immediate, which changes R11 and no flag. Directly behind a RET it
-// is never executed; the NOP makes up for the rest of MOVL's opcode.
+// The commit's mark is an immediate operand, which changes R11 and no flag. Directly behind a RET
+// it is never executed; RET and the NOP have the length of MOVL's opcode.
 #define COMMITTED MOVL $const_commitMark, R11
 #define COMMITTED_RET RET; BYTE $0x90; LONG $const_commitMark
 
-// SLOW_PATH goes on in the func value at word, with the arguments as they came.
+// SLOW_PATH jumps to the func value at word, with the arguments of the operation.
 #define SLOW_PATH(word) \
 	MOVQ word(DX), DX; \
 	MOVQ (DX), R12; \
@@ -71,8 +71,8 @@ start:
 	JMP  start; \
 	LONG $const_endMark
 
-// POP_BODY takes one object: slots in, AX out. BX and CX leave as zero, which in the
-// register ABI is a nil error; CX is also what an open gate's low half reads.
+// POP_BODY takes one object from the stack of slots to AX. It leaves zero in BX and CX, which in
+// the register ABI is a nil error; CX is also compared with the gate's low half. JGE: Stack.Arm.
 #define POP_BODY(slots) \
 	XORL BX, BX; \
 	XORL CX, CX; \
@@ -88,7 +88,7 @@ start:
 	TESTL R12, R12; \
 	JZ   slow; \
 	MOVQ -PTR(R11)(R12*PTR), AX; \
-	ADDQ $const_popOne, SI; \
+	ADDQ $const_popOne, SI; JGE slow; \
 	MOVQ SI, Stack_head(R10)
 
 // PUSH_BODY puts AX on the stack of slots if its owner word is CX.
@@ -126,7 +126,24 @@ start:
 
 #define FILTER(word) (Free_Filter+word)(DX)
 
-// popRegister is a Pop's code, a func() (unsafe.Pointer, error) in Go's register ABI.
+// ZERO clears n bytes at DI, a multiple of 8 and not 0. It uses DI and R11. n is a register, which
+// it keeps up to 2 KiB and then leaves 0. AX is kept in R12 for the string instruction.
+#define ZERO(n) \
+	XORPS X15, X15; LEAQ (DI)(n*1), R11; CMPQ n, $64; JA large; CMPQ n, $16; JBE small; \
+	MOVUPS X15, (DI); MOVUPS X15, -16(R11); CMPQ n, $32; JBE cleared; \
+	MOVUPS X15, 16(DI); MOVUPS X15, -32(R11); JMP cleared; \
+small: MOVQ $0, (DI); MOVQ $0, -8(R11); JMP cleared; \
+large: CMPQ n, $2048; JAE string; SUBQ $64, R11; \
+	CMPB ·hasAVX(SB), $0; JEQ line; VXORPS Y0, Y0, Y0; \
+wide: VMOVUPS Y0, (DI); VMOVUPS Y0, 32(DI); ADDQ $64, DI; CMPQ DI, R11; JB wide; \
+	VMOVUPS Y0, (R11); VMOVUPS Y0, 32(R11); VZEROUPPER; JMP cleared; \
+line: MOVUPS X15, (DI); MOVUPS X15, 16(DI); MOVUPS X15, 32(DI); MOVUPS X15, 48(DI); \
+	ADDQ $64, DI; CMPQ DI, R11; JB line; MOVUPS X15, (R11); MOVUPS X15, 16(R11); \
+	MOVUPS X15, 32(R11); MOVUPS X15, 48(R11); JMP cleared; \
+string: MOVQ AX, R12; MOVQ n, CX; SHRQ $3, CX; XORL AX, AX; REP; STOSQ; MOVQ R12, AX; \
+cleared:
+
+// popRegister is the code of a Pop, a func() (unsafe.Pointer, error) in Go's register ABI.
 TEXT ·popRegister(SB), NOSPLIT|NOFRAME, $0-0
 	SEQUENCE(·popRegisterCS)
 	POP_BODY(Pop_slots(DX))
@@ -135,14 +152,52 @@ slow:
 	SLOW_PATH(Pop_slow)
 	RESTART
 
-// freeRegister is a Free's code, a func(p unsafe.Pointer). AX stays for the slow path. What
-// comes before the sequence is Filter.Owner, for nothing in it depends on the CPU.
+// freeRegister is the code of a Free, a func(p unsafe.Pointer). It leaves AX alone for the slow
+// path. The code in front of the sequence is Filter.Owner: nothing in it depends on the CPU.
 TEXT ·freeRegister(SB), NOSPLIT|NOFRAME, $0-0
 	PAGE(FILTER(Filter_base), FILTER(Filter_pages))
 	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit))
 	MOVQ FILTER(Filter_owners), R11
 	MOVL (R11)(R10*OWNER), CX
 	SEQUENCE(·freeRegisterCS)
+	PUSH_BODY(FILTER(Filter_slots))
+	COMMITTED_RET
+slow:
+	SLOW_PATH(Free_slow)
+	RESTART
+
+// popZero is the code of a PopZero. It clears behind the commit.
+TEXT ·popZero(SB), NOSPLIT|NOFRAME, $0-0
+	SEQUENCE(·popZeroCS)
+	POP_BODY((PopZero_Pop+Pop_slots)(DX))
+	COMMITTED
+	MOVQ (PopZero_zero+zeroRange_off)(DX), DI
+	ADDQ AX, DI
+	MOVQ (PopZero_zero+zeroRange_n)(DX), CX
+	ZERO(CX)
+	XORL CX, CX
+	RET
+slow:
+	SLOW_PATH((PopZero_Pop+Pop_slow))
+	RESTART
+
+// freeZero is the code of a FreeZero. It clears in front of the sequence, so that a restart doesn't
+// clear again: from the commit on the object may belong to another goroutine. DI is the owner word
+// without the node, later the address to clear; SI is the number of bytes.
+TEXT ·freeZero(SB), NOSPLIT|NOFRAME, $0-0
+	PAGE(FILTER(Filter_base), FILTER(Filter_pages))
+	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit))
+	MOVQ FILTER(Filter_owners), R11
+	MOVL (R11)(R10*OWNER), R10
+	MOVL R10, DI
+	ANDL $const_withoutNode, DI
+	CMPL DI, FreeZero_own(DX)
+	JNE  slow
+	MOVQ AX, DI
+	MOVQ (FreeZero_zero+zeroRange_n)(DX), SI
+	ZERO(SI)
+	MOVL R10, CX
+	SEQUENCE(·freeZeroCS)
 	PUSH_BODY(FILTER(Filter_slots))
 	COMMITTED_RET
 slow:
@@ -177,8 +232,8 @@ slow:
 	RET
 	RESTART
 
-// popBySize is a PopBySize's code, a func(n int) (unsafe.Pointer, error). R13 keeps n for the
-// slow path. DI is n-1, then the stacks.
+// popBySize is the code of a PopBySize, a func(n int) (unsafe.Pointer, error). R13 keeps n for the
+// slow path. DI is n-1, later the address of the stacks.
 TEXT ·popBySize(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ AX, R13
 	LEAQ -1(AX), DI
@@ -202,9 +257,54 @@ coarse:
 	JMP  found
 	RESTART
 
-// freeByOwner is a FreeByOwner's code, a func(p unsafe.Pointer). AX stays for the slow path.
-// DI is the owner word without the node, then the stacks, SI what is served under the word.
-// The stack compares the whole word with its own, and so checks the node.
+// popByNode is the code of a PopByNode, a func(node int) (unsafe.Pointer, error). R13 keeps the
+// node for the slow path. DI is the gate of an open stack for the node's objects. What is compared
+// in front of the commit is the owner word of the object's page, without its flag.
+TEXT ·popByNode(SB), NOSPLIT|NOFRAME, $0-0
+	MOVQ AX, R13
+	CMPQ AX, PopByNode_n(DX)
+	JAE  slow
+	SHLQ $const_nodeGateShift, AX
+	ADDQ PopByNode_nodes(DX), AX
+	MOVQ NodeGate_gate(AX), DI
+	MOVQ NodeGate_closed(AX), R11
+	CMPQ (R11), $0
+	JNE  slow
+	XORL BX, BX; XORL CX, CX
+	SEQUENCE(·popByNodeCS)
+	ARM
+	LOAD_CPU
+	SHLQ $const_rowShift, R10
+	ADDQ PopByNode_slots(DX), R10
+	CMPQ DI, Stack_gate(R10)
+	JNE  slow
+	MOVQ Stack_head(R10), SI
+	MOVWLZX SI, R12
+	MOVQ Stack_objs(R10), R11
+	TESTL R12, R12
+	JZ   slow
+	MOVQ -PTR(R11)(R12*PTR), AX
+	MOVQ AX, R11
+	SUBQ PopByNode_base(DX), R11
+	SHRQ $const_pageShift, R11
+	MOVQ PopByNode_owners(DX), R12
+	MOVL (R12)(R11*OWNER), R12
+	ANDL $const_withoutFlags, R12
+	SHLQ $const_ownShift, R12
+	CMPQ R12, DI
+	JNE  slow
+	ADDQ $const_popOne, SI; JGE slow
+	MOVQ SI, Stack_head(R10)
+	COMMITTED_RET
+slow:
+	MOVQ R13, AX
+	SLOW_PATH(PopByNode_slow)
+	RESTART
+
+// freeByOwner is the code of a FreeByOwner, a func(p unsafe.Pointer). It leaves AX alone for the
+// slow path. DI is the owner word without the node, later the address of the stacks; SI is the
+// address of the word's served. The stack compares the whole word with its own, and so checks the
+// node.
 TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX))
 	MOVQ FreeByOwner_owners(DX), DI
@@ -228,9 +328,9 @@ slow:
 
 // func lockStack(slots uintptr) int
 //
-// Closes the gate of the calling CPU's stack, or returns -1. The commit may overwrite
-// what a TryLockCPU has swapped in from another CPU; that one looks again after its
-// barrier.
+// Closes the gate of the calling CPU's stack and returns the CPU, or -1 if the gate is held. The
+// commit may overwrite the word that a TryLockCPU has swapped in from another CPU; TryLockCPU
+// looks at the gate again after its barrier.
 TEXT ·lockStack(SB), NOSPLIT|NOFRAME, $0-16
 	MOVQ slots+0(FP), DI
 	SEQUENCE(·lockStackCS)
@@ -253,9 +353,9 @@ slow:
 	RET
 	RESTART
 
-// enterReaders is the code of a Readers' Enter, a func() Index. The index is loaded inside: an
-// interrupted Enter loads it anew. The commit is an addition, which needs no lock prefix:
-// only this CPU's sequences add to this row.
+// enterReaders is the code of Readers.Enter, a func() Index. It loads the index inside the
+// sequence, so that an interrupted Enter loads it again. The commit is an addition. It needs no
+// lock prefix: only this CPU's sequences add to this row.
 TEXT ·enterReaders(SB), NOSPLIT|NOFRAME, $0-0
 	SEQUENCE(·enterReadersCS)
 	ARM
@@ -269,7 +369,7 @@ slow:
 	SLOW_PATH(enterOp_slow)
 	RESTART
 
-// exitReaders is the code of a Readers' Exit, a func(Index).
+// exitReaders is the code of Readers.Exit, a func(Index).
 TEXT ·exitReaders(SB), NOSPLIT|NOFRAME, $0-0
 	SEQUENCE(·exitReadersCS)
 	ARM
@@ -289,11 +389,12 @@ TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ R10, ret+0(FP)
 	RET
 
-// These are the code of operations that are their slow path.
+// SLOW_ONLY defines the code of operations that are only their slow path.
 
-#define PASS(name, word) TEXT name(SB), NOSPLIT|NOFRAME, $0-0; SLOW_PATH(word)
+#define SLOW_ONLY(name, word) TEXT name(SB), NOSPLIT|NOFRAME, $0-0; SLOW_PATH(word)
 
-PASS(·passPop, Pop_slow)
-PASS(·passFree, Free_slow)
-PASS(·passBySize, PopBySize_slow)
-PASS(·passByOwner, FreeByOwner_slow)
+SLOW_ONLY(·slowPop, Pop_slow)
+SLOW_ONLY(·slowFree, Free_slow)
+SLOW_ONLY(·slowBySize, PopBySize_slow)
+SLOW_ONLY(·slowByOwner, FreeByOwner_slow)
+SLOW_ONLY(·slowByNode, PopByNode_slow)

@@ -9,6 +9,9 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
+// maxCPUs is 0: without sequences no number of the kernel's reaches memory.
+const maxCPUs = 0
+
 func newRseq() (engine, error) {
 	return engine{}, fmt.Errorf("no restartable sequences for %s/%s: %w", runtime.GOOS, runtime.GOARCH, sys.ErrUnsupported)
 }

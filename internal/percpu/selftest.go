@@ -7,14 +7,15 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
 )
 
-// selfTestBase is where the objects of the tests are said to lie. They are not touched.
+// selfTestBase is the address of the tests' objects. Their memory is not touched.
 const selfTestBase = 0x7000_0000_0000
 
-// selfTest runs an engine's operations on a slot of its own and compares every
-// result, argument and count. It guards against a Go whose register ABI changed
-// and against a thread area that is not where libc said.
+// selfTest runs an engine's operations on a slot of its own and compares every result, argument
+// and count. It guards against a Go version with another register ABI, and against a thread area
+// that is not where libc said.
 func selfTest(e engine) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -25,21 +26,18 @@ func selfTest(e engine) (err error) {
 	if err != nil {
 		return err
 	}
-	defer slots.abandon()
-	// Off-heap like all that a stack points to: a Go array would lie on this
-	// goroutine's stack, which may move.
+	defer slots.freeUnpublished()
+	// Off-heap, like everything that a stack points to: a Go array would lie on this goroutine's
+	// stack, which may move.
 	array, err := Reserve(mem.PageSize)
 	if err != nil {
 		return err
 	}
 	defer Unreserve(array, mem.PageSize)
 
-	const own, slot = 7, 1344 // three objects to a page, and room that is none
-	owners := [1]uint32{own}
-	for cpu := range NumCPU() {
-		slots.Stack(cpu, RCU).Install(array, 0, 2, own)
-	}
-	f := NewFilter(selfTestBase, 1, unsafe.Pointer(&owners), slot, 3, 0).Serve(slots, RCU)
+	const own, slot = 7, 1344 // three objects to a page, and bytes at its end that fit none
+	owners := [1]owner.Word{own}
+	f := NewFilter(selfTestBase, 1, unsafe.Pointer(&owners), slot, 3, 0).ForStacks(slots, RCU)
 	object := func(i uintptr) unsafe.Pointer { return mem.Ptr(selfTestBase + i*slot) }
 	errEmpty := errors.New("empty")
 	var asked int
@@ -49,10 +47,10 @@ func selfTest(e engine) (err error) {
 	e.initPop(popped)
 	e.initFree(freed)
 	pop, free := popped.Func(), freed.Func()
-	// Alone on the slots, so that one array can stand on every CPU's stack and a
-	// migration between two operations is the only thing that can disturb.
-	for range 16 {
-		cpu := e.cpu()
+	err = onOneCPU(e, func(cpu int) error {
+		st := slots.unpublished(cpu, RCU)
+		st.Install(array, 0, 2, own)
+		defer st.Install(array, 0, 0, 0)
 		refused, asked = nil, 0
 		p0, err0 := pop()
 		owners[0] = own + 1
@@ -65,36 +63,63 @@ func selfTest(e engine) (err error) {
 		free(object(2))
 		p1, err1 := pop()
 		p2, err2 := pop()
-		if e.cpu() != cpu {
-			for cpu := range NumCPU() {
-				slots.Stack(cpu, RCU).SetSize(0)
-			}
-			continue
-		}
 		want := []unsafe.Pointer{object(0), mem.Ptr(selfTestBase + 1), object(3), object(2)}
+		missed := asked
+		st.Install(array, 2, 2, own)
+		st.Arm(2)
+		p3, err3 := pop()
+		p4, err4 := pop()
 		switch {
-		case p0 != nil || err0 != errEmpty || asked != 1:
+		case p3 != object(1) || err3 != nil || p4 != nil || err4 != errEmpty || asked != missed+1 || st.Size() != 1:
+			return errors.New("self-test: pop doesn't tell when a stack is due")
+		case p0 != nil || err0 != errEmpty || missed != 1:
 			return errors.New("self-test: an empty stack didn't ask the slow path")
 		case !slices.Equal(refused, want):
-			return errors.New("self-test: free took a stranger or more than fits")
+			return errors.New("self-test: free took a foreign object, or more objects than fit")
 		case p1 != object(1) || p2 != object(0) || err1 != nil || err2 != nil:
-			return errors.New("self-test: pop returned something else than was freed")
+			return errors.New("self-test: pop returned another object than was freed")
 		}
-		if r := newReaders(e); !selfTestReaders(r) {
-			return errors.New("self-test: sections are miscounted")
-		}
-		return selfTestLock(e, slots, f.slots)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return errors.New("self-test: no quiet moment on one CPU")
+	if r := newReaders(e); !selfTestReaders(r) {
+		return errors.New("self-test: sections are miscounted")
+	}
+	return selfTestLock(e, slots, f.slots)
+}
+
+// onOneCPU runs a test with the number of the CPU that it runs on. Since the thread may migrate
+// meanwhile, the test has several attempts, and has failed if all of them fail. The error is that
+// of the last one.
+func onOneCPU(e engine, test func(cpu int) error) (err error) {
+	const attempts = 32
+	err = errMigrates
+	for range attempts {
+		cpu := e.cpu()
+		if cpu < 0 || cpu >= NumCPU() {
+			err = fmt.Errorf("self-test: on CPU %d of %d", cpu, NumCPU())
+			continue
+		}
+		failed := test(cpu)
+		if failed == nil {
+			return nil
+		}
+		if e.cpu() == cpu {
+			err = failed
+		}
+	}
+	return err
 }
 
 // selfTestLock checks that a held stack refuses both operations and another lock.
 func selfTestLock(e engine, slots Slots, base uintptr) error {
 	cpu := e.lock(base)
 	if cpu < 0 {
-		return errors.New("self-test: a free stack could not be locked")
+		return errors.New("self-test: an open stack could not be locked")
 	}
-	st := slots.Stack(cpu, RCU)
+	st := slots.unpublished(cpu, RCU)
 	held := st.held() && !st.tryLockLocal()
 	e.fence(cpu)
 	st.Unlock()
@@ -104,45 +129,41 @@ func selfTestLock(e engine, slots Slots, base uintptr) error {
 	return nil
 }
 
-// chosen is what an operation that chooses is tested with: stacks for two objects each,
-// with arrays of their own.
+// chosen holds stacks to test operations that choose one: each has room for two objects, and an
+// array of its own.
 type chosen struct {
 	stacks [4]Slots
-	own    [4]uint32
+	own    [4]owner.Word
 	arrays uintptr
 }
 
-// install puts n objects on all stacks: the upper one, at the stack's number behind
-// selfTestBase, tells which stack it is from.
-func (c *chosen) install(n int) {
+// install puts n objects on all stacks of a CPU. The upper one is selfTestBase plus the number of
+// its stack.
+func (c *chosen) install(cpu, n int) {
 	for i, s := range c.stacks {
-		for cpu := range NumCPU() {
-			st := s.Stack(cpu, RCU)
-			st.Install(c.arrays+uintptr(i)*16, n, 2, c.own[i])
-			st.Objects()[0], st.Objects()[1] = nil, mem.Ptr(selfTestBase+uintptr(i))
-		}
+		st := s.unpublished(cpu, RCU)
+		st.Install(c.arrays+uintptr(i)*16, n, 2, c.own[i])
+		st.Objects()[0], st.Objects()[1] = nil, mem.Ptr(selfTestBase+uintptr(i))
 	}
 }
 
-// holder returns which stack holds p alone, or -1.
-func (c *chosen) holder(p unsafe.Pointer) int {
+// stackWith returns the number of the CPU's stack that holds p alone, or -1.
+func (c *chosen) stackWith(cpu int, p unsafe.Pointer) int {
 	for i, s := range c.stacks {
-		for cpu := range NumCPU() {
-			if st := s.Stack(cpu, RCU); st.Size() == 1 && st.Objects()[0] == p {
-				return i
-			}
+		if st := s.Stack(cpu, RCU); st.Size() == 1 && st.Objects()[0] == p {
+			return i
 		}
 	}
 	return -1
 }
 
 var (
-	errChoice = errors.New("self-test: another stack was chosen")
-	errSlow   = errors.New("slow path")
+	errChoice   = errors.New("self-test: another stack was chosen")
+	errSlow     = errors.New("slow path")
+	errMigrates = errors.New("self-test: the thread migrated in every attempt")
 )
 
-// selfTestChoice compares what an engine's operations choose with what they should, as
-// selfTest does with what they do.
+// selfTestChoice compares the stacks that an engine's operations choose with the right ones.
 func selfTestChoice(e engine) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -150,25 +171,25 @@ func selfTestChoice(e engine) (err error) {
 		}
 	}()
 	var c chosen
-	row, err := NewSlotsRow(len(c.stacks))
+	adjacent, err := NewAdjacentSlots(len(c.stacks))
 	if err != nil {
 		return err
 	}
-	for i, s := range row {
+	for i, s := range adjacent {
 		c.stacks[i] = s
-		defer s.abandon()
+		defer s.freeUnpublished()
 	}
 	if c.arrays, err = Reserve(mem.PageSize); err != nil {
 		return err
 	}
 	defer Unreserve(c.arrays, mem.PageSize)
-	if err := c.testSizes(e); err != nil {
+	if err := onOneCPU(e, func(cpu int) error { return c.testSizes(e, cpu) }); err != nil {
 		return err
 	}
-	return c.testOwners(e)
+	return onOneCPU(e, func(cpu int) error { return c.testOwners(e, cpu) })
 }
 
-func (c *chosen) testSizes(e engine) error {
+func (c *chosen) testSizes(e engine, cpu int) error {
 	size := 0
 	pop := &PopBySize{slow: func(n int) (unsafe.Pointer, error) { size = n; return nil, errSlow }}
 	e.initPopBySize(pop)
@@ -180,8 +201,10 @@ func (c *chosen) testSizes(e engine) error {
 		coarse[i] = c.stacks[max(i, MaxFine/CoarseStep)-MaxFine/CoarseStep+2]
 	}
 	pop.Fill(RCU, fine, coarse)
-	for n, want := range map[int]int{1: 0, 8: 0, 9: 1, 16: 1, 1024: 1, 1025: 2, 1280: 2, 1281: 3, 1536: 3, 1537: -1, 0: -1, -1: -1} {
-		c.install(2)
+	const first, second = MaxFine + CoarseStep, MaxFine + 2*CoarseStep // ends of the coarse steps
+	for n, want := range map[int]int{1: 0, FineStep: 0, FineStep + 1: 1, MaxFine: 1, MaxFine + 1: 2,
+		first: 2, first + 1: 3, second: 3, second + 1: -1, 0: -1, -1: -1} {
+		c.install(cpu, 2)
 		size = -2
 		p, err := pop.Func()(n)
 		slow := p == nil && err == errSlow && size == n
@@ -189,36 +212,36 @@ func (c *chosen) testSizes(e engine) error {
 			return errChoice
 		}
 	}
-	c.install(0)
+	c.install(cpu, 0)
 	if p, err := pop.Func()(8); p != nil || err != errSlow || size != 8 {
 		return errChoice
 	}
 	return nil
 }
 
-func (c *chosen) testOwners(e engine) error {
+func (c *chosen) testOwners(e engine, cpu int) error {
 	const first, slot, perSlab = 7, 1344, 3
-	owners := [4]uint32{first << NodeBits, (first+1)<<NodeBits | 1, (first + 2) << NodeBits, (first - 1) << NodeBits}
-	c.own = [4]uint32{owners[0], owners[1]}
+	owners := [4]owner.Word{owner.Of(first, 0), owner.Of(first+1, 1), owner.Of(first+2, 0), owner.Of(first-1, 0)}
+	c.own = [4]owner.Word{owners[0], owners[1]}
 	var refused unsafe.Pointer
 	free := &FreeByOwner{slow: func(p unsafe.Pointer) { refused = p }}
 	e.initFreeByOwner(free)
 	filters := make([]Filter, 2)
 	for i := range filters {
-		filters[i] = NewFilter(selfTestBase, uintptr(len(owners)), unsafe.Pointer(&owners[0]), slot, perSlab, 0).Serve(c.stacks[i], RCU)
+		filters[i] = NewFilter(selfTestBase, uintptr(len(owners)), unsafe.Pointer(&owners[0]), slot, perSlab, 0).ForStacks(c.stacks[i], RCU)
 	}
 	free.Fill(first, filters)
 	for off, want := range map[uintptr]int{0: 0, slot: 0, 1: -1, perSlab * slot: -1, 1<<12 | 2*slot: 1,
 		2 << 12: -1, 3 << 12: -1, 4 << 12: -1, 1 << 42: -1} {
-		c.install(0)
+		c.install(cpu, 0)
 		refused = nil
 		p := mem.Ptr(selfTestBase + off)
 		free.Func()(p)
-		if c.holder(p) != want || (refused == p) != (want < 0) {
+		if c.stackWith(cpu, p) != want || (refused == p) != (want < 0) {
 			return errChoice
 		}
 	}
-	c.install(2) // full
+	c.install(cpu, 2) // full
 	refused = nil
 	if free.Func()(mem.Ptr(selfTestBase)); refused != mem.Ptr(selfTestBase) {
 		return errChoice

@@ -9,7 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestStopWorld: each call stops all goroutines, by this Go's own account.
+// TestStopWorld: each call stops all goroutines, by Go's own metrics.
 func TestStopWorld(t *testing.T) {
 	before := pauses()
 	for range 10 {
@@ -20,20 +20,21 @@ func TestStopWorld(t *testing.T) {
 	}
 }
 
-// TestStormWithoutMembarrier is TestStorm where the kernel has come to refuse the barrier
-// that LockCPU needs.
-func TestStormWithoutMembarrier(t *testing.T) {
+// TestStressWithoutMembarrier is TestStress while the kernel refuses the barrier that LockCPU
+// needs.
+func TestStressWithoutMembarrier(t *testing.T) {
 	defer sys.FailNth(sys.CallMembarrierRseq, 0, syscall.EPERM)()
-	eachEngine(t, func(t *testing.T) { storm(t, testutil.Stress(t, 1_000_000)) })
+	eachEngine(t, func(t *testing.T) { stress(t, plainOps, testutil.Stress(t, 1_000_000)) })
 }
 
-// TestNeitherWay: a Go that doesn't stop the world either leaves nothing to promise.
-func TestNeitherWay(t *testing.T) {
+// TestNoFenceAtAll: if Go doesn't stop the world either, the fences say that they have not been
+// done.
+func TestNoFenceAtAll(t *testing.T) {
 	worldStops()
 	before := worldStops
 	worldStops = func() bool { return false }
 	defer func() { worldStops = before }()
-	if err := instead(syscall.EPERM); !errors.Is(err, syscall.EPERM) || !errors.Is(err, errWorldRuns) {
+	if err := stopTheWorldFence(syscall.EPERM); !errors.Is(err, syscall.EPERM) || !errors.Is(err, errWorldRuns) {
 		t.Errorf("the error is %v", err)
 	}
 	r := NewReaders()

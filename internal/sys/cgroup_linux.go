@@ -2,12 +2,11 @@ package sys
 
 import "os"
 
-// CgroupLimit returns the bytes of memory that the process' cgroups allow, the
-// smallest of all levels and versions that can be seen from here, 0 for no
-// limit. It is read anew by each call, from about ten small files.
+// CgroupLimit returns the bytes of memory that the process' cgroups allow, the smallest limit of
+// all levels and versions that can be seen from here, 0 for no limit. Each call reads about ten
+// small files.
 //
-// Errors: a file could not be read or makes no sense; the limit is then the
-// smallest of the others.
+// Errors: a file could not be read or makes no sense; the limit is then the smallest of the others.
 func CgroupLimit() (bytes uint64, err error) {
 	if err := CallCgroupLimit.injected(); err != nil {
 		return 0, err

@@ -6,16 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls of this file are raw: they never block, and telling the scheduler
-// about them could move the goroutine to another thread in between.
+// The calls of this file are raw: they never block, and telling Go's scheduler about them could
+// move the goroutine to another thread in between.
 
-// maxCPUs is the largest NR_CPUS that kernels are built with; a shorter mask
-// makes sched_getaffinity fail on them.
-const maxCPUs = 8192
-
-// Affinity returns the CPUs that the calling thread may run on, bit n for CPU
-// n. The caller has locked its goroutine to the thread, or the answer may be
-// about any thread.
+// Affinity returns the CPUs that the calling thread may run on, bit n for CPU n. If the goroutine
+// is not locked to its thread, the answer may be about any thread.
 func Affinity() ([]uint64, error) {
 	if err := CallAffinity.injected(); err != nil {
 		return nil, err
@@ -28,11 +23,11 @@ func Affinity() ([]uint64, error) {
 	return mask[:(n+7)/8], nil
 }
 
-// SetAffinity restricts the calling thread, which the caller has locked, to
-// the mask's CPUs. Never rely on it for safety: cpusets and other processes
-// change it, and gVisor ignores it.
+// SetAffinity restricts the calling thread to the CPUs of the mask. Never rely on it for safety:
+// cpusets and other processes change it, and gVisor ignores it.
 //
-// Errors: EINVAL when no CPU of the mask is online and allowed.
+// Preconditions: the goroutine is locked to the thread. Errors: EINVAL when no CPU of the mask is
+// online and allowed.
 func SetAffinity(mask []uint64) error {
 	if err := CallSetAffinity.injected(); err != nil {
 		return err
@@ -41,8 +36,8 @@ func SetAffinity(mask []uint64) error {
 	return CallSetAffinity.errno(e)
 }
 
-// CPU returns where the calling thread runs: a hint that is out of date when
-// it arrives.
+// CPU returns where the calling thread runs. It is a hint: the thread may run elsewhere when the
+// caller uses it.
 func CPU() (cpu, node int, err error) {
 	if err := CallCPU.injected(); err != nil {
 		return 0, 0, err

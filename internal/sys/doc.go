@@ -1,10 +1,10 @@
-// Package sys is the module's only door to the kernel and to C: one thin
-// function per call, its preconditions in the comment, its errno in the error.
+// Package sys has all of the module's calls of the kernel and of C: one thin function per call,
+// with its preconditions in the comment and its errno in the error.
 //
-// It sits at the bottom of the import graph, knows no type of ours, takes no
-// lock and retries nothing; policy belongs to numa, arena and percpu. Errors
-// are *os.SyscallError, so that errors.Is finds the errno. Outside Linux every
-// function returns ErrUnsupported. [FailNth] makes any of them fail in tests.
+// It is at the bottom of the import graph, uses no type of other packages of the module, takes no
+// lock and retries nothing except madvise, a few times after EINTR and EAGAIN; policy belongs to
+// numa, arena and percpu. Errors are *os.SyscallError, so that errors.Is finds the errno. Outside
+// Linux every function returns ErrUnsupported. [FailNth] makes any of them fail in tests.
 //
 // # Who owns struct rseq
 //
@@ -29,9 +29,8 @@
 //
 // # Not allowed
 //
-// Only start-up and RegisterRseq may call C. No function here may be called
-// from within a restartable sequence: a system call inside one kills the
-// process on kernels that check.
+// Only start-up and RegisterRseq may call C. No function of this package may be called from within
+// a restartable sequence: a system call inside one kills the process on kernels that check.
 package sys
 
 import (
@@ -39,6 +38,7 @@ import (
 	"fmt"
 )
 
-// ErrUnsupported says that this platform or build lacks the call altogether.
-// It wraps errors.ErrUnsupported, which ENOSYS of an old kernel matches too.
-var ErrUnsupported = fmt.Errorf("slubd: no such system call on this platform or in this build: %w", errors.ErrUnsupported)
+// ErrUnsupported says that this platform or build does not have the call at all. It wraps
+// errors.ErrUnsupported, which the ENOSYS of an old kernel matches as well.
+var ErrUnsupported = fmt.Errorf("slubd: no such system call on this platform or in this build: %w",
+	errors.ErrUnsupported)

@@ -2,7 +2,7 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// errno turns a system call's result into an error that names the call.
+// errno makes an error that names the call from the errno that the call returned, nil from 0.
 func (c Call) errno(e unix.Errno) error {
 	if e == 0 {
 		return nil

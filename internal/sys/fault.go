@@ -12,6 +12,10 @@ type Call uint8
 // The calls in the order of their files.
 const (
 	CallReserve Call = iota
+	CallReplace
+	CallProtect
+	CallDumpCore
+	CallSetName
 	CallGuard
 	CallUnmap
 	CallDiscard
@@ -21,14 +25,19 @@ const (
 	CallUnlock
 	CallReadRSS
 	CallCgroupLimit
+	CallReadPressure
+	CallOpenPressure
+	CallWaitPressure
 	CallRAM
 	CallMbind
 	CallMempolicy
 	CallNodesOf
+	CallMovePages
+	CallReadNumaMaps
+	CallMemsAllowed
 	CallAffinity
 	CallSetAffinity
 	CallCPU
-	CallMembarrierQuery
 	CallMembarrierRegister
 	CallMembarrier
 	CallMembarrierRegisterRseq
@@ -40,6 +49,10 @@ const (
 
 var callNames = [numCalls]string{
 	CallReserve:                "mmap",
+	CallReplace:                "mmap(MAP_FIXED)",
+	CallProtect:                "mprotect",
+	CallDumpCore:               "madvise(MADV_DO[NT]DUMP)",
+	CallSetName:                "prctl(PR_SET_VMA_ANON_NAME)",
 	CallGuard:                  "mmap(PROT_NONE)",
 	CallUnmap:                  "munmap",
 	CallDiscard:                "madvise(MADV_DONTNEED)",
@@ -49,14 +62,19 @@ var callNames = [numCalls]string{
 	CallUnlock:                 "munlock",
 	CallReadRSS:                "read /proc/self",
 	CallCgroupLimit:            "read /sys/fs/cgroup",
+	CallReadPressure:           "read memory.events",
+	CallOpenPressure:           "open memory.pressure",
+	CallWaitPressure:           "epoll_wait",
 	CallRAM:                    "sysinfo",
 	CallMbind:                  "mbind",
 	CallMempolicy:              "get_mempolicy",
 	CallNodesOf:                "move_pages",
+	CallMovePages:              "move_pages(MPOL_MF_MOVE)",
+	CallReadNumaMaps:           "read /proc/self/numa_maps",
+	CallMemsAllowed:            "read /proc/self/status",
 	CallAffinity:               "sched_getaffinity",
 	CallSetAffinity:            "sched_setaffinity",
 	CallCPU:                    "getcpu",
-	CallMembarrierQuery:        "membarrier(QUERY)",
 	CallMembarrierRegister:     "membarrier(REGISTER_PRIVATE_EXPEDITED)",
 	CallMembarrier:             "membarrier(PRIVATE_EXPEDITED)",
 	CallMembarrierRegisterRseq: "membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ)",
@@ -73,21 +91,19 @@ func (c Call) String() string {
 	return fmt.Sprintf("Call(%d)", uint8(c))
 }
 
-// fault is one armed failure. Only left changes.
+// fault is a failure that a test has armed. Only left changes.
 type fault struct {
 	err     error
-	onwards bool         // calls after the n-th fail as well
-	left    atomic.Int64 // calls to come up to and including the n-th
+	onwards bool         // whether calls after the n-th fail as well
+	left    atomic.Int64 // number of calls up to and including the n-th
 }
 
-// faults holds the armed failure of each call; nil, as ever outside tests,
-// lets it through.
+// faults has the armed failure of each call, nil for none. Outside tests all are nil.
 var faults [numCalls]atomic.Pointer[fault]
 
-// FailNth makes the n-th call of c from now fail with err (1: the next),
-// without reaching the kernel. n = 0 fails every call, a negative n the -n-th
-// and all that follow. restore brings back what was armed before. Any
-// goroutine's calls count. For tests only.
+// FailNth makes the n-th call of c from now on (1: the next) fail with err, without reaching the
+// kernel. n = 0 fails every call, a negative n the -n-th and all that follow. The calls of all
+// goroutines count. restore arms again what was armed before. For tests only.
 func FailNth(c Call, n int, err error) (restore func()) {
 	f := &fault{err: err, onwards: n <= 0}
 	f.left.Store(int64(max(n, -n, 1)))
@@ -95,7 +111,7 @@ func FailNth(c Call, n int, err error) (restore func()) {
 	return func() { faults[c].Store(old) }
 }
 
-// injected returns the error that a test wants this call to fail with.
+// injected returns the error that a test wants this call to fail with, or nil.
 func (c Call) injected() error {
 	f := faults[c].Load()
 	if f == nil {
@@ -110,6 +126,6 @@ func (c Call) injected() error {
 // wrap names the call in a non-nil error.
 func (c Call) wrap(err error) error { return os.NewSyscallError(c.String(), err) }
 
-// Again returns the error that c fails with in a test, for who has at hand what c would
-// get, and takes that instead: tests needn't know.
-func (c Call) Again() error { return c.injected() }
+// InjectedErr consumes one injected failure of c and returns its error, or nil. Call it where a
+// cached result replaces the system call, so that tests with FailNth reach that path too.
+func (c Call) InjectedErr() error { return c.injected() }

@@ -10,27 +10,41 @@ import (
 
 var errTest = errors.New("made to fail")
 
-// callers runs every function, with arguments that do no harm should it reach
-// the kernel.
+// callers calls every function, with arguments that do no harm if the call reaches the kernel.
 var callers = [numCalls]func() error{
-	CallReserve:                func() error { _, err := Reserve(0); return err },
-	CallGuard:                  func() error { _, err := Guard(0); return err },
-	CallUnmap:                  func() error { return Unmap(0, 0) },
-	CallDiscard:                func() error { return Discard(0, 0) },
-	CallPopulate:               func() error { return Populate(0, 0) },
-	CallAdviseHuge:             func() error { return AdviseHuge(0, 0, true) },
-	CallLock:                   func() error { return Lock(0, 0) },
-	CallUnlock:                 func() error { return Unlock(0, 0) },
-	CallReadRSS:                func() error { _, err := ReadRSS(); return err },
-	CallCgroupLimit:            func() error { _, err := CgroupLimit(); return err },
+	CallReserve:      func() error { _, err := Reserve(0); return err },
+	CallReplace:      func() error { return Replace(0, 0, NoAccess) },
+	CallProtect:      func() error { return Protect(0, 0, NoAccess) },
+	CallDumpCore:     func() error { return DumpCore(0, 0, true) },
+	CallSetName:      func() error { return SetName(0, 0, "") },
+	CallGuard:        func() error { _, err := Guard(0); return err },
+	CallUnmap:        func() error { return Unmap(0, 0) },
+	CallDiscard:      func() error { return Discard(0, 0) },
+	CallPopulate:     func() error { return Populate(0, 0) },
+	CallAdviseHuge:   func() error { return AdviseHuge(0, 0, true) },
+	CallLock:         func() error { return Lock(0, 0) },
+	CallUnlock:       func() error { return Unlock(0, 0) },
+	CallReadRSS:      func() error { _, err := ReadRSS(); return err },
+	CallCgroupLimit:  func() error { _, err := CgroupLimit(); return err },
+	CallReadPressure: func() error { _, err := ReadPressure(); return err },
+	CallOpenPressure: func() error {
+		n, err := OpenPressureNotices()
+		if err == nil {
+			n.Close()
+		}
+		return err
+	},
+	CallWaitPressure:           func() error { _, err := new(PressureNotices).Wait(1); return err },
 	CallRAM:                    func() error { _, _, err := RAM(); return err },
 	CallMbind:                  func() error { return Mbind(0, 0, 0, nil, 0) },
 	CallMempolicy:              func() error { _, _, err := Mempolicy(0); return err },
 	CallNodesOf:                func() error { return NodesOf(nil, nil) },
+	CallMovePages:              func() error { return MovePages(nil, 0, nil) },
+	CallReadNumaMaps:           func() error { _, err := ReadNumaMaps(); return err },
+	CallMemsAllowed:            func() error { _, err := MemsAllowed(); return err },
 	CallAffinity:               func() error { _, err := Affinity(); return err },
 	CallSetAffinity:            func() error { return SetAffinity(nil) },
 	CallCPU:                    func() error { _, _, err := CPU(); return err },
-	CallMembarrierQuery:        func() error { _, err := MembarrierQuery(); return err },
 	CallMembarrierRegister:     MembarrierRegister,
 	CallMembarrier:             Membarrier,
 	CallMembarrierRegisterRseq: MembarrierRegisterRseq,
@@ -75,7 +89,7 @@ func TestFailNthCounts(t *testing.T) {
 	}
 }
 
-func TestRestoreBringsBackTheOuterFault(t *testing.T) {
+func TestRestoreArmsTheOuterFault(t *testing.T) {
 	inner := errors.New("inner")
 	restoreOuter := FailNth(CallRAM, 0, errTest)
 	restoreInner := FailNth(CallRAM, 0, inner)

@@ -8,16 +8,15 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// musl and old glibc lack the symbols that say where struct rseq is, and a
-// static program has no dynamic linker to resolve them: each must link, and
-// the tests must find an area.
+// musl and old glibc lack the symbols that say where struct rseq is, and a static program has no
+// dynamic linker to resolve them. Each program must link, and its tests must find an area.
 func TestOtherLibcs(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds Go's C parts anew")
+		t.Skip("rebuilds Go's C parts")
 	}
 	for name, cc := range map[string]struct{ program, aptPackage string }{
-		"static glibc": {"gcc", "gcc"},
-		"static musl":  {"musl-gcc", "musl-tools"},
+		"static glibc": {program: "gcc", aptPackage: "gcc"},
+		"static musl":  {program: "musl-gcc", aptPackage: "musl-tools"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(testutil.Need(t, "go", "golang-go"), "test", "-run=^TestRseq",

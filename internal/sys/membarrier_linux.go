@@ -2,9 +2,8 @@ package sys
 
 import "golang.org/x/sys/unix"
 
-// Commands and flag of <linux/membarrier.h>, which x/sys does not name.
+// Commands and a flag of <linux/membarrier.h>, which x/sys does not name.
 const (
-	membarrierQuery               = 0
 	membarrierPrivate             = 1 << 3
 	membarrierRegisterPrivate     = 1 << 4
 	membarrierPrivateRseq         = 1 << 7
@@ -12,17 +11,8 @@ const (
 	membarrierFlagCPU             = 1
 )
 
-// MembarrierQuery returns the set of commands that the kernel has, or'ed.
-func MembarrierQuery() (cmds int, err error) {
-	if err := CallMembarrierQuery.injected(); err != nil {
-		return 0, err
-	}
-	n, _, e := unix.Syscall(unix.SYS_MEMBARRIER, membarrierQuery, 0, 0)
-	return int(n), CallMembarrierQuery.errno(e)
-}
-
-// MembarrierRegister announces Membarrier for this process. Once is enough; again
-// does no harm.
+// MembarrierRegister prepares Membarrier for this process. It must be called once; further calls do
+// nothing.
 //
 // Errors: EINVAL before Linux 4.14, ENOSYS before 4.3 or without CONFIG_MEMBARRIER.
 func MembarrierRegister() error {
@@ -33,12 +23,11 @@ func MembarrierRegister() error {
 	return CallMembarrierRegister.errno(e)
 }
 
-// Membarrier returns once every thread of this process that runs has executed a full
-// memory barrier; the others do when they are put on a CPU. The calling thread executes
-// one at the beginning and one at the end.
+// Membarrier returns when every running thread of this process has executed a full memory barrier;
+// the others do when they are put on a CPU. The calling thread executes one at the beginning and
+// one at the end.
 //
-// Preconditions: MembarrierRegister succeeded.
-// Errors: EPERM when it did not, ENOMEM.
+// Preconditions: MembarrierRegister succeeded. Errors: EPERM when it did not, ENOMEM.
 func Membarrier() error {
 	if err := CallMembarrier.injected(); err != nil {
 		return err
@@ -47,8 +36,8 @@ func Membarrier() error {
 	return CallMembarrier.errno(e)
 }
 
-// MembarrierRegisterRseq announces MembarrierRseq for this process. Once is
-// enough; again does no harm.
+// MembarrierRegisterRseq prepares MembarrierRseq for this process. It must be called once; further
+// calls do nothing.
 //
 // Errors: EINVAL before Linux 5.10, ENOSYS without CONFIG_RSEQ.
 func MembarrierRegisterRseq() error {
@@ -59,12 +48,11 @@ func MembarrierRegisterRseq() error {
 	return CallMembarrierRegisterRseq.errno(e)
 }
 
-// MembarrierRseq returns once every restartable sequence of this process that
-// was under way on cpu has either committed or will abort, and with it a full
-// memory barrier there. A negative cpu means all of them.
+// MembarrierRseq returns when every restartable sequence of this process that was under way on cpu
+// has either committed or will abort, and when that CPU has executed a full memory barrier. A
+// negative cpu means all CPUs.
 //
-// Preconditions: MembarrierRegisterRseq succeeded.
-// Errors: EPERM when it did not, ENOMEM.
+// Preconditions: MembarrierRegisterRseq succeeded. Errors: EPERM when it did not, ENOMEM.
 func MembarrierRseq(cpu int) error {
 	if err := CallMembarrierRseq.injected(); err != nil {
 		return err

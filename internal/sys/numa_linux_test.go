@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refused skips the test where seccomp or the kernel's configuration forbids
-// the NUMA calls.
+// refused skips the test where seccomp or the kernel's configuration forbids the NUMA calls.
 func refused(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
@@ -20,8 +19,8 @@ func refused(t *testing.T, err error) {
 }
 
 func TestMbindIsSeenByMempolicy(t *testing.T) {
-	addr := room(t, mib)
-	// The node that we run on has memory unless the machine is very odd.
+	addr := reserve(t, mib)
+	// The node that the thread runs on has memory, except on a very odd machine.
 	_, node, err := CPU()
 	refused(t, err)
 	mask := make([]uint64, node/64+1)
@@ -33,7 +32,7 @@ func TestMbindIsSeenByMempolicy(t *testing.T) {
 		t.Errorf("bound to node %d, the kernel says mode %d, nodes %x", node, mode, nodes)
 	}
 	if mode, _, err := Mempolicy(addr + mib/2); err != nil || mode != unix.MPOL_DEFAULT {
-		t.Errorf("the half behind has mode %d, %v", mode, err)
+		t.Errorf("the second half has mode %d, %v", mode, err)
 	}
 	refused(t, Mbind(addr, mib, unix.MPOL_DEFAULT, nil, 0))
 	if err := Mbind(addr, mib, unix.MPOL_BIND, nil, 0); !errors.Is(err, unix.EINVAL) {
@@ -48,15 +47,15 @@ func TestMaskBitsCoverTheHighestBit(t *testing.T) {
 }
 
 func TestNodesOf(t *testing.T) {
-	addr := room(t, 4*mib)
+	addr := reserve(t, 4*mib)
 	refused(t, ignore(AdviseHuge(addr, 4*mib, false), unix.EINVAL))
 	view(addr, mib)[0] = 1
-	gone, err := Reserve(mib)
+	unmapped, err := Reserve(mib)
 	refused(t, err)
-	refused(t, Unmap(gone, mib))
+	refused(t, Unmap(unmapped, mib))
 
 	status := make([]int32, 3)
-	refused(t, NodesOf([]uintptr{addr, addr + mib, gone}, status))
+	refused(t, NodesOf([]uintptr{addr, addr + mib, unmapped}, status))
 	if status[0] < 0 || status[1] != -int32(unix.ENOENT) || status[2] >= 0 {
 		t.Errorf("touched, untouched, unmapped page: %v", status)
 	}

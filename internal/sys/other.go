@@ -2,8 +2,10 @@
 
 package sys
 
-// The twins of the _linux files: nothing of it exists here. Injected errors
-// come first, as there, so that tests of callers run anywhere.
+import "time"
+
+// These are the functions of the _linux files for other systems, which have no such calls. Injected
+// errors come first, as there, so that tests of callers run anywhere.
 
 func (c Call) unsupported() error {
 	if err := c.injected(); err != nil {
@@ -14,6 +16,23 @@ func (c Call) unsupported() error {
 
 // Reserve returns ErrUnsupported.
 func Reserve(n uintptr) (addr uintptr, err error) { return 0, CallReserve.unsupported() }
+
+// ReserveAs returns ErrUnsupported.
+func ReserveAs(n uintptr, access Access) (addr uintptr, err error) {
+	return 0, CallReserve.unsupported()
+}
+
+// Replace returns ErrUnsupported.
+func Replace(addr, n uintptr, access Access) error { return CallReplace.unsupported() }
+
+// Protect returns ErrUnsupported.
+func Protect(addr, n uintptr, access Access) error { return CallProtect.unsupported() }
+
+// DumpCore returns ErrUnsupported.
+func DumpCore(addr, n uintptr, on bool) error { return CallDumpCore.unsupported() }
+
+// SetName returns ErrUnsupported.
+func SetName(addr, n uintptr, name string) error { return CallSetName.unsupported() }
 
 // Guard returns ErrUnsupported.
 func Guard(n uintptr) (addr uintptr, err error) { return 0, CallGuard.unsupported() }
@@ -45,6 +64,23 @@ func ReadRSS() (anonBytes uint64, err error) { return 0, CallReadRSS.unsupported
 // CgroupLimit returns ErrUnsupported.
 func CgroupLimit() (bytes uint64, err error) { return 0, CallCgroupLimit.unsupported() }
 
+// ReadPressure returns ErrUnsupported.
+func ReadPressure() (Pressure, error) { return Pressure{}, CallReadPressure.unsupported() }
+
+// PressureNotices is never made.
+type PressureNotices struct{ Stalls, Groups bool }
+
+// OpenPressureNotices returns ErrUnsupported.
+func OpenPressureNotices() (*PressureNotices, error) { return nil, CallOpenPressure.unsupported() }
+
+// Wait returns ErrUnsupported.
+func (*PressureNotices) Wait(most time.Duration) (stalled bool, err error) {
+	return false, CallWaitPressure.unsupported()
+}
+
+// Close does nothing.
+func (*PressureNotices) Close() {}
+
 // Mbind returns ErrUnsupported.
 func Mbind(addr, n uintptr, mode int, nodes []uint64, flags uint) error {
 	return CallMbind.unsupported()
@@ -55,8 +91,28 @@ func Mempolicy(addr uintptr) (mode int, nodes []uint64, err error) {
 	return 0, nil, CallMempolicy.unsupported()
 }
 
+// ThreadPolicy returns ErrUnsupported.
+func ThreadPolicy() (mode int, nodes []uint64, err error) {
+	return 0, nil, CallMempolicy.unsupported()
+}
+
+// SetThreadPolicy returns ErrUnsupported.
+func SetThreadPolicy(mode int, nodes []uint64) error { return CallMempolicy.unsupported() }
+
 // NodesOf returns ErrUnsupported.
 func NodesOf(addrs []uintptr, status []int32) error { return CallNodesOf.unsupported() }
+
+// AddressesLimited reports false.
+func AddressesLimited() bool { return false }
+
+// MovePages returns ErrUnsupported.
+func MovePages(addrs []uintptr, node int, status []int32) error { return CallMovePages.unsupported() }
+
+// ReadNumaMaps returns ErrUnsupported.
+func ReadNumaMaps() ([]byte, error) { return nil, CallReadNumaMaps.unsupported() }
+
+// MemsAllowed returns ErrUnsupported.
+func MemsAllowed() (list string, err error) { return "", CallMemsAllowed.unsupported() }
 
 // Affinity returns ErrUnsupported.
 func Affinity() ([]uint64, error) { return nil, CallAffinity.unsupported() }
@@ -66,9 +122,6 @@ func SetAffinity(mask []uint64) error { return CallSetAffinity.unsupported() }
 
 // CPU returns ErrUnsupported.
 func CPU() (cpu, node int, err error) { return 0, 0, CallCPU.unsupported() }
-
-// MembarrierQuery returns ErrUnsupported.
-func MembarrierQuery() (cmds int, err error) { return 0, CallMembarrierQuery.unsupported() }
 
 // MembarrierRegister returns ErrUnsupported.
 func MembarrierRegister() error { return CallMembarrierRegister.unsupported() }

@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// The four bytes before every abort handler, agreed on at registration. They
-// are libc's choice per architecture, so that sections work in both areas.
+// The four bytes before every abort handler, which the registration tells the kernel. They are
+// those of libc for the architecture, so that sequences work in both areas.
 #if defined(__x86_64__)
 #define SIGNATURE 0x53053053
 #define SYS_RSEQ 334
@@ -23,7 +23,7 @@ static char *thread_pointer(void) {
 static char *thread_pointer(void) { return __builtin_thread_pointer(); }
 #endif
 
-// Weak, because musl and glibc before 2.35 lack them: then they are at NULL.
+// Weak, because musl and glibc before 2.35 lack them; their addresses are then NULL.
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
@@ -58,8 +58,8 @@ struct slubd_rseq_area slubd_rseq_area(void) {
 	};
 }
 
-// at_exit runs in threads that registered. Without it the kernel would write
-// to the area after libc has freed or reused the thread's memory.
+// at_exit runs in threads that registered. Without it the kernel would write to the area after libc
+// has freed or reused the thread's memory.
 static pthread_key_t at_exit;
 static int at_exit_error;
 
@@ -75,7 +75,7 @@ int slubd_rseq_register(void) {
 	pthread_once(&once, make_key);
 	if (at_exit_error)
 		return at_exit_error;
-	// The key first: a registration that nobody withdraws must not happen.
+	// The key comes first, so that every registration is undone when its thread exits.
 	int err = pthread_setspecific(at_exit, (void *)&area);
 	return err ? err : rseq(&area, 0);
 }

@@ -7,9 +7,8 @@ import "C"
 
 import "golang.org/x/sys/unix"
 
-// RseqArea locates the calling process' rseq areas. It calls C: ask once.
-// That an area exists does not mean that the kernel keeps it: an owner of
-// "slubd" on a kernel without rseq shows when RegisterRseq fails.
+// RseqArea locates the calling process' rseq areas. It calls C, so call it once. An area may exist
+// though the kernel has no rseq: with the owner "slubd", RegisterRseq then fails.
 func RseqArea() (Rseq, error) {
 	if err := CallRseqArea.injected(); err != nil {
 		return Rseq{}, err
@@ -22,14 +21,13 @@ func RseqArea() (Rseq, error) {
 	return r, nil
 }
 
-// RegisterRseq registers the calling thread's own area with the kernel and
-// arranges that it is withdrawn when the thread exits. It does nothing for an
-// area that libc owns or that is registered already, so callers need not lock
-// the goroutine to its thread: they loop until they read a cpu_id.
+// RegisterRseq registers the calling thread's own area with the kernel, until the thread exits. It
+// does nothing if libc owns the area or if it is registered already. So callers need not lock the
+// goroutine to its thread: they call it again until they read a cpu_id.
 //
-// Errors: ENOSYS from a kernel without rseq, EINVAL when another library has
-// registered an area of its own in this thread, ENOMEM or EAGAIN when the
-// thread's exit could not be watched.
+// Errors: ENOSYS from a kernel without rseq; EINVAL when another library has registered an area of
+// its own in this thread; ENOMEM or EAGAIN when no function could be registered for the thread's
+// exit.
 func RegisterRseq() error {
 	if err := CallRegisterRseq.injected(); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// With libc's registration on: whatever the owner, a registered thread's area
-// says where the thread runs.
+// Whether libc or this package owns the area, that of a registered thread says where the thread
+// runs.
 func TestRseqArea(t *testing.T) {
 	area, err := RseqArea()
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -52,10 +52,10 @@ func TestRseqAreaOfOurOwn(t *testing.T) {
 	if err := RegisterRseq(); err != nil {
 		t.Errorf("a second registration: %v", err)
 	}
-	withdrawnAtExit(t, area)
+	unregisteredAtExit(t, area)
 }
 
-// tracksCPU registers the thread and looks whether the kernel keeps its area.
+// tracksCPU registers the thread and checks that the kernel keeps its area up to date.
 func tracksCPU(t *testing.T, area Rseq) {
 	t.Helper()
 	runtime.LockOSThread()
@@ -76,11 +76,10 @@ func tracksCPU(t *testing.T, area Rseq) {
 	}
 }
 
-// withdrawnAtExit ends threads that have registered. The kernel sets cpu_id
-// back to -1 when the key's destructor unregisters; without one, it stays at
-// the last CPU. Many threads, since a new one may take over a dead one's memory
-// and initialize it.
-func withdrawnAtExit(t *testing.T, area Rseq) {
+// unregisteredAtExit ends threads that have registered. When the key's destructor unregisters a
+// thread, the kernel sets cpu_id to -1; without that, it stays at the last CPU. The test uses
+// several threads, since a new thread may get the memory of a dead one and initialize it.
+func unregisteredAtExit(t *testing.T, area Rseq) {
 	t.Helper()
 	var areas [8]uintptr
 	var tids [len(areas)]int
@@ -126,8 +125,8 @@ func threadArea(t *testing.T, area Rseq) uintptr {
 	return threadPointer + area.Offset
 }
 
-// cpuID reads an area's cpu_id through the kernel, because a dead thread's may
-// be unmapped; then nothing is left that could be stale.
+// cpuID reads an area's cpu_id through the kernel, because the area of a dead thread may be
+// unmapped. Then it returns -1, as nothing is left that could be stale.
 func cpuID(t *testing.T, addr uintptr) int32 {
 	mem, err := os.Open("/proc/self/mem")
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// errNoArea is what users see as the reason for the engine that they have.
+// errNoArea is shown to users as the reason why the per-CPU engine is trylock.
 var errNoArea = fmt.Errorf("needs Linux and cgo: %w", errors.ErrUnsupported)
 
-// RseqArea returns an error that wraps errors.ErrUnsupported: without C there is no
-// thread-local storage at a known distance from the thread pointer.
+// RseqArea returns an error that wraps errors.ErrUnsupported: without C there is no thread-local
+// storage at a known distance from the thread pointer.
 func RseqArea() (Rseq, error) {
 	if err := CallRseqArea.injected(); err != nil {
 		return Rseq{}, err
@@ -19,7 +19,7 @@ func RseqArea() (Rseq, error) {
 	return Rseq{}, CallRseqArea.wrap(errNoArea)
 }
 
-// RegisterRseq returns the same.
+// RegisterRseq returns the same error.
 func RegisterRseq() error {
 	if err := CallRegisterRseq.injected(); err != nil {
 		return err

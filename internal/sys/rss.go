@@ -7,10 +7,9 @@ import (
 	"strconv"
 )
 
-// anonymous reads the process' anonymous resident memory, in bytes, from a
-// directory of the form of /proc/self. smaps_rollup counts page table entries
-// and is exact; status sums per-CPU counters that may lag by megabytes, but
-// is there before Linux 4.14 and where smaps is forbidden.
+// anonymous reads the process' anonymous resident memory, in bytes, from a directory like
+// /proc/self. smaps_rollup counts page table entries and is exact. status sums per-CPU counters,
+// which may lag by megabytes, but exists before Linux 4.14 and where smaps is forbidden.
 func anonymous(proc fs.FS) (uint64, error) {
 	if n, err := fieldKB(proc, "smaps_rollup", "Anonymous:"); err == nil {
 		return n, nil
@@ -18,7 +17,7 @@ func anonymous(proc fs.FS) (uint64, error) {
 	return fieldKB(proc, "status", "RssAnon:")
 }
 
-// fieldKB finds the line "key  number kB" in a file and returns it in bytes.
+// fieldKB returns the bytes of the line "key number kB" of a file.
 func fieldKB(proc fs.FS, file, key string) (uint64, error) {
 	text, err := fs.ReadFile(proc, file)
 	if err != nil {

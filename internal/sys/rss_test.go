@@ -10,15 +10,15 @@ func TestAnonymous(t *testing.T) {
 	const status = "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t 8 kB\n"
 	for name, c := range map[string]struct {
 		rollup, status string
-		want           uint64 // bytes; 0: an error
+		want           uint64 // bytes; 0 for an error
 	}{
-		"exact":              {rollup, status, 12 << 10},
-		"no rollup":          {"", status, 8 << 10},
-		"rollup lacks field": {"Rss: 900 kB\n", status, 8 << 10},
-		"neither":            {"", "", 0},
-		"no number":          {"Anonymous: x kB\n", "RssAnon: -1 kB\n", 0},
-		"overflow":           {"", "RssAnon: 18446744073709551615 kB\n", 0},
-		"other unit":         {"", "RssAnon: 8 MB\n", 0},
+		"exact":              {rollup: rollup, status: status, want: 12 << 10},
+		"no rollup":          {status: status, want: 8 << 10},
+		"rollup lacks field": {rollup: "Rss: 900 kB\n", status: status, want: 8 << 10},
+		"neither":            {},
+		"no number":          {rollup: "Anonymous: x kB\n", status: "RssAnon: -1 kB\n"},
+		"overflow":           {status: "RssAnon: 18446744073709551615 kB\n"},
+		"other unit":         {status: "RssAnon: 8 MB\n"},
 	} {
 		proc := fstest.MapFS{}
 		if c.rollup != "" {

@@ -1,10 +1,9 @@
-// Package testutil is what the tests of several packages share: programs that
-// may be missing, stress sizes and seeds from the environment, runs of the
-// test binary in another environment, threads that are moved about, and fake
-// sysfs trees.
+// Package testutil has what the tests of several packages share: programs that may be missing,
+// stress sizes and seeds from the environment, runs of the test binary in another environment,
+// threads that move between CPUs, and fake sysfs trees.
 //
-// Only _test.go files import it; it imports nothing of the module. The
-// environment variables it reads:
+// Only _test.go files import it; of the module it imports internal/cpulist only. It reads these
+// environment variables:
 //
 //	SLUBD_REQUIRE=1     a missing program fails the test instead of skipping it
 //	SLUBD_STRESS_OPS=n  operations of each stress test

@@ -4,13 +4,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 )
 
-// Need returns the path of a program, or skips the test and names the Debian
-// package that has it. With SLUBD_REQUIRE=1, as in CI, the test fails instead,
-// so that nothing is left out unnoticed.
+// Need returns the path of a program. If it is missing, Need skips the test and names the Debian
+// package that has the program. With SLUBD_REQUIRE=1, as in CI, the test fails instead, so that no
+// test is skipped unnoticed.
 func Need(t testing.TB, program, aptPackage string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
@@ -24,8 +26,54 @@ func Need(t testing.TB, program, aptPackage string) string {
 	return ""
 }
 
-// Stress returns how many operations a stress test runs: SLUBD_STRESS_OPS, or
-// deflt, of which -short leaves a tenth.
+// NeedHost is for what no program gives but the host must allow, such as a mount. If err is not nil
+// it skips the test. The reason says what the test needs, and from which Debian package its program
+// comes. With SLUBD_REQUIRE=1 the test fails instead.
+func NeedHost(t testing.TB, what, aptPackage string, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if os.Getenv("SLUBD_REQUIRE") == "1" {
+		t.Fatalf("%s is required (apt-get install %s, and run as root): %v", what, aptPackage, err)
+	}
+	t.Skipf("needs %s (apt-get install %s, and run as root): %v", what, aptPackage, err)
+}
+
+// GoAllocs is testing.AllocsPerRun, which counts what other goroutines allocate as well, such as a
+// timer that reads a file: GoAllocs returns the least of three counts. In a build with
+// -gcflags=-d=checkptr each conversion of an address to a pointer allocates, which says nothing
+// about f: there it calls f as often and returns 0.
+func GoAllocs(runs int, f func()) float64 {
+	if !checksPointers() {
+		least := testing.AllocsPerRun(runs, f)
+		for range 2 {
+			if least == 0 {
+				break
+			}
+			least = min(least, testing.AllocsPerRun(runs, f))
+		}
+		return least
+	}
+	for range runs + 1 {
+		f()
+	}
+	return 0
+}
+
+// checksPointers reports whether this is such a build.
+func checksPointers() bool {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-gcflags" && strings.Contains(s.Value, "checkptr") {
+			return true
+		}
+	}
+	return false
+}
+
+// Stress returns how many operations a stress test runs: SLUBD_STRESS_OPS, otherwise deflt, or a
+// tenth of it with -short.
 func Stress(t testing.TB, deflt int) int {
 	t.Helper()
 	text := os.Getenv("SLUBD_STRESS_OPS")
@@ -42,8 +90,8 @@ func Stress(t testing.TB, deflt int) int {
 	return n
 }
 
-// Seed returns the seed for a test's random choices, a new one unless
-// SLUBD_SEED fixes it, and logs it, so that a failure can be replayed.
+// Seed returns the seed for a test's random choices, a new one unless SLUBD_SEED sets it. It logs
+// the seed, so that the choices of a failed test can be repeated.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
 	seed := rand.Uint64()

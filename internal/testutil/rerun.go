@@ -11,10 +11,10 @@ import (
 // child marks a process that Rerun started.
 const child = "SLUBD_TEST_CHILD"
 
-// Rerun runs the calling test alone in a new process with env added
-// ("NAME=value") and returns what it printed and how it ended. In that process
-// Rerun returns isChild true at once, and the test goes on with the part that
-// needs the environment or that is expected to crash:
+// Rerun runs the calling test alone in a new process, with env ("NAME=value") added to the
+// environment, and returns the output of the process and how it ended. In that process Rerun
+// returns isChild true at once, and the test goes on with the part that needs the environment or
+// that is expected to crash:
 //
 //	out, isChild, err := testutil.Rerun(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0")
 //	if isChild {
@@ -37,11 +37,23 @@ func Rerun(t testing.TB, env ...string) (output string, isChild bool, err error)
 	return string(out), false, err
 }
 
-// exactly is the -test.run pattern that matches the one test or subtest.
+// exactly returns the -test.run pattern that matches only the named test or subtest.
 func exactly(name string) string {
 	parts := strings.Split(name, "/")
 	for i, p := range parts {
 		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
 	}
 	return strings.Join(parts, "/")
+}
+
+// Child reports whether this is the process that a call of Child has started for the test: there
+// the test goes on. In the other process, Child has run the test as Rerun does, fails the test
+// unless it passed there, and returns false: the test returns at once.
+func Child(t testing.TB, env ...string) bool {
+	t.Helper()
+	out, isChild, err := Rerun(t, env...)
+	if !isChild && (err != nil || !strings.Contains(out, "--- PASS: "+t.Name())) {
+		t.Errorf("in a process of its own: %v\n%s", err, out)
+	}
+	return isChild
 }

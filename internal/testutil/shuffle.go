@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// Shuffle moves the process's work about until stop is called, after the shuffler
-// of the kernel's torture tests: every millisecond or so another number of
-// goroutines may run at once (GOMAXPROCS, from 1 to four times the CPUs), and each
-// thread may use another set of CPUs, one of them or all. Where the system has
-// no affinity, or refuses it, GOMAXPROCS changes alone.
+// Shuffle moves the process's work between CPUs until stop is called, like the shuffler of the
+// kernel's torture tests. About every millisecond it changes how many goroutines may run at once
+// (GOMAXPROCS, from 1 to four times the CPUs), and which CPUs each thread may use: one of them, or
+// all. If the system has no affinity, or refuses to set it, only GOMAXPROCS changes.
 //
 // One Shuffle at a time, in a test that doesn't run in parallel with others.
 func Shuffle(t testing.TB, seed uint64) (stop func()) {
@@ -32,7 +31,7 @@ func Shuffle(t testing.TB, seed uint64) (stop func()) {
 				return
 			case <-time.After(time.Duration(rng.IntN(2000)) * time.Microsecond):
 			}
-			if rng.IntN(4) == 0 { // it stops the world
+			if rng.IntN(4) == 0 { // not each time: GOMAXPROCS stops the world
 				runtime.GOMAXPROCS(1 + rng.IntN(4*runtime.NumCPU()))
 			}
 			threads.scatter(rng)

@@ -20,8 +20,8 @@ func allowed() map[int]int {
 	return by
 }
 
-// While it lasts threads are confined to single CPUs and GOMAXPROCS changes; in the
-// end all is as before.
+// TestShuffle: during a Shuffle threads are confined to single CPUs, and GOMAXPROCS changes.
+// Afterwards everything is as before.
 func TestShuffle(t *testing.T) {
 	threads, err := newThreads()
 	if err != nil {

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,8 +11,8 @@ import (
 	"testing/fstest"
 )
 
-// fakeTB records how a helper ends a test. Fatalf and Skipf panic to return,
-// where the real ones end the goroutine.
+// fakeTB records how a helper ends a test. Its Fatalf and Skipf panic to return; the real ones end
+// the goroutine.
 type fakeTB struct {
 	testing.TB
 	ended string
@@ -46,6 +47,42 @@ func TestNeed(t *testing.T) {
 	}
 	if path := Need(t, "go", "golang-go"); !strings.HasSuffix(path, "/go") {
 		t.Errorf("go is at %q", path)
+	}
+}
+
+func TestNeedHost(t *testing.T) {
+	refused := func(t testing.TB) { NeedHost(t, "a mount", "util-linux", errors.New("refused")) }
+	t.Setenv("SLUBD_REQUIRE", "")
+	if how := ended(t, refused); how != "skipped" {
+		t.Errorf("where the host refuses the test %s", how)
+	}
+	t.Setenv("SLUBD_REQUIRE", "1")
+	if how := ended(t, refused); how != "failed" {
+		t.Errorf("where the host refuses what is required the test %s", how)
+	}
+	NeedHost(t, "a mount", "util-linux", nil)
+}
+
+func TestGoAllocs(t *testing.T) {
+	calls := 0
+	var kept []byte
+	n := GoAllocs(5, func() { calls++; kept = make([]byte, 100) })
+	want, times := 1.0, 3
+	if checksPointers() {
+		want, times = 0, 1
+	}
+	if calls != 6*times || n != want || len(kept) != 100 {
+		t.Errorf("%v allocations in each of %d calls", n, calls)
+	}
+}
+
+// TestChild: the test passes or fails as the other process does.
+func TestChild(t *testing.T) {
+	if !Child(t) {
+		return
+	}
+	if os.Getenv(child) != t.Name() {
+		t.Error("the test goes on in the process that started the other one")
 	}
 }
 
@@ -104,8 +141,8 @@ func TestSysFS(t *testing.T) {
 		"node/online":         "0,3\n",
 		"node/has_cpu":        "0\n",
 		"node/has_memory":     "0,3\n",
-		"cpu/online":          "0,1\n",
-		"cpu/possible":        "0,1,2\n",
+		"cpu/online":          "0-1\n",
+		"cpu/possible":        "0-2\n",
 		"node/node0/distance": "10 20\n",
 		"node/node3/distance": "17 10\n",
 		"node/node3/cpulist":  "\n",

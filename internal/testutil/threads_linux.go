@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threads are those of the process, and where they may run. A thread that ends
-// meanwhile is no error.
+// threads changes which CPUs the threads of the process may use. A thread that ends meanwhile is no
+// error.
 type threads struct {
-	all  unix.CPUSet // allowed when it was made
-	cpus []int       // the same; fewer than two: nothing to choose from
+	all  unix.CPUSet // CPUs allowed when it was made
+	cpus []int       // the same as a list; with fewer than two there is no choice
 }
 
 func newThreads() (th threads, err error) {
@@ -33,7 +33,7 @@ func newThreads() (th threads, err error) {
 	return th, nil
 }
 
-// scatter lets every other thread use all CPUs and each of the rest just one.
+// scatter lets about half of the threads use all CPUs, and each of the others just one.
 func (th *threads) scatter(rng *rand.Rand) {
 	if len(th.cpus) < 2 {
 		return
@@ -48,8 +48,8 @@ func (th *threads) scatter(rng *rand.Rand) {
 	}
 }
 
-// free lets all threads use all CPUs again. New threads inherit from the one that
-// makes them, so this goes on until it finds none to set free.
+// free lets all threads use all CPUs again. A new thread inherits the CPUs of the thread that makes
+// it, so free repeats until it finds no restricted thread.
 func (th *threads) free() {
 	if len(th.cpus) < 2 {
 		return

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 )
 
-// threads can't be told where to run.
+// threads can't change CPUs here.
 type threads struct{}
 
 func newThreads() (threads, error) { return threads{}, errors.ErrUnsupported }

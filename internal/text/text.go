@@ -1,8 +1,8 @@
-// Package text words figures for people: in the texts of errors and reports, where a
-// number stands before a noun and a time was measured to the nanosecond.
+// Package text formats figures for the texts of errors and reports: numbers before nouns, and
+// durations without needless digits.
 //
-// It imports nothing of the module; every package may import it. Not allowed: a call on
-// the path of an operation that succeeds.
+// It imports nothing of the module; every package may import it. Operations that succeed must not
+// call it, since it allocates.
 package text
 
 import (
@@ -18,12 +18,12 @@ func Count[N ~int | ~int64 | ~uint32 | ~uint64 | ~uintptr](n N, one, many string
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// Objects is Count of the noun that most texts are about.
+// Objects is Count for objects, the noun of most texts.
 func Objects[N ~int | ~int64 | ~uint32 | ~uint64 | ~uintptr](n N) string {
 	return Count(n, "object", "objects")
 }
 
-// Round leaves three digits of a duration, as many as anybody reads: 1.234567s is 1.23s.
+// Round rounds a duration to three digits: 1.234567s becomes 1.23s.
 func Round(d time.Duration) time.Duration {
 	unit := time.Duration(1)
 	for d/unit >= 1000 || d/unit <= -1000 {

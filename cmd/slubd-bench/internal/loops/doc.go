@@ -1,31 +1,25 @@
-// Package loops runs the workloads in Go: slubd, the Go heap and sync.Pool.
-// Threads are goroutines, and each times its own loop. Those are locked to OS threads that
-// C has threads of their own for: mstress's short-lived ones, and readers that sleep.
+// Package loops runs the workloads in Go: on slubd, the Go heap, sync.Pool, and the maps that
+// rcu-map and gc-map compare. Threads are goroutines, and each times its own loop. A goroutine is
+// locked to an OS thread only where C has a thread of its own: mstress's short-lived threads, and
+// readers that sleep.
 //
-// The loops of the three allocators are written out one by one instead of
-// being generic over an allocator: a call through an interface or a
-// dictionary costs as much as a fast allocation. They mirror the C loops of
-// ../native line by line: same order of operations, same random sequence, one
-// 8-byte store into every object.
+//	Open -> target (caches, pools, maps) -> Session.Run: threads, clocks -> workload.Sample
+//	Build, Population.Collect, Resident: whole heaps, one to a process
 //
-// What a loop needs in every step is copied to locals first, as C's compilers keep it in
-// registers, and written back at the end. Not so in the loops of slub.Malloc: Go's
-// registers don't survive a call, so that each local is stored before it and loaded after
-// it, where a field is loaded once, when it is needed.
+// The loops mirror the C loops of ../native line by line: the same order of operations, the same
+// random sequence, one 8-byte store into every object. They are not generic over an allocator: a
+// call through an interface or a dictionary costs as much as a fast allocation. Instead gen.go
+// writes them for each allocator from loops.go.tmpl and timed.go.tmpl. Loops that one allocator has
+// alone are written by hand beside its thread type.
 //
-//	heap.go        new: freeing means to drop the pointer; a ring keeps pairs alive
-//	pool.go        sync.Pool: Get and Put
-//	slubd.go       slub.Cache: Alloc and Free, bulk, prefill, FreeRCU
-//	malloc.go      slub.Malloc and slub.Free, for the workloads that ask for sizes
-//	heap_malloc.go new for the same
-//	hands.go       what a thread of those holds; shared.go what threads hand over
-//	sections.go    rcu's readers and updaters, without objects
-//	maps.go        rcu-map, whatever the map
-//	readers.go     who goes through quiescent states beside the others
+// In workloads that ask for sizes, the thread that frees an object reads its first word. The sum
+// of these words is the checksum of a run; tests compare it with C's.
 //
-// In the workloads that ask for sizes who frees an object reads its first word.
-// The sum of all those is a run's checksum; tests compare it with C's.
+// In the loops with many sizes, a thread's state is used in its fields instead of in local
+// variables. No register of Go survives a call, so a local variable is stored before each call
+// and loaded after it, while a field is loaded once, when it is needed.
 //
-// Open makes what an allocator needs for a case (caches, pools), Run measures
-// once, Close gives it back. A Session is used by one goroutine at a time.
+// A Session is used by one goroutine at a time.
 package loops
+
+//go:generate go run gen.go .

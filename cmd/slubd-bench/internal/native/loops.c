@@ -1,9 +1,10 @@
-// The loops. Each has a twin in package loops (heap.go, pool.go, slubd.go)
-// with the same operations in the same order; a change here is a change there.
+// The loops. Each has a twin in package loops, made from loops.go.tmpl, with the same operations in
+// the same order; change both together.
 #include "bench.h"
 #include "handover.h"
 #include "malloc_loops.h"
 #include "object.h"
+#include "tail.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,9 +66,8 @@ static void mix(struct bench_worker *w, int64_t ops)
 	w->random = random;
 }
 
-// bench_queue passes batches from one producer to one consumer. head and tail
-// lie apart because each is written by one side only; both are sequentially
-// consistent because Go's atomics are.
+// bench_queue passes batches from one producer to one consumer. head and tail lie apart because
+// each is written by one side; both are sequentially consistent because Go's atomics are.
 enum { DEPTH = 16, MAX_BATCH = 64 };
 struct bench_queue {
 	_Alignas(128) uint64_t head; // batches taken, written by consume
@@ -86,39 +86,53 @@ struct bench_queue *bench_queue_new(void)
 
 void bench_queue_free(struct bench_queue *queue) { free(queue); }
 
-// await returns when *word no longer is value.
-static inline void await(uint64_t *word, uint64_t value)
+// await returns when *word no longer is value, and whether it was.
+static inline int await(uint64_t *word, uint64_t value)
 {
-	for (unsigned spins = 1; __atomic_load_n(word, __ATOMIC_SEQ_CST) == value; spins++)
+	unsigned spins = 1;
+	for (; __atomic_load_n(word, __ATOMIC_SEQ_CST) == value; spins++)
 		bench_relax(spins);
+	return spins > 1;
 }
+
+void **bench_claim(struct bench_queue *q, int *waited)
+{
+	*waited = await(&q->head, q->tail - DEPTH);
+	return q->slot[q->tail % DEPTH];
+}
+
+void bench_publish(struct bench_queue *q) { __atomic_store_n(&q->tail, q->tail + 1, __ATOMIC_SEQ_CST); }
+
+void **bench_take(struct bench_queue *q, int *waited)
+{
+	*waited = await(&q->tail, q->head);
+	return q->slot[q->head % DEPTH];
+}
+
+void bench_release(struct bench_queue *q) { __atomic_store_n(&q->head, q->head + 1, __ATOMIC_SEQ_CST); }
 
 static void produce(struct bench_worker *w, int64_t ops)
 {
 	struct bench_queue *q = w->queue;
 	size_t size = w->spec->size;
-	int n = w->spec->batch;
+	int n = w->spec->batch, waited;
 	for (int64_t done = 0; done < ops; done += n) {
-		uint64_t tail = q->tail;
-		await(&q->head, tail - DEPTH);
-		void **slot = q->slot[tail % DEPTH];
+		void **slot = bench_claim(q, &waited);
 		for (int i = 0; i < n; i++)
 			slot[i] = alloc(size, i);
-		__atomic_store_n(&q->tail, tail + 1, __ATOMIC_SEQ_CST);
+		bench_publish(q);
 	}
 }
 
 static void consume(struct bench_worker *w, int64_t ops)
 {
 	struct bench_queue *q = w->queue;
-	int n = w->spec->batch;
+	int n = w->spec->batch, waited;
 	for (int64_t done = 0; done < ops; done += n) {
-		uint64_t head = q->head;
-		await(&q->tail, head);
-		void **slot = q->slot[head % DEPTH];
+		void **slot = bench_take(q, &waited);
 		for (int i = 0; i < n; i++)
 			free(slot[i]);
-		__atomic_store_n(&q->head, head + 1, __ATOMIC_SEQ_CST);
+		bench_release(q);
 	}
 }
 
@@ -135,7 +149,7 @@ void **bench_array(int n)
 	return array;
 }
 
-// prepare fills what churn and mix replace. For the others it only makes room.
+// prepare allocates the objects of churn and mix. For the others it only makes the array.
 static void prepare(struct bench_worker *w)
 {
 	const struct bench_spec *spec = w->spec;
@@ -170,7 +184,12 @@ const struct bench_body bench_bodies[BENCH_KINDS] = {
 	[BENCH_SH6] = { bench_sh_prepare, bench_sh, bench_sh_finish },
 	[BENCH_SH8] = { bench_sh_prepare, bench_sh, bench_sh_finish },
 	[BENCH_ALLOC_TEST] = { bench_prepare_live, bench_replace, bench_finish_live },
-	[BENCH_CACHE_SCRATCH] = { bench_prepare_gift, bench_write_often, nothing },
+	[BENCH_CACHE_SCRATCH] = { bench_prepare_prealloc, bench_write_often, nothing },
 	[BENCH_CACHE_THRASH] = { nothing, bench_write_often, nothing },
 	[BENCH_MALLOC_MIX] = { bench_prepare_live, bench_malloc_mix, bench_finish_live },
+	[BENCH_LARGE] = { nothing, bench_large, nothing },
+	[BENCH_TAIL_IDLE] = { nothing, bench_tail_idle, nothing },
+	[BENCH_TAIL_STEADY] = { bench_tail_prepare, bench_tail_replace, bench_tail_finish },
+	[BENCH_TAIL_WAVES] = { bench_tail_prepare, bench_tail_waves, bench_tail_finish },
+	[BENCH_TAIL_CROSS] = { bench_tail_prepare, bench_tail_cross, bench_tail_finish },
 };

@@ -1,5 +1,5 @@
-// The loops of workload/malloc.go in which objects go from thread to thread. Twins:
-// loops/malloc_handover.go and heap_malloc_handover.go.
+// The loops of workload/malloc.go in which objects go from thread to thread. Their Go twins are
+// made from loops/loops.go.tmpl.
 #include "malloc_loops.h"
 #include "handover.h"
 #include "object.h"
@@ -10,25 +10,24 @@ void bench_larson(struct bench_worker *w, int64_t ops)
 {
 	for (int64_t done = 0; done < ops; done += w->spec->batch) {
 		bench_replace(w, w->spec->batch);
-		w->live = bench_exchange(&w->shared->box, w->live);
+		w->live = bench_swap(&w->shared->mailbox, w->live);
 	}
 }
 
-// drain_box has one thread free what no thread holds.
-static void drain_box(struct bench_worker *w, int n)
+// drain_mailbox frees the array that no thread holds; one thread does it.
+static void drain_mailbox(struct bench_worker *w, int n)
 {
 	if (w->index == 0)
-		drain(w, w->shared->box, n);
+		drain(w, w->shared->mailbox, n);
 }
 
 void bench_larson_finish(struct bench_worker *w)
 {
 	bench_finish_live(w);
-	drain_box(w, w->spec->live);
+	drain_mailbox(w, w->spec->live);
 }
 
-// mstress_phase is the life of one thread. The objects that it leaves behind belong to
-// its successor.
+// mstress_phase is the life of one thread. Its successor takes over the objects that it leaves.
 static void *mstress_phase(void *arg)
 {
 	struct bench_worker *w = arg;
@@ -73,7 +72,7 @@ void bench_mstress_finish(struct bench_worker *w)
 void bench_rptest_prepare(struct bench_worker *w)
 {
 	bench_prepare_live(w);
-	w->parcel = bench_array(w->spec->batch);
+	w->batch = bench_array(w->spec->batch);
 }
 
 void bench_rptest(struct bench_worker *w, int64_t ops)
@@ -81,14 +80,14 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t live_n = w->spec->live, nsizes = w->spec->nsizes, n = w->spec->batch;
 	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
-	void **live = w->live, **parcel = w->parcel;
+	void **live = w->live, **batch = w->batch;
 	for (int64_t done = 0, step = 0; done < ops; done += n, step++) {
 		int cross = step % BENCH_RPTEST_CROSS == 0;
 		uint32_t slot = bench_draw(&random, live_n);
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t size = sizes[bench_draw(&random, nsizes)];
 			if (cross)
-				parcel[i] = live[slot];
+				batch[i] = live[slot];
 			else
 				sum = sum * weight + take(live[slot]);
 			live[slot] = alloc(size, random + size);
@@ -97,13 +96,13 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 		}
 		if (!cross)
 			continue;
-		parcel = bench_exchange(&w->shared->box, parcel);
+		batch = bench_swap(&w->shared->mailbox, batch);
 		for (uint32_t i = 0; i < n; i++) {
-			sum = sum * weight + take(parcel[i]);
-			parcel[i] = NULL;
+			sum = sum * weight + take(batch[i]);
+			batch[i] = NULL;
 		}
 	}
-	w->parcel = parcel;
+	w->batch = batch;
 	w->random = random;
 	w->sum = sum;
 }
@@ -111,8 +110,8 @@ void bench_rptest(struct bench_worker *w, int64_t ops)
 void bench_rptest_finish(struct bench_worker *w)
 {
 	bench_finish_live(w);
-	drain_box(w, w->spec->batch);
-	free(w->parcel);
+	drain_mailbox(w, w->spec->batch);
+	free(w->batch);
 }
 
 static void produce(struct bench_worker *w, int64_t ops)
@@ -150,7 +149,7 @@ void bench_xmalloc(struct bench_worker *w, int64_t ops)
 void bench_sh_prepare(struct bench_worker *w)
 {
 	w->live = bench_array(w->spec->live);
-	w->parcel = bench_array(w->spec->live);
+	w->batch = bench_array(w->spec->live);
 	w->own = bench_array(w->spec->live);
 	if (w->spec->kind == BENCH_SH6)
 		fill(w, w->own, w->spec->live);
@@ -158,16 +157,16 @@ void bench_sh_prepare(struct bench_worker *w)
 
 void bench_sh(struct bench_worker *w, int64_t ops)
 {
-	void ***box = w->spec->kind == BENCH_SH6 ? &w->own : &w->shared->box;
+	void ***mailbox = w->spec->kind == BENCH_SH6 ? &w->own : &w->shared->mailbox;
 	const uint32_t *sizes = w->spec->sizes;
 	uint32_t nsizes = w->spec->nsizes;
 	int half = w->spec->live;
 	uint64_t random = w->random, sum = w->sum, weight = w->spec->weight;
-	void **live = w->live, **parcel = w->parcel;
+	void **live = w->live, **batch = w->batch;
 	for (int64_t done = 0; done < ops; done += 2 * half) {
 		for (int i = 0; i < half; i++) {
 			uint32_t size = sizes[bench_draw(&random, nsizes)];
-			parcel[i] = alloc(size, random + size);
+			batch[i] = alloc(size, random + size);
 		}
 		for (int i = 0; i < half; i++) {
 			uint32_t size = sizes[bench_draw(&random, nsizes)];
@@ -177,13 +176,13 @@ void bench_sh(struct bench_worker *w, int64_t ops)
 			sum = sum * weight + take(live[i]);
 			live[i] = NULL;
 		}
-		parcel = bench_exchange(box, parcel);
+		batch = bench_swap(mailbox, batch);
 		for (int i = 0; i < half; i++) {
-			sum = sum * weight + take(parcel[i]);
-			parcel[i] = NULL;
+			sum = sum * weight + take(batch[i]);
+			batch[i] = NULL;
 		}
 	}
-	w->parcel = parcel;
+	w->batch = batch;
 	w->random = random;
 	w->sum = sum;
 }
@@ -191,8 +190,8 @@ void bench_sh(struct bench_worker *w, int64_t ops)
 void bench_sh_finish(struct bench_worker *w)
 {
 	drain(w, w->own, w->spec->live);
-	drain_box(w, w->spec->kind == BENCH_SH8 ? w->spec->live : 0);
+	drain_mailbox(w, w->spec->kind == BENCH_SH8 ? w->spec->live : 0);
 	free(w->own);
-	free(w->parcel);
+	free(w->batch);
 	free(w->live);
 }

@@ -1,5 +1,6 @@
-// The loops of workload/malloc.go in which a thread keeps its objects to itself, and
-// what those have in common. Twins: loops/malloc_loops.go and heap_malloc_loops.go.
+// The loops of workload/malloc.go in which a thread keeps its objects to itself, and what these
+// have in common. Their Go twins are made from loops/loops.go.tmpl; malloc_mix is in slubd.go and
+// goheap.go.
 #include "malloc_loops.h"
 #include "handover.h"
 #include "object.h"
@@ -68,9 +69,9 @@ void bench_usable(const uint32_t *sizes, int n, uint32_t *given)
 	}
 }
 
-void bench_prepare_gift(struct bench_worker *w)
+void bench_prepare_prealloc(struct bench_worker *w)
 {
-	drain(w, &w->shared->gifts[w->index], 1);
+	drain(w, &w->shared->prealloc[w->index], 1);
 }
 
 void bench_write_often(struct bench_worker *w, int64_t ops)
@@ -82,6 +83,19 @@ void bench_write_often(struct bench_worker *w, int64_t ops)
 		for (int k = 0; k < BENCH_CACHE_WRITES; k++)
 			*p += 1;
 		sum = sum * weight + take((void *)p);
+	}
+	w->sum = sum;
+}
+
+void bench_large(struct bench_worker *w, int64_t ops)
+{
+	size_t size = w->spec->size;
+	uint64_t sum = w->sum, weight = w->spec->weight;
+	for (int64_t i = 0; i < ops; i++) {
+		char *p = alloc(size, i);
+		for (size_t offset = BENCH_PAGE_SIZE; offset + sizeof(uint64_t) <= size; offset += BENCH_PAGE_SIZE)
+			*(volatile uint64_t *)(p + offset) = i;
+		sum = sum * weight + take(p);
 	}
 	w->sum = sum;
 }

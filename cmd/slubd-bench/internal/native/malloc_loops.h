@@ -10,8 +10,9 @@ void bench_finish_live(struct bench_worker *w);
 
 void bench_replace(struct bench_worker *w, int64_t ops); // alloc-test
 void bench_malloc_mix(struct bench_worker *w, int64_t ops);
-void bench_prepare_gift(struct bench_worker *w); // cache-scratch
+void bench_prepare_prealloc(struct bench_worker *w); // cache-scratch
 void bench_write_often(struct bench_worker *w, int64_t ops); // cache-scratch, cache-thrash
+void bench_large(struct bench_worker *w, int64_t ops);
 
 void bench_larson(struct bench_worker *w, int64_t ops);
 void bench_larson_finish(struct bench_worker *w);

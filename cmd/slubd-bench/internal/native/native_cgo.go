@@ -14,14 +14,15 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
 // Available reports whether this build has the C loops.
 const Available = true
 
-// kinds maps the workloads onto C loops. bulk is a batch of 32 and prefill a
-// pair, since malloc knows nothing like them.
+// kinds maps the workloads to C loops. bulk is a batch of 32 and prefill a pair, because malloc has
+// nothing like them.
 var kinds = map[workload.Kind]C.enum_bench_kind{
 	workload.Pair:    C.BENCH_PAIR,
 	workload.Prefill: C.BENCH_PAIR,
@@ -41,23 +42,30 @@ var kinds = map[workload.Kind]C.enum_bench_kind{
 	workload.CacheScratch: C.BENCH_CACHE_SCRATCH,
 	workload.CacheThrash:  C.BENCH_CACHE_THRASH,
 	workload.MallocMix:    C.BENCH_MALLOC_MIX,
+	workload.Large:        C.BENCH_LARGE,
+
+	workload.TailIdle:   C.BENCH_TAIL_IDLE,
+	workload.TailSteady: C.BENCH_TAIL_STEADY,
+	workload.TailBursty: C.BENCH_TAIL_WAVES,
+	workload.TailPhases: C.BENCH_TAIL_WAVES,
+	workload.TailCross:  C.BENCH_TAIL_CROSS,
 
 	workload.RCURead:      C.BENCH_RCU_READ,
 	workload.RCUEnter:     C.BENCH_RCU_ENTER,
+	workload.RCUReader:    C.BENCH_RCU_ENTER,
 	workload.FreeRCUFlood: C.BENCH_FREERCU_FLOOD,
 	workload.GPLatency:    C.BENCH_GP_LATENCY,
 }
 
-// rival is what Load has loaded, nil before.
-var rival *C.struct_bench_rival
+// rcu is the library that Load has loaded, nil if none.
+var rcu *C.struct_bench_rcu
 
-// Load loads a library that Rival.Compile has made. From then on Run runs its loops, and
-// no others.
+// Load loads a library that RCU.Compile has made. From then on Run runs its loops and no others.
 func Load(path string) error {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	var why *C.char
-	if rival = C.bench_load(name, &why); rival == nil {
+	if rcu = C.bench_load(name, &why); rcu == nil {
 		return fmt.Errorf("loading %s: %s", path, C.GoString(why))
 	}
 	return nil
@@ -67,13 +75,13 @@ func Load(path string) error {
 var _ = [1]struct{}{}[(C.BENCH_TRANSFER-workload.MStressTransfer)|(C.BENCH_MSTRESS_EVERY-workload.MStressEvery)|
 	(C.BENCH_RPTEST_CROSS-workload.RPTestCross)|(C.BENCH_XMALLOC_BATCH-workload.XMallocBatch)|
 	(C.BENCH_CACHE_WRITES-workload.CacheWrites)|(C.BENCH_MALLOC_MIX_REALLOC-workload.MallocMixRealloc)|
-	(C.BENCH_SECTIONS-workload.SectionsPerReport)]
+	(C.BENCH_SECTIONS-workload.SectionsPerReport)|(C.BENCH_PAGE_SIZE-workload.PageSize)]
 
-// Run measures s with this process's malloc, and with the rival if one is loaded. One call
-// into C per run.
+// Run measures s with this process's malloc, and with the RCU library if one is loaded. It makes
+// one call into C.
 func Run(s workload.Spec) (workload.Sample, error) {
 	kind, ok := kinds[s.Kind]
-	if !ok || s.Kind.ByRCU() != (rival != nil) || rival != nil && C.bench_has(rival, kind) == 0 {
+	if !ok || s.Kind.ByRCU() != (rcu != nil) || rcu != nil && C.bench_has(rcu, kind) == 0 {
 		return workload.Sample{}, fmt.Errorf("workload %s has no C loop", s.Kind)
 	}
 	if err := check(s, kind); err != nil {
@@ -99,13 +107,35 @@ func Run(s workload.Spec) (workload.Sample, error) {
 		order:  (*C.uint32_t)(&order[0]),
 		nsizes: C.int(len(sizes)), sizes: (*C.uint32_t)(&sizes[0]),
 	}
+	cpus := make([]C.int, len(s.CPUs))
+	for i, cpu := range s.CPUs {
+		cpus[i] = C.int(cpu)
+	}
+	if len(cpus) > 0 {
+		pins.Pin(&cpus[0])
+		spec.ncpus, spec.cpus = C.int(len(cpus)), &cpus[0]
+	}
+	var chunks []int64
+	if s.Chunk > 0 {
+		chunks = make([]int64, s.Ops/s.Chunk*s.Threads)
+		pins.Pin(&chunks[0])
+		spec.chunk, spec.chunks = C.int64_t(s.Chunk), (*C.int64_t)(&chunks[0])
+	}
 	var times []int64
 	if s.Kind.ByPeriod() {
 		times = make([]int64, max(s.Ops, s.Warm)*s.Threads)
 		pins.Pin(&times[0])
 		spec.times = (*C.int64_t)(&times[0])
 	}
-	checksum := C.bench_run(&spec, rival, (*C.int64_t)(&ns[0]), &drain)
+	var timer *C.struct_bench_timer
+	var counts []int64
+	if s.Kind.ByTail() {
+		timer, counts = newTimer(s)
+		pins.Pin(&counts[0])
+		pins.Pin(timer)
+		timer.counts, spec.timer = (*C.int64_t)(&counts[0]), timer
+	}
+	checksum := C.bench_run(&spec, rcu, (*C.int64_t)(&ns[0]), &drain)
 	sample := workload.PerThread(ns, s.Ops)
 	sample.Checksum = uint64(checksum)
 	if readers.Count > 0 {
@@ -113,6 +143,13 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	}
 	if times != nil {
 		sample.Periods(times[:s.Ops*s.Threads])
+	}
+	sample.Chunks(chunks, s.Chunk)
+	if timer != nil {
+		clock := tail.ClockOf(s)
+		if err := tail.Report(&sample, tail.FromThreads(counts), clock, int64(C.bench_timer_cost(timer))); err != nil {
+			return sample, err
+		}
 	}
 	if s.Kind == workload.MallocMix {
 		given := make([]uint32, len(sizes))
@@ -122,9 +159,31 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	return sample, nil
 }
 
-// check refuses what the loops would not survive: they trust their spec.
+// newTimer returns the schedule of a workload that times every call, and room for the times.
+func newTimer(s workload.Spec) (*C.struct_bench_timer, []int64) {
+	clock := tail.ClockOf(s)
+	timer := &C.struct_bench_timer{
+		scale: C.uint64_t(clock.Scale), wave: C.int(s.Wave()),
+		gap: C.int64_t(clock.Ticks(s.Gap)), rest: C.int64_t(clock.Ticks(s.Rest)),
+	}
+	if clock.TSC {
+		timer.tsc = 1
+	}
+	return timer, make([]int64, s.Threads*tail.CountsPerThread())
+}
+
+// bucket returns the index of a time in ns in the histograms of C.
+func bucket(ns int64) int { return int(C.bench_bucket(C.int64_t(ns))) }
+
+// buckets is the number of counts in a histogram of C.
+const buckets = C.BENCH_BUCKETS
+
+// check refuses specs that the loops would crash on.
 func check(s workload.Spec, kind C.enum_bench_kind) error {
-	ok := s.Threads > 0 && s.Ops > 0
+	ok := s.Threads > 0 && s.Ops > 0 && (s.Chunk == 0 || s.Chunk > 0 && s.Ops%s.Chunk == 0)
+	for _, cpu := range s.CPUs {
+		ok = ok && cpu >= 0 && cpu < C.BENCH_MAX_CPUS
+	}
 	switch kind {
 	case C.BENCH_BATCH:
 		ok = ok && s.Batch > 0
@@ -136,7 +195,13 @@ func check(s workload.Spec, kind C.enum_bench_kind) error {
 		ok = ok && s.Live > 0 && s.Batch == 2*s.Live
 	case C.BENCH_XMALLOC:
 		ok = ok && s.Threads%2 == 0 && s.Batch == workload.XMallocBatch
-	case C.BENCH_CACHE_SCRATCH, C.BENCH_CACHE_THRASH:
+	case C.BENCH_TAIL_STEADY:
+		ok = ok && s.Live > 0
+	case C.BENCH_TAIL_WAVES:
+		ok = ok && s.Live > 0 && s.Wave() > 0
+	case C.BENCH_TAIL_CROSS:
+		ok = ok && s.Live > 0 && s.Threads%2 == 0 && s.Batch > 0 && s.Batch <= workload.XferBatch
+	case C.BENCH_CACHE_SCRATCH, C.BENCH_CACHE_THRASH, C.BENCH_LARGE:
 		ok = ok && s.Size >= workload.CacheSize
 	case C.BENCH_RCU_READ, C.BENCH_FREERCU_FLOOD:
 		ok = ok && s.Batch > 0
@@ -149,36 +214,37 @@ func check(s workload.Spec, kind C.enum_bench_kind) error {
 	return nil
 }
 
-// Verify checks who serves malloc: the library that exports symbol, or, when
-// symbol is empty, none of Libraries. It returns that library's path.
+// Verify checks that malloc comes from the library that exports symbol or, if symbol is empty, from
+// none of Libraries. It returns the path of the library that it comes from.
 func Verify(symbol string) (path string, err error) {
-	path = provider("malloc")
+	path = Provider("malloc")
 	if symbol != "" {
-		if marker := provider(symbol); marker == "" || marker != path {
-			return path, fmt.Errorf("LD_PRELOAD had no effect: malloc comes from %s, %s from %q", path, symbol, marker)
+		if marker := Provider(symbol); marker == "" || marker != path {
+			return path, fmt.Errorf("LD_PRELOAD had no effect: malloc comes from %s, and %s from %q", path, symbol, marker)
 		}
 		return path, nil
 	}
-	for _, l := range Libraries() {
-		if l.Symbol != "" && provider(l.Symbol) != "" {
-			return path, fmt.Errorf("%s is loaded although the C library's malloc is to be measured", l.File)
+	for _, l := range Libraries("") {
+		if l.Symbol != "" && Provider(l.Symbol) != "" {
+			return path, fmt.Errorf("%s is loaded, but the C library's malloc is to be measured", l.File)
 		}
 	}
 	return path, nil
 }
 
-func provider(symbol string) string {
+// Provider returns the file that defines a symbol in this process, empty if none does.
+func Provider(symbol string) string {
 	name := C.CString(symbol)
 	defer C.free(unsafe.Pointer(name))
 	return C.GoString(C.bench_provider(name))
 }
 
-// Version names what serves malloc, with its version as the library itself tells it.
+// Version returns the name and version of the library that malloc comes from.
 func Version() string {
 	var text [128]C.char
 	C.bench_version(&text[0], C.size_t(len(text)))
 	return C.GoString(&text[0])
 }
 
-// Compiler names the C compiler that this build's loops are from, with its version.
+// Compiler returns the name and version of the compiler of the C loops.
 func Compiler() string { return C.GoString(C.bench_compiler()) }

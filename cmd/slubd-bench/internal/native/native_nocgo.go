@@ -16,8 +16,11 @@ func Verify(string) (string, error) { return "", ErrUnavailable }
 // Load fails with ErrUnavailable.
 func Load(string) error { return ErrUnavailable }
 
-// Version is unknown here.
+// Provider returns nothing.
+func Provider(string) string { return "" }
+
+// Version returns nothing.
 func Version() string { return "" }
 
-// Compiler is none.
+// Compiler returns nothing.
 func Compiler() string { return "" }

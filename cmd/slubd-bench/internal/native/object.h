@@ -6,9 +6,9 @@
 
 #include <stdlib.h>
 
-// alloc allocates and stores eight bytes, as every Go loop does. The barrier
-// tells the compiler that the object escapes; without it GCC removes malloc
-// and free as a pair without effect.
+// alloc allocates an object and stores eight bytes, as every Go loop does. The barrier tells the
+// compiler that the object escapes; without it GCC removes malloc and free as a pair without
+// effect.
 static inline void *alloc(size_t size, uint64_t value)
 {
 	uint64_t *p = malloc(size);
@@ -19,7 +19,7 @@ static inline void *alloc(size_t size, uint64_t value)
 	return p;
 }
 
-// take frees an object and returns what alloc stored.
+// take frees an object and returns the word that alloc stored.
 static inline uint64_t take(void *object)
 {
 	uint64_t value = *(uint64_t *)object;
@@ -36,7 +36,7 @@ static inline void fill(struct bench_worker *w, void **array, int n)
 	}
 }
 
-// drain frees those of n objects that there are.
+// drain frees the objects of an array that has gaps, and clears it.
 static inline void drain(struct bench_worker *w, void **array, int n)
 {
 	for (int i = 0; i < n; i++) {

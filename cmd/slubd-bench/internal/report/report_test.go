@@ -3,12 +3,12 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -40,7 +40,7 @@ func sample() Document {
 	period.Extra = map[string]any{workload.MeanPeriod: 17_000.0, workload.LongPeriod: 40_000.0}
 	lookup := result(workload.SyncMap, 80)
 	lookup.Workload = "rcu-map-50-50"
-	return New(machine.Env{
+	return New(Machine{
 		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", GOAMD64: "v1", CCompiler: "gcc 12", OS: "linux", Arch: "amd64",
 		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
 	}, 1, 20*time.Millisecond, 2, runner.Report{
@@ -72,7 +72,7 @@ func TestText(t *testing.T) {
 		`FAILED bulk, threads 1, size 64, go: first line\n`,
 		`gc, go: marking takes 88\.0 ms of CPU time, the world stops for 0\.05 ms\n`,
 		`resident, slubd: 3\.0 % of the peak stay after everything was freed, 1\.0 % after a purge\n`,
-		`\ngeometric mean of 1 row: slubd takes 1\.11 times as long`,
+		`\ngeometric mean of 1 row: slubd takes 1\.11 times as long as the best native allocator of each;\nof each alone: 1\.11 of tcmalloc\n`,
 		`bytes asked +slubd\n8 to 8 +1\.00\n9 to 16 +1\.33\n`,
 		`all +1\.25\n`,
 		`load 1\.50 on 2 CPUs`,
@@ -91,7 +91,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-func TestTextTellsImpurePaths(t *testing.T) {
+func TestTextReportsAllocationsPerOp(t *testing.T) {
 	d := sample()
 	d.Results[0].Extra[workload.CgoCalls] = 1.0
 	var b bytes.Buffer
@@ -99,7 +99,7 @@ func TestTextTellsImpurePaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := b.String(); !strings.Contains(text, "slubd, pair: cgo_calls_per_op 1.0000") || strings.Contains(text, "fewer than") {
-		t.Errorf("a cgo call per operation is passed over:\n%s", text)
+		t.Errorf("a cgo call per operation is not reported:\n%s", text)
 	}
 }
 
@@ -126,27 +126,7 @@ func TestGoBench(t *testing.T) {
 	}
 }
 
-// natives run pair's loop where slubd has prefill: that row would count pair twice.
-func TestTheMeanIsOfRowsRunAlike(t *testing.T) {
-	var results []runner.Result
-	for _, name := range []string{"pair", "bulk", "prefill"} {
-		for alloc, median := range map[string]float64{workload.Slubd: 6, workload.TCMalloc: 3} {
-			r := result(alloc, median)
-			if r.Workload = name; name != "pair" {
-				r.Median *= 100 * median
-			}
-			results = append(results, r)
-		}
-	}
-	if s := summarize(results); s == nil || s.Rows != 1 || s.GeoMean != 2 {
-		t.Errorf("%+v", s)
-	}
-	if s := summarize(results[2:]); s != nil {
-		t.Errorf("bulk and prefill alone: %+v", s)
-	}
-}
-
-// The field names are promised to be stable: this test lists them once more.
+// TestJSONFieldNames lists the field names, which must not change.
 func TestJSONFieldNames(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample().JSON(&b); err != nil {
@@ -167,7 +147,8 @@ func TestJSONFieldNames(t *testing.T) {
 	has("document", d, "env", "results", "summary", "failures", "missing", "versions")
 	has("env", d["env"], "engine", "cpus", "nodes", "kernel", "go", "os", "arch", "gomaxprocs", "cgo", "seed", "benchtime", "count")
 	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra")
-	has("summary", d["summary"], "geomean_vs_best_native", "rows")
+	has("summary", d["summary"], "geomean_vs_best_native", "rows", "natives")
+	has("native", d["summary"].(map[string]any)["natives"].([]any)[0], "alloc", "geomean", "rows")
 	mix := d["results"].([]any)[6].(map[string]any)["extra"].(map[string]any)
 	has("class", mix["classes"].([]any)[0], "class", "asked_bytes", "given_bytes")
 	has("failure", first("failures"), "workload", "alloc", "threads", "size", "error")
@@ -177,32 +158,40 @@ func TestJSONFieldNames(t *testing.T) {
 	}
 }
 
-func TestGeoMeanIsOfRowsWithBoth(t *testing.T) {
-	row := func(alloc, name string, median float64) runner.Result {
-		r := result(alloc, median)
-		r.Workload = name
-		return r
-	}
-	s := summarize([]runner.Result{
-		row(workload.Slubd, "a", 8), row(workload.Malloc, "a", 9), row(workload.Jemalloc, "a", 2), row(workload.Go, "a", 1),
-		row(workload.Slubd, "b", 3), row(workload.Mimalloc, "b", 12),
-		row(workload.Slubd, "c", 3), row(workload.Pool, "c", 1),
-		row(workload.TCMalloc, "d", 5),
-	})
-	if s == nil || s.Rows != 2 || s.GeoMean != 1 { // of 4 and 1/4
-		t.Errorf("%+v", s)
-	}
-	if s := summarize([]runner.Result{row(workload.Slubd, "a", 8), row(workload.Go, "a", 1)}); s != nil {
-		t.Errorf("without a native allocator: %+v", s)
-	}
-}
-
-func TestAnEmptyDocumentHasAListOfResults(t *testing.T) {
+func TestEmptyDocumentHasResults(t *testing.T) {
 	var b bytes.Buffer
-	if err := New(machine.Env{}, 1, time.Second, 1, runner.Report{}).JSON(&b); err != nil {
+	if err := New(Machine{}, 1, time.Second, 1, runner.Report{}).JSON(&b); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), `"results": []`) {
 		t.Errorf("no empty list in %s", b.String())
+	}
+}
+
+func TestReportNamesPinning(t *testing.T) {
+	many := make([]int, 40)
+	for _, c := range []struct {
+		pin  *Pin
+		want string
+	}{
+		{pin: nil, want: ""},
+		{pin: &Pin{How: "scatter", CPUs: []int{0, 4, 1}}, want: "the i-th of the CPUs 0,4,1 (scatter)\n"},
+		{pin: &Pin{How: "4,0", CPUs: []int{4, 0}}, want: "the i-th of the CPUs 4,0\n"},
+		{pin: &Pin{How: "compact", CPUs: many}, want: ",0 and 8 more (compact)\n"},
+	} {
+		d := sample()
+		d.Env.Pin = c.pin
+		var text, lines, document bytes.Buffer
+		for b, write := range map[*bytes.Buffer]func(io.Writer) error{&text: d.Text, &lines: d.GoBench, &document: d.JSON} {
+			if err := write(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !strings.Contains(text.String(), c.want) || strings.Contains(text.String(), "is pinned") != (c.pin != nil) {
+			t.Errorf("%+v in\n%s", c.pin, text.String())
+		}
+		if strings.Contains(lines.String(), "\npin: ") != (c.pin != nil) || strings.Contains(document.String(), `"pin": {`) != (c.pin != nil) {
+			t.Errorf("%+v in\n%s\n%s", c.pin, lines.String(), document.String())
+		}
 	}
 }

@@ -11,14 +11,20 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
-// Text writes the document for a person: where it was measured, a table per
-// unit, and what could not be measured.
+// Text writes the document for a person: the machine, a table per unit, and notes.
 func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
 	d.machine(&b)
 	fmt.Fprintf(&b, "medians of %s of %s each, seed %d\n", count(d.Env.Count, "interleaved run"), d.Env.BenchTime, d.Env.Seed)
+	d.Env.Pin.write(&b)
+	if d.Env.Scaling {
+		d.curves(&b)
+		d.notes(&b)
+		_, err := w.Write(b.Bytes())
+		return err
+	}
 	for i, p := range parts {
-		if t := d.table(p); len(t.rows) > 0 {
+		if t := d.table(p); len(t.lines) > 0 {
 			fmt.Fprintf(&b, "\n%s\n\n", p.caption)
 			t.write(&b)
 		}
@@ -26,14 +32,15 @@ func (d Document) Text(w io.Writer) error {
 			d.Summary.write(&b)
 		}
 	}
-	d.waste(&b)
+	d.tails(&b)
+	d.matrices(&b)
+	d.overhead(&b)
 	d.notes(&b)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// part is a table of the document: the rows of one unit, and of some workloads if it says
-// which.
+// part is a table of the document: the results of one unit, and of some workloads if has is set.
 type part struct {
 	unit    string
 	has     func(workload.Kind) bool
@@ -51,10 +58,9 @@ var parts = []part{
 	{workload.PerByte, nil, "resident bytes per byte of payload, a million live objects"},
 }
 
-// table arranges the results of one part: rows by case, columns by entrant.
+// table arranges the results of one part: a line for each case, a column for each implementation.
 func (d Document) table(p part) table {
-	var t table
-	cells := map[string]map[string]runner.Result{} // by row, then allocator
+	cells := map[string]map[string]runner.Result{} // by row, then implementation
 	var rows, columns []string
 	for _, r := range d.Results {
 		if r.Unit != p.unit || p.has != nil && !p.has(workload.KindOf(r.Workload)) {
@@ -70,23 +76,23 @@ func (d Document) table(p part) table {
 			columns = append(columns, r.Alloc)
 		}
 	}
-	order := workload.Entrants()
+	order := workload.Implementations()
 	slices.SortFunc(columns, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
-	t.head = []string{"workload", "threads", "size"}
-	for _, alloc := range columns {
-		t.head = append(t.head, heading(alloc, columns))
+	t := table{head: []string{"workload", "threads", "size"}}
+	for _, name := range columns {
+		t.head = append(t.head, heading(name, columns))
 	}
 	for _, key := range rows {
 		line := strings.Split(key, "\t")
-		for _, alloc := range columns {
-			line = append(line, cell(cells[key], alloc))
+		for _, name := range columns {
+			line = append(line, cell(cells[key], name))
 		}
-		t.rows = append(t.rows, line)
+		t.lines = append(t.lines, line)
 	}
 	return t
 }
 
-// row is what distinguishes a row, tab-separated as it is printed.
+// row is what distinguishes a row of a table, separated by tabs.
 func row(r runner.Result) string {
 	size := fmt.Sprint(r.Size)
 	if r.Size == 0 {
@@ -95,28 +101,28 @@ func row(r runner.Result) string {
 	return fmt.Sprintf("%s\t%d\t%s", r.Workload, r.Threads, size)
 }
 
-// cell is an allocator's median and its ratio to slubd's in the same row.
-func cell(results map[string]runner.Result, alloc string) string {
-	r, ok := results[alloc]
+// cell is an implementation's median and its ratio to slubd's in the same row.
+func cell(results map[string]runner.Result, name string) string {
+	r, ok := results[name]
 	if !ok {
 		return "-"
 	}
 	base, ok := results[workload.Slubd]
-	if alloc == workload.Slubd || !ok || base.Median <= 0 {
+	if name == workload.Slubd || !ok || base.Median <= 0 {
 		return figure(r.Median)
 	}
 	return fmt.Sprintf("%s %*s", figure(r.Median), ratioWidth, "x"+figure(r.Median/base.Median))
 }
 
-// ratioWidth is the room of a ratio behind a time.
+// ratioWidth is the width of a ratio behind a time.
 const ratioWidth = 5
 
-// heading names an allocator above the times, leaving the ratios' room free.
-func heading(alloc string, columns []string) string {
-	if alloc == workload.Slubd || !slices.Contains(columns, workload.Slubd) {
-		return alloc
+// heading puts an implementation's name above the times, to the left of the ratios.
+func heading(name string, columns []string) string {
+	if name == workload.Slubd || !slices.Contains(columns, workload.Slubd) {
+		return name
 	}
-	return alloc + strings.Repeat(" ", ratioWidth+1)
+	return name + strings.Repeat(" ", ratioWidth+1)
 }
 
 // figure shows about three digits.
@@ -130,20 +136,64 @@ func figure(x float64) string {
 	return fmt.Sprintf("%.0f", x)
 }
 
+// overhead writes how many bytes the allocators gave per byte asked for, by class. The last line
+// is over all of malloc-mix's sizes.
+func (d Document) overhead(b *bytes.Buffer) {
+	given := map[string][]workload.ClassBytes{}
+	for _, r := range d.Results {
+		if classes, ok := r.Extra[runner.Classes].([]workload.ClassBytes); ok {
+			given[r.Alloc] = classes
+		}
+	}
+	if len(given) == 0 {
+		return
+	}
+	t := table{head: []string{"bytes asked"}}
+	least := workload.Classes()[0]
+	for _, class := range workload.Classes() {
+		t.lines = append(t.lines, []string{fmt.Sprintf("%d to %d", least, class)})
+		least = class + 1
+	}
+	t.lines = append(t.lines, []string{"all"})
+	add := func(i int, c workload.ClassBytes) {
+		text := "-"
+		if c.Asked > 0 {
+			text = figure(float64(c.Given) / float64(c.Asked))
+		}
+		t.lines[i] = append(t.lines[i], text)
+	}
+	for _, name := range workload.Allocators() {
+		if given[name] == nil {
+			continue
+		}
+		t.head = append(t.head, name)
+		var all workload.ClassBytes
+		for i, c := range given[name] {
+			add(i, c)
+			all.Asked += c.Asked
+			all.Given += c.Given
+		}
+		add(len(t.lines)-1, all)
+	}
+	b.WriteString("\nbytes given per byte asked for, malloc-mix's sizes by the kernel's size classes\n\n")
+	t.write(b)
+}
+
 // table is text in columns, the first aligned to the left, the others to the right.
 type table struct {
-	head []string
-	rows [][]string
+	head  []string
+	lines [][]string
 }
 
 func (t table) write(b *bytes.Buffer) {
+	lines := append([][]string{t.head}, t.lines...)
 	width := make([]int, len(t.head))
-	for _, line := range append([][]string{t.head}, t.rows...) {
+	for _, line := range lines {
 		for i, text := range line {
 			width[i] = max(width[i], len(text))
 		}
 	}
-	for _, line := range append([][]string{t.head}, t.rows...) {
+	for _, line := range lines {
 		text := fmt.Sprintf("%-*s", width[0], line[0])
 		for i := 1; i < len(line); i++ {
 			text += fmt.Sprintf("  %*s", width[i], line[i])

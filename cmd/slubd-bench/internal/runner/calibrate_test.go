@@ -9,7 +9,7 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
-// clockwork is a contestant whose operations take exactly perOp.
+// clockwork is a target whose operations take exactly perOp.
 type clockwork struct {
 	perOp time.Duration
 	runs  int
@@ -39,19 +39,19 @@ func TestCalibrationFillsTheBenchTime(t *testing.T) {
 	}
 }
 
-func TestSlowGracePeriodsAreEnoughForAMedian(t *testing.T) {
+func TestCalibrationKeepsLeastGracePeriods(t *testing.T) {
 	s, err := calibrate(t.Context(), &clockwork{perOp: time.Second}, workload.Spec{Kind: workload.GPLatency}, time.Millisecond)
 	if err != nil || s.Ops != workload.GPLatency.Least() {
 		t.Errorf("%d grace periods of a second in a millisecond, %v", s.Ops, err)
 	}
 }
 
-func TestCalibrationEndsOnErrorsAndStandingClocks(t *testing.T) {
+func TestCalibrationEnds(t *testing.T) {
 	broken := &clockwork{err: errors.New("broken")}
 	if _, err := calibrate(t.Context(), broken, workload.Spec{}, time.Second); !errors.Is(err, broken.err) || broken.runs != 1 {
 		t.Errorf("a failing run: %v after %d runs", err, broken.runs)
 	}
 	if s, err := calibrate(t.Context(), &clockwork{}, workload.Spec{}, time.Second); err != nil || s.Ops > maxOps {
-		t.Errorf("a standing clock: %d operations, %v", s.Ops, err)
+		t.Errorf("a stopped clock: %d operations, %v", s.Ops, err)
 	}
 }

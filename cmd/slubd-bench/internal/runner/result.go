@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
-// Result is one entry of the JSON document's "results". Field names are
-// stable.
+// Result is one entry of "results" in the JSON document. Field names are stable.
 type Result struct {
 	Workload string         `json:"workload"`
 	Alloc    string         `json:"alloc"`
@@ -22,19 +22,24 @@ type Result struct {
 	N        int            `json:"n"` // runs
 	Extra    map[string]any `json:"extra"`
 
-	Values []float64 `json:"-"` // of the runs in their order
-	Ops    int       `json:"-"` // alloc+free pairs of a run, all threads
+	Values []float64 `json:"-"` // of the runs, in order
+	Ops    int       `json:"-"` // alloc+free pairs of a run, of all threads
 }
 
-// Classes is the name of malloc-mix's extra: a list of workload.ClassBytes.
-const Classes = "classes"
+// Names of extras that are no numbers.
+const (
+	Classes = "classes" // of malloc-mix: a list of workload.ClassBytes
+	Latency = "latency" // of a workload that times every call: tail.Latency by name, of all runs
+)
 
-// Report is what Run found.
+// Report is what Run returns.
 type Report struct {
 	Results  []Result
 	Failures []Failure
 	Missing  []Missing
-	Versions map[string]string // by native allocator or rival: what was loaded for it
+	Versions map[string]string // by native implementation: name and version of what was loaded
+	Matrix   []Crossing        // of -numa
+	Notes    []string          // sentences on what was not measured, and why
 }
 
 // Failure is a measurement that could not be made.
@@ -46,39 +51,49 @@ type Failure struct {
 	Error    string `json:"error"`
 }
 
-// Missing is an allocator that cannot run here, with the reason or the
-// package to install.
+// Missing is an implementation that cannot run here, with the reason or the package to install.
 type Missing struct {
 	Alloc  string `json:"alloc"`
 	Reason string `json:"reason"`
 }
 
-// summarize makes the Result of one allocator's samples.
-func summarize(c Case, alloc string, spec workload.Spec, samples []workload.Sample) Result {
+// summarize makes the Result of one implementation's samples.
+func summarize(c Case, name string, spec workload.Spec, samples []workload.Sample) (Result, error) {
 	r := Result{
-		Workload: c.Workload.Name, Alloc: alloc, Threads: spec.Threads, Size: spec.Size,
+		Workload: c.Workload.Name, Alloc: name, Threads: spec.Threads, Size: spec.Size,
 		Unit: c.Workload.Unit, N: len(samples), Ops: spec.Pairs(), Extra: map[string]any{},
 	}
 	extras := map[string][]float64{}
 	for _, s := range samples {
 		r.Values = append(r.Values, s.Value)
-		for name, value := range s.Extra {
-			extras[name] = append(extras[name], value)
+		for extra, value := range s.Extra {
+			extras[extra] = append(extras[extra], value)
 		}
 	}
-	for name, values := range extras {
-		r.Extra[name] = round(typical(name, values))
+	for extra, values := range extras {
+		r.Extra[extra] = round(typical(extra, values))
 	}
 	if classes := samples[0].Classes; classes != nil {
 		r.Extra[Classes] = classes // the same in every run
 	}
+	if samples[0].Latency != nil {
+		runs := make([]map[string]string, len(samples))
+		for i, s := range samples {
+			runs[i] = s.Latency
+		}
+		latency, err := tail.Merge(runs)
+		if err != nil {
+			return r, err
+		}
+		r.Extra[Latency] = latency
+	}
 	r.Median = round(median(r.Values))
 	r.Min, r.Max = round(slices.Min(r.Values)), round(slices.Max(r.Values))
-	return r
+	return r, nil
 }
 
-// typical condenses an extra: what must be zero per operation is reported at
-// its worst, everything else by its median.
+// typical condenses an extra: the maximum of what must be zero per operation, the median of the
+// rest.
 func typical(name string, values []float64) float64 {
 	if strings.HasSuffix(name, "_per_op") {
 		return slices.Max(values)

@@ -14,8 +14,8 @@ func TestSummarize(t *testing.T) {
 		{Value: 5.00004, Extra: map[string]float64{workload.GoAllocs: 1, "grace_periods": 30}},
 		{Value: 7, Extra: map[string]float64{workload.GoAllocs: 0, "grace_periods": 20}},
 	}
-	r := summarize(Case{w, spec}, workload.Go, spec, samples)
-	if r.Median != 7 || r.Min != 5 || r.Max != 9 || r.N != 3 || r.Ops != 200 {
+	r, err := summarize(Case{Workload: w, Spec: spec}, workload.Go, spec, samples)
+	if err != nil || r.Median != 7 || r.Min != 5 || r.Max != 9 || r.N != 3 || r.Ops != 200 {
 		t.Errorf("%+v", r)
 	}
 	if r.Extra[workload.GoAllocs] != 1.0 {
@@ -26,13 +26,13 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-func TestSummarizeKeepsTheClasses(t *testing.T) {
+func TestSummarizeKeepsClasses(t *testing.T) {
 	w := workload.Catalog()[0]
 	classes := []workload.ClassBytes{{Class: 8, Asked: 7, Given: 8}}
 	samples := []workload.Sample{{Value: 1, Classes: classes}, {Value: 2, Classes: classes}}
 	spec := w.Spec(1, 64, 1)
-	r := summarize(Case{w, spec}, workload.Go, spec, samples)
-	if got, ok := r.Extra[Classes].([]workload.ClassBytes); !ok || len(got) != 1 || got[0] != classes[0] {
+	r, err := summarize(Case{Workload: w, Spec: spec}, workload.Go, spec, samples)
+	if got, ok := r.Extra[Classes].([]workload.ClassBytes); err != nil || !ok || len(got) != 1 || got[0] != classes[0] {
 		t.Errorf("extras %v", r.Extra)
 	}
 }
@@ -42,7 +42,8 @@ func TestMedian(t *testing.T) {
 		values []float64
 		want   float64
 	}{
-		{[]float64{3}, 3}, {[]float64{4, 1}, 2.5}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 3, 2, 1}, 2.5},
+		{values: []float64{3}, want: 3}, {values: []float64{4, 1}, want: 2.5},
+		{values: []float64{9, 1, 5}, want: 5}, {values: []float64{4, 3, 2, 1}, want: 2.5},
 	} {
 		if got := median(c.values); got != c.want {
 			t.Errorf("median of %v is %v", c.values, got)

@@ -4,44 +4,43 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/child"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
-	"github.com/slubd/slubd/cmd/slubd-bench/internal/nativetest"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
 func TestMain(m *testing.M) {
-	child.Main()
+	ServeChild()
 	os.Exit(m.Run())
 }
 
-// plan is Plan with parameters that make runs short.
+// plan is Plan with parameters for short runs.
 func plan(pattern string, threads ...int) []Case {
 	cases := Plan(Choice{Run: regexp.MustCompile(pattern), Threads: threads, Sizes: []int{64}, Live: 10_000, Seed: 1})
 	for i := range cases {
-		cases[i].Spec.Live = min(cases[i].Spec.Live, 100_000) // resident's, too
+		cases[i].Spec = cases[i].Spec.Small()
+		cases[i].Spec.Live = min(cases[i].Spec.Live, 100_000) // also resident's
 	}
 	return cases
 }
 
-// brief is a Config with the shortest of runs.
-func brief(allocs ...string) Config {
+// brief is a Config for the shortest runs.
+func brief(names ...string) Config {
 	return Config{
-		Allocs: allocs, BenchTime: time.Millisecond / 2, Count: 2,
-		Libraries: native.Libraries(), Dirs: native.Dirs(),
+		Names: names, BenchTime: time.Millisecond / 2, Count: 2,
+		Libraries: native.Libraries(""), Dirs: native.Dirs(),
 	}
 }
 
-func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
-	cases := plan("", 1, 2)
-	r, err := Run(t.Context(), cases, brief(workload.Entrants()...))
+func TestEveryWorkloadWithEveryImplementation(t *testing.T) {
+	cases := plan(".", 1, 2)
+	r, err := Run(t.Context(), cases, brief(workload.Implementations()...))
 	if err != nil || len(r.Failures) > 0 {
 		t.Fatalf("%v, %+v", err, r.Failures)
 	}
@@ -50,15 +49,18 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 		missing[m.Alloc] = true
 		t.Logf("%s: %s", m.Alloc, m.Reason)
 	}
-	for _, library := range native.Libraries() {
-		named := regexp.MustCompile(`\w \d+\.\d+`).MatchString(r.Versions[library.Alloc])
-		if known := library.Rival == nil || hasDpkg(); !missing[library.Alloc] && known && !named {
-			t.Errorf("%s is of version %q", library.Alloc, r.Versions[library.Alloc])
+	for _, library := range native.Libraries("") {
+		named := regexp.MustCompile(`\w \d+\.\d+`).MatchString(r.Versions[library.Name])
+		if !missing[library.Name] && !library.Optional() && !named {
+			t.Errorf("%s is of version %q", library.Name, r.Versions[library.Name])
 		}
 	}
 	want := 0
 	for _, c := range cases {
-		for _, alloc := range workload.Entrants() {
+		if c.Workload.Kind.OnNodes() && strings.Contains(strings.Join(r.Notes, "\n"), c.Workload.Name+" needs 2 nodes") {
+			continue
+		}
+		for _, alloc := range workload.Implementations() {
 			if c.Workload.Has(alloc) && !missing[alloc] {
 				want++
 			}
@@ -71,16 +73,14 @@ func TestEveryWorkloadWithEveryAllocator(t *testing.T) {
 		if x.Median <= 0 || x.Min > x.Median || x.Median > x.Max || x.N != 2 || len(x.Values) != 2 || x.Unit == "" {
 			t.Errorf("odd result %+v", x)
 		}
+		latency, _ := x.Extra[Latency].(map[string]tail.Latency)
+		if timed := workload.KindOf(x.Workload).ByTail(); timed != (latency["alloc"].Calls > 0 && latency["alloc"].HDR != "") {
+			t.Errorf("%s, %s: times of calls %+v", x.Workload, x.Alloc, latency)
+		}
 		if (x.Workload == string(workload.MallocMix)) != (x.Extra[Classes] != nil) {
 			t.Errorf("%s, %s: classes %v", x.Workload, x.Alloc, x.Extra[Classes])
 		}
 	}
-}
-
-// hasDpkg reports whether versions of rivals can be asked for.
-func hasDpkg() bool {
-	_, err := exec.LookPath("dpkg-query")
-	return err == nil
 }
 
 func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
@@ -89,7 +89,7 @@ func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
 		cfg.Count, cfg.Seed = 20, seed
 		cfg.Progress = func(s Step) {
 			if strings.HasPrefix(s.Stage, "round") {
-				rounds = append(rounds, s.Alloc)
+				rounds = append(rounds, s.Name)
 			}
 		}
 		if _, err := Run(t.Context(), plan("^pair$", 1), cfg); err != nil {
@@ -98,7 +98,7 @@ func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
 		return rounds
 	}
 	first := turns(1)
-	before := map[string]bool{} // who runs before whom in a round
+	before := map[string]bool{} // pairs of implementations that ran one after the other
 	for round := range slices.Chunk(first, 3) {
 		if sorted := slices.Sorted(slices.Values(round)); !slices.Equal(sorted, []string{workload.Go, workload.Pool, workload.Slubd}) {
 			t.Errorf("a round of %v", round)
@@ -113,12 +113,12 @@ func TestRunsTakeTurnsInChangingOrder(t *testing.T) {
 	}
 }
 
-func TestADeadChildCostsItsCaseOnly(t *testing.T) {
-	// It survives muster and dies in the first case; the next case gets a new
-	// process and dies again, which shows that it was started.
-	shim := nativetest.New(t, 2000)
+func TestDeadChildFailsItsCase(t *testing.T) {
+	// The shim survives discover and dies in the first case. The next case starts a new process,
+	// which dies again.
+	shim := newShim(t, 2000)
 	cfg := brief("shim", workload.Pool)
-	cfg.Libraries, cfg.Dirs = []native.Library{shim.Library}, []string{shim.Dir}
+	cfg.Libraries, cfg.Dirs = []native.Library{shim.library}, []string{shim.dir}
 	r, err := Run(t.Context(), plan("^(pair|bulk)$", 1), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +131,8 @@ func TestADeadChildCostsItsCaseOnly(t *testing.T) {
 		if f.Workload != name || f.Alloc != "shim" || !strings.Contains(f.Error, "dying as told") {
 			t.Errorf("failure %+v", f)
 		}
-		if strings.HasPrefix(f.Error, "shim") { // the child's stderr names it further on
-			t.Errorf("the allocator is named twice: %+v", f)
+		if strings.HasPrefix(f.Error, "shim") { // stderr contains the name as well
+			t.Errorf("the name is repeated: %+v", f)
 		}
 	}
 	if len(r.Results) != 2 {
@@ -140,7 +140,7 @@ func TestADeadChildCostsItsCaseOnly(t *testing.T) {
 	}
 }
 
-func TestMissingLibrariesAreToldAndLeftOut(t *testing.T) {
+func TestMissingLibrary(t *testing.T) {
 	cfg := brief(workload.Pool, workload.Mimalloc)
 	cfg.Dirs = []string{t.TempDir()}
 	r, err := Run(t.Context(), plan("^pair$", 1), cfg)
@@ -156,18 +156,18 @@ func TestMissingLibrariesAreToldAndLeftOut(t *testing.T) {
 	}
 }
 
-func TestALibraryThatIsNotTheAllocatorIsRefused(t *testing.T) {
-	shim := nativetest.New(t, 0)
-	shim.Library.Symbol = "mi_version"
+func TestWrongLibraryIsRefused(t *testing.T) {
+	shim := newShim(t, 0)
+	shim.library.Symbol = "mi_version"
 	cfg := brief("shim")
-	cfg.Libraries, cfg.Dirs = []native.Library{shim.Library}, []string{shim.Dir}
+	cfg.Libraries, cfg.Dirs = []native.Library{shim.library}, []string{shim.dir}
 	r, err := Run(t.Context(), plan("^pair$", 1), cfg)
 	if err != nil || len(r.Missing) != 1 || !strings.HasPrefix(r.Missing[0].Reason, "LD_PRELOAD had no effect") {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-func TestAnInterruptionKeepsWhatIsFinished(t *testing.T) {
+func TestInterruptionKeepsFinishedCases(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	cfg := brief(workload.Go)

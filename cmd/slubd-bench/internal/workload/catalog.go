@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// The allocators, by the names that -alloc and the result rows use.
+// The allocators, by the names that -alloc and the results use.
 const (
 	Slubd    = "slubd"
 	Go       = "go"
@@ -14,31 +14,40 @@ const (
 	TCMalloc = "tcmalloc"
 	Mimalloc = "mimalloc"
 	Jemalloc = "jemalloc"
+	SNMalloc = "snmalloc"
+	RPMalloc = "rpmalloc"
 )
 
-// Who else is compared with slubd, in the workloads of rcu.go: they aren't allocators but
-// what C and Go programs would use in the place of rcu and FreeRCU.
+// Other implementations. Local is compared with the allocators where all objects have one size. The
+// rest are in the workloads of rcu.go: not allocators, but what C and Go programs would use in
+// place of rcu and FreeRCU.
 const (
+	Local   = "local"   // slub.Local, one for each thread
 	URCU    = "urcu"    // liburcu, with malloc and free of tcmalloc
 	CK      = "ck"      // ck_epoch of Concurrency Kit, the same
 	SyncMap = "syncmap" // sync.Map
 	Sharded = "sharded" // 64 maps, each with a sync.RWMutex
 )
 
-// Allocators returns the names of allocators in the order of the table's columns; slubd,
-// which the others are compared with, comes first.
+// Allocators returns the names of the allocators in the order of the table's columns. slubd is the
+// first: the others are compared with it.
 func Allocators() []string {
-	return []string{Slubd, Go, Pool, Malloc, TCMalloc, Mimalloc, Jemalloc}
+	return append([]string{Slubd, Go, Pool}, Natives()...)
 }
 
-// Entrants returns all names, in the order of the table's columns.
-func Entrants() []string { return append(Allocators(), Rivals()...) }
+// Natives returns the names of the C allocators, in the same order.
+func Natives() []string {
+	return []string{Malloc, TCMalloc, Mimalloc, Jemalloc, SNMalloc, RPMalloc}
+}
 
-// Rivals returns the names that aren't allocators', in that order.
-func Rivals() []string { return []string{URCU, CK, SyncMap, Sharded} }
+// Others returns the names of the other implementations, in that order.
+func Others() []string { return []string{Local, URCU, CK, SyncMap, Sharded} }
 
-// Native reports whether an allocator is a C library's.
-func Native(alloc string) bool { return slices.Contains(Allocators()[3:], alloc) }
+// Implementations returns all names, in the order of the table's columns.
+func Implementations() []string { return append(Allocators(), Others()...) }
+
+// Native reports whether a name is that of a C allocator.
+func Native(name string) bool { return slices.Contains(Natives(), name) }
 
 // Kind is the shape of a workload's loop.
 type Kind string
@@ -56,6 +65,7 @@ const (
 	GCLinked Kind = "gc-linked"
 	GCMap    Kind = "gc-map"
 	Resident Kind = "resident"
+	Reclaim  Kind = "reclaim"
 )
 
 // Units of the results.
@@ -67,36 +77,42 @@ const (
 )
 
 const (
-	// ChurnLive is how many objects each churn thread keeps: more than any
-	// allocator's per-thread or per-CPU cache holds, so that slabs matter.
+	// ChurnLive is how many objects each thread of churn keeps: more than any allocator's cache
+	// of a thread or CPU holds, so that slabs matter.
 	ChurnLive = 100_000
-	// MixLive is the window of mix: about 300 KiB, which stays in L2.
+	// MixLive is how many objects each thread of mix keeps: about 300 KiB, which stay in L2.
 	MixLive = 1024
-	// XferBatch is how many pointers travel through the queue at once.
+	// XferBatch is how many pointers go through xfer's queue at a time.
 	XferBatch = 64
-	// BulkBatch is how many objects one AllocBulk or FreeBulk moves.
+	// BulkBatch is how many objects one AllocBulk or FreeBulk handles.
 	BulkBatch = 32
 	// HeapSize is the object size of gc, gc-linked and resident in bytes.
 	HeapSize = 64
-	// ResidentLive is how many objects resident holds at its peak.
+	// ResidentLive is how many objects resident has at its peak.
 	ResidentLive = 1_000_000
 )
 
-// MixSizes are the object sizes of mix in bytes.
-func MixSizes() []uint32 {
-	return []uint32{16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024}
-}
-
 // Workload is one entry of the catalogue.
 type Workload struct {
-	Name   string
-	Kind   Kind
-	Unit   string
-	About  string
-	Batch  int      // objects per batch; 0 where there are none
-	Order  Order    // in which a batch is freed
-	Gets   int      // percentage of lookups among a map's operations
-	Allocs []string // who can take part; nil is all allocators
+	Name    string
+	Kind    Kind
+	Unit    string
+	About   string
+	Default bool  // part of the suite that runs without -run
+	Batch   int   // objects per batch; 0 where there are none
+	Order   Order // order of freeing a batch
+	Gets    int   // percentage of lookups among a map's operations
+	// Collector says that Go's collector runs beside the loop.
+	Collector bool
+	Disturb   string   // what another goroutine does beside the loop
+	Names     []string // implementations that can run it; nil: all allocators
+}
+
+// defaults are the names of the default suite: each kind of use once, where slubd wins and where it
+// loses, in at most half a minute.
+var defaults = []string{
+	"pair", "batch-100-fifo", "churn", "mix", "xfer", "bulk", "rcu", "larson",
+	"rcu-read", "rcu-enter", "freercu-flood", "gc", "resident",
 }
 
 // Catalog returns every workload in the order in which they run.
@@ -113,20 +129,24 @@ func Catalog() []Workload {
 		Workload{Name: "xfer", Kind: Xfer, Batch: XferBatch, About: "one thread allocates, another frees, 64 pointers at a time through a bounded queue"},
 		Workload{Name: "bulk", Kind: Bulk, Batch: BulkBatch, About: "AllocBulk and FreeBulk of 32; the others loop 32 times"},
 		Workload{Name: "prefill", Kind: Prefill, About: "pairs from a prefilled sheaf; the others as in pair"},
-		Workload{Name: "rcu", Kind: RCU, Allocs: []string{Slubd}, About: "Alloc and FreeRCU, two readers reporting, grace periods passing"},
+		Workload{Name: "rcu", Kind: RCU, Names: []string{Slubd}, About: "Alloc and FreeRCU, with readers, so that grace periods pass"},
+		Workload{Name: "reclaim", Kind: Reclaim, Names: []string{Slubd}, About: "two caches in an arena of one slab: each Alloc takes back what the other cache keeps; malloc keeps to no limit"},
 	)
 	list = append(list, byMalloc()...)
 	list = append(list, byRCU()...)
+	list = append(list, byNodes()...)
+	list = append(list, byTail()...)
 	list = append(list,
-		Workload{Name: "gc", Kind: GC, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "forced collection with millions of live pointer-free objects held by a slice"},
-		Workload{Name: "gc-linked", Kind: GCLinked, Unit: PerCollection, Allocs: []string{Slubd, Go}, About: "the same, objects linked to a list"},
-		Workload{Name: "gc-map", Kind: GCMap, Unit: PerCollection, Allocs: []string{Slubd, SyncMap, Sharded}, About: "the same with a map of a tenth as many keys and values"},
-		Workload{Name: "resident", Kind: Resident, Unit: PerByte, Allocs: []string{Slubd, Go}, About: "resident bytes per byte of payload, a million live objects"},
+		Workload{Name: "gc", Kind: GC, Unit: PerCollection, Names: []string{Slubd, Go}, About: "forced collection with millions of live pointer-free objects held by a slice"},
+		Workload{Name: "gc-linked", Kind: GCLinked, Unit: PerCollection, Names: []string{Slubd, Go}, About: "forced collection with the same objects linked to a list"},
+		Workload{Name: "gc-map", Kind: GCMap, Unit: PerCollection, Names: []string{Slubd, SyncMap, Sharded}, About: "forced collection with a map of a tenth as many keys and values"},
+		Workload{Name: "resident", Kind: Resident, Unit: PerByte, Names: []string{Slubd, Go}, About: "resident bytes per byte of payload, a million live objects"},
 	)
 	for i := range list {
 		if list[i].Unit == "" {
 			list[i].Unit = PerOp
 		}
+		list[i].Default = slices.Contains(defaults, list[i].Name)
 	}
 	return list
 }
@@ -146,20 +166,43 @@ func KindOf(name string) Kind {
 	return ""
 }
 
-// Has reports whether the allocator can take part.
-func (w Workload) Has(alloc string) bool {
-	if w.Allocs == nil {
-		return !slices.Contains(Rivals(), alloc)
+// Has reports whether an implementation can run the workload.
+func (w Workload) Has(name string) bool {
+	if name == Local {
+		return w.Kind.oneSize() && !w.Collector && w.Disturb == ""
 	}
-	return slices.Contains(w.Allocs, alloc)
+	if w.Names == nil {
+		return !slices.Contains(Others(), name)
+	}
+	return slices.Contains(w.Names, name)
 }
 
-// Extension reports whether slubd is used there in a way that malloc has nothing like, so
-// that the others run another workload's loop.
-func (k Kind) Extension() bool { return k == Bulk || k == Prefill }
-
-// WholeHeap reports whether the workload measures a heap as such: one thread,
-// objects of HeapSize, a process of its own.
-func (w Workload) WholeHeap() bool {
-	return w.Kind == GC || w.Kind == GCLinked || w.Kind == GCMap || w.Kind == Resident
+// InSummary reports whether the workload's rows count for the geometric means: those that slubd and
+// malloc run alike, from pair to malloc-mix. Whole heaps, nodes, RCU, tails and large objects are
+// compared apart.
+func (k Kind) InSummary() bool {
+	switch k {
+	case Pair, Batch, Churn, Mix, Xfer:
+		return true
+	case Large:
+		return false
+	}
+	return k.ByMalloc()
 }
+
+// oneSize reports whether the loop allocates objects of one size one by one, all from one cache.
+func (k Kind) oneSize() bool {
+	switch k {
+	case Pair, Batch, Churn, Xfer, TailSteady, TailBursty, TailCross, TailPhases:
+		return true
+	}
+	return false
+}
+
+// Scales reports whether any number of threads can run the workload, so that it has a scaling
+// curve.
+func (k Kind) Scales() bool { return !k.WholeHeap() && !k.ByPeriod() && !k.OnNodes() && !k.ByTail() }
+
+// WholeHeap reports whether a whole heap is measured: one thread, objects of HeapSize, a process
+// of its own.
+func (k Kind) WholeHeap() bool { return k == GC || k == GCLinked || k == GCMap || k == Resident }

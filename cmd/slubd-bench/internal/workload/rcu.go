@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// The workloads of this file compare rcu, FreeRCU and a map made of them with liburcu,
-// ck_epoch and the maps that Go programs use.
+// The workloads of this file compare rcu, FreeRCU and rcumap with liburcu, ck_epoch and the maps
+// that Go programs use.
 const (
 	RCURead      Kind = "rcu-read"
 	RCUEnter     Kind = "rcu-enter"
+	RCUReader    Kind = "rcu-reader-enter"
 	RCUMap       Kind = "rcu-map"
 	FreeRCUFlood Kind = "freercu-flood"
 	GPLatency    Kind = "gp-latency"
@@ -17,35 +18,36 @@ const (
 )
 
 const (
-	// SectionsPerReport is how many sections a QSBR reader goes through between two
-	// quiescent states.
+	// SectionsPerReport is the number of sections of a QSBR reader between two quiescent states.
 	SectionsPerReport = 1024
-	// FloodBatch is how many objects freercu-flood allocates and frees in a loop: the
-	// kernel's rcuscale, kfree_alloc_num.
+	// FloodBatch is how many objects freercu-flood allocates and frees at a time, as the kernel's
+	// rcuscale (kfree_alloc_num).
 	FloodBatch = 8000
-	// RCUMapKeys is how many keys are used with a map, of which nine in ten are in it.
+	// RCUMapKeys is how many keys are used with a map; nine in ten are in it.
 	RCUMapKeys = 50_000
-	// RCUMapPuts is how many puts there are for one delete.
+	// RCUMapPuts is the number of puts for each delete.
 	RCUMapPuts = 9
 )
 
-// byRCU lists the workloads with who takes part.
+// byRCU returns the workloads of this file.
 func byRCU() []Workload {
 	maps := []string{Slubd, SyncMap, Sharded}
 	return []Workload{
-		{Name: "rcu-read", Kind: RCURead, Batch: SectionsPerReport, Allocs: []string{Slubd, URCU},
+		{Name: "rcu-read", Kind: RCURead, Batch: SectionsPerReport, Names: []string{Slubd, URCU},
 			About: "a registered reader's section: load a pointer, read a word; a quiescent state every 1024"},
-		{Name: "rcu-enter", Kind: RCUEnter, Allocs: []string{Slubd, URCU, CK},
-			About: "the same section of a goroutine that isn't registered, by Enter and Exit; liburcu's membarrier flavour"},
-		{Name: "rcu-map-90-9-1", Kind: RCUMap, Gets: 90, Allocs: maps,
+		{Name: "rcu-enter", Kind: RCUEnter, Names: []string{Slubd, URCU, CK},
+			About: "a section of a goroutine that is not registered, by Domain.Enter; the others as in rcu-reader-enter"},
+		{Name: "rcu-reader-enter", Kind: RCUReader, Names: []string{Slubd, URCU, CK},
+			About: "a section of a registered reader, by Reader.Enter and Exit; liburcu's membarrier flavour, ck_epoch's record"},
+		{Name: "rcu-map-90-9-1", Kind: RCUMap, Gets: 90, Names: maps,
 			About: "a map of 50000 keys: 90 % get, 9 % put, 1 % delete"},
-		{Name: "rcu-map-50-50", Kind: RCUMap, Gets: 50, Allocs: maps,
-			About: "the same: 50 % get, 45 % put, 5 % delete"},
-		{Name: "freercu-flood", Kind: FreeRCUFlood, Batch: FloodBatch, Allocs: []string{Slubd, Go, URCU, CK},
-			About: "8000 objects at a time allocated and given to FreeRCU, call_rcu or ck_epoch_call, readers reporting; Go drops them"},
-		{Name: "gp-latency", Kind: GPLatency, Unit: PerPeriod, Allocs: []string{Slubd, URCU},
+		{Name: "rcu-map-50-50", Kind: RCUMap, Gets: 50, Names: maps,
+			About: "a map of 50000 keys: 50 % get, 45 % put, 5 % delete"},
+		{Name: "freercu-flood", Kind: FreeRCUFlood, Batch: FloodBatch, Names: []string{Slubd, Go, URCU, CK},
+			About: "8000 objects at a time allocated and given to FreeRCU, call_rcu or ck_epoch_call, with readers; Go drops them"},
+		{Name: "gp-latency", Kind: GPLatency, Unit: PerPeriod, Names: []string{Slubd, URCU},
 			About: "Synchronize with two busy readers"},
-		{Name: "gp-expedited", Kind: GPExpedited, Unit: PerPeriod, Allocs: []string{Slubd},
+		{Name: "gp-expedited", Kind: GPExpedited, Unit: PerPeriod, Names: []string{Slubd},
 			About: "SynchronizeExpedited with two busy readers"},
 	}
 }
@@ -53,33 +55,36 @@ func byRCU() []Workload {
 // ByRCU reports whether the workload is one of this file.
 func (k Kind) ByRCU() bool {
 	switch k {
-	case RCURead, RCUEnter, RCUMap, FreeRCUFlood:
+	case RCUMap, FreeRCUFlood:
 		return true
 	}
-	return k.ByPeriod()
+	return k.BySection() || k.ByPeriod()
 }
+
+// BySection reports whether an operation is a read-side section, without objects.
+func (k Kind) BySection() bool { return k == RCURead || k == RCUEnter || k == RCUReader }
 
 // ByPeriod reports whether an operation is a grace period.
 func (k Kind) ByPeriod() bool { return k == GPLatency || k == GPExpedited }
 
-// Readers are those who go through quiescent states beside a run's threads.
+// Readers describes the readers that report quiescent states beside a run's threads.
 type Readers struct {
 	Count   int
-	Section time.Duration // that a busy one is in a section
-	Sleep   time.Duration // that the others sleep between two quiescent states; 0: busy
+	Section time.Duration // time that a busy reader is in a section
+	Sleep   time.Duration // between two quiescent states; 0: the readers are busy
 }
 
 const (
-	// section is a short lookup's time.
+	// section is the time of a short lookup.
 	section = time.Microsecond
-	// sleep is what readers pause where the threads want every CPU. With the kernel's
-	// timer slack it takes twice as long.
+	// sleep is how long readers sleep where the threads use every CPU. The kernel's timer slack
+	// doubles it.
 	sleep = 50 * time.Microsecond
 )
 
-// Readers returns what a run with that many CPUs needs: two busy ones for grace periods;
-// otherwise a busy one for each CPU that the threads leave free, or, where there is
-// none, two that sleep in between, online, so that grace periods wait for them.
+// Readers returns the readers of a run with a number of CPUs: two busy ones where grace periods are
+// measured; otherwise a busy one for each CPU that the threads leave free, or, if there is none,
+// two that sleep between quiescent states. They sleep online, so that grace periods wait for them.
 func (s Spec) Readers(cpus int) Readers {
 	switch spare := cpus - s.Threads; {
 	case s.Kind.ByPeriod():
@@ -92,8 +97,7 @@ func (s Spec) Readers(cpus int) Readers {
 	return Readers{Count: 2, Sleep: sleep}
 }
 
-// Least is how many operations a run has, however long they take: as many grace periods as
-// a median takes.
+// Least is the least number of operations of a run: for grace periods, enough for a median.
 func (k Kind) Least() int {
 	if k.ByPeriod() {
 		return 16
@@ -103,15 +107,20 @@ func (k Kind) Least() int {
 
 // Guess is about how long an operation takes, before anything is known.
 func (k Kind) Guess() time.Duration {
-	if k.ByPeriod() {
+	switch {
+	case k.ByPeriod():
 		return 100 * time.Microsecond
+	case k == Large:
+		return time.Millisecond // where each page is a fault
+	case k.ByTail():
+		return time.Microsecond
 	}
 	return 20 * time.Nanosecond
 }
 
-// Periods sets s's value to the median of the times that grace periods took, in ns, since
-// one during which the kernel gives a reader's CPU to somebody else takes a thousand times
-// as long. What that hides is in Extra.
+// Periods sets s's value to the median time of grace periods in ns. A grace period during which the
+// kernel gives a reader's CPU to another thread takes a thousand times as long; Extra has the mean
+// and the 99th percentile, which show those.
 func (s *Sample) Periods(times []int64) {
 	slices.Sort(times)
 	sum := 0.0

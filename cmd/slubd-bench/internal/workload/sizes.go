@@ -2,16 +2,16 @@ package workload
 
 import "math"
 
-// tableLen is how many sizes a distribution is made of.
+// tableLen is the number of sizes in the table of a distribution.
 const tableLen = 1024
 
-// Sizes lists the object sizes that the loops of k draw from, each as likely as the
-// next, in bytes; nil where all objects have Spec.Size. Tables cost both languages one
-// load, whatever the distribution.
+// Sizes returns the object sizes in bytes that the loops of k draw from, each equally likely; nil
+// if all objects have Spec.Size. With a table a draw costs one load in both languages, whatever the
+// distribution.
 func (k Kind) Sizes() []uint32 {
 	switch k {
 	case Mix:
-		return MixSizes()
+		return []uint32{16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024}
 	case Larson:
 		return table(993, func(u float64) float64 { return 8 + 993*u }) // each of 8 to 1000 once
 	case MStress:
@@ -28,7 +28,7 @@ func (k Kind) Sizes() []uint32 {
 	return nil
 }
 
-// table samples the inverse of a distribution function in the middle of n equal parts.
+// table samples the inverse of a distribution function in the middles of n equal parts.
 func table(n int, inverse func(u float64) float64) []uint32 {
 	sizes := make([]uint32, n)
 	for i := range sizes {
@@ -42,32 +42,32 @@ func falloff(low, high float64) func(float64) float64 {
 	return func(u float64) float64 { return low + (high-low)*(1-math.Sqrt(1-u)) }
 }
 
-// pareto makes half of the sizes less than twice low, half of the rest less than four
-// times low, and so on; what would be larger than high is high.
+// pareto makes half of the sizes less than twice low, half of the rest less than four times low,
+// and so on, up to high.
 func pareto(low, high float64) func(float64) float64 {
 	return func(u float64) float64 { return min(high, low/(1-u)) }
 }
 
-// logUniform makes each power of two between low and high as likely as the next.
+// logUniform makes each power of two between low and high equally likely.
 func logUniform(low, high float64) func(float64) float64 {
 	return func(u float64) float64 { return low * math.Exp(u*math.Log(high/low)) }
 }
 
-// Classes are the kernel's kmalloc sizes in bytes: what requests are sorted by when it is
-// shown how much more than they asked for they were given.
+// Classes returns the kernel's kmalloc sizes in bytes. The report of the bytes that allocators give
+// is by these classes.
 func Classes() []uint32 {
 	return []uint32{8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192}
 }
 
-// ClassBytes says what objects took that were asked for with more bytes than the class
-// before has, and at most Class. Field names are stable.
+// ClassBytes adds up requests of at most Class bytes and more than the class before. Field names
+// are stable.
 type ClassBytes struct {
 	Class uint32 `json:"class"` // bytes
 	Asked uint64 `json:"asked_bytes"`
 	Given uint64 `json:"given_bytes"`
 }
 
-// ByClass adds up sizes and what was given for them.
+// ByClass adds up sizes, and the bytes given for each, by class.
 func ByClass(asked, given []uint32) []ClassBytes {
 	var list []ClassBytes
 	for _, class := range Classes() {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
+func TestCatalogIsCompleteAndUnique(t *testing.T) {
 	var names []string
 	for _, w := range Catalog() {
 		if slices.Contains(names, w.Name) {
@@ -22,8 +22,10 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 	for _, want := range []string{
 		"pair", "batch-100-fifo", "batch-100-lifo", "batch-100-shuffled", "batch-1000-fifo", "batch-1000-lifo",
 		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "larson", "mstress", "rptest",
-		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "gc-linked", "gc-map", "resident",
-		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "rcu-enter", "freercu-flood", "gp-latency", "gp-expedited",
+		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "large", "reclaim", "gc-linked", "gc-map", "resident",
+		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "rcu-enter", "rcu-reader-enter", "freercu-flood", "gp-latency", "gp-expedited",
+		"tail-idle", "tail-steady", "tail-bursty", "tail-cross", "tail-phases", "tail-steady-gc", "tail-bursty-gc", "tail-cross-gc", "tail-phases-gc",
+		"tail-disturbed-scrape", "tail-disturbed-shrink", "tail-disturbed-caches", "tail-disturbed-capacity",
 	} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
@@ -31,31 +33,44 @@ func TestCatalogNamesAreUniqueAndComplete(t *testing.T) {
 	}
 }
 
-func TestOnlySomeWorkloadsExcludeAllocators(t *testing.T) {
+func TestDefaultSuiteIsInCatalog(t *testing.T) {
+	n := 0
 	for _, w := range Catalog() {
-		only := w.Kind == RCU || w.Kind.ByRCU() || w.WholeHeap()
+		if w.Default {
+			n++
+		}
+	}
+	if n != len(defaults) {
+		t.Errorf("%d of the workloads %v are in the catalogue", n, defaults)
+	}
+}
+
+func TestWorkloadsWithoutNativeAllocators(t *testing.T) {
+	for _, w := range Catalog() {
+		only := w.Kind == RCU || w.Kind == Reclaim || w.Kind.OnNodes() || w.Kind.ByRCU() || w.Kind.WholeHeap() ||
+			w.Kind == TailIdle || w.Collector || w.Disturb != ""
 		if w.Has(TCMalloc) == only {
 			t.Errorf("%s: tcmalloc takes part: %v", w.Name, !only)
 		}
 	}
 }
 
-func TestSyncPoolStaysOutOfMalloc(t *testing.T) {
+func TestPoolCannotRunMallocWorkloads(t *testing.T) {
 	for _, w := range Catalog() {
 		if w.Kind.ByMalloc() && (w.Has(Pool) || !w.Has(Go) || !w.Has(Jemalloc)) {
-			t.Errorf("%s is for %v", w.Name, w.Allocs)
+			t.Errorf("%s is for %v", w.Name, w.Names)
 		}
 	}
 }
 
-func TestRivalsStayAmongThemselves(t *testing.T) {
+func TestOtherImplementationsOnlyRunRCU(t *testing.T) {
 	for _, w := range Catalog() {
-		for _, entrant := range []string{URCU, CK, SyncMap, Sharded} {
-			if w.Has(entrant) && !w.Kind.ByRCU() && w.Kind != GCMap {
-				t.Errorf("%s takes part in %s", entrant, w.Name)
+		for _, name := range []string{URCU, CK, SyncMap, Sharded} {
+			if w.Has(name) && !w.Kind.ByRCU() && w.Kind != GCMap {
+				t.Errorf("%s takes part in %s", name, w.Name)
 			}
-			if Native(entrant) {
-				t.Errorf("%s counts as an allocator", entrant)
+			if Native(name) {
+				t.Errorf("%s counts as an allocator", name)
 			}
 		}
 		if KindOf(w.Name) != w.Kind {
@@ -67,15 +82,22 @@ func TestRivalsStayAmongThemselves(t *testing.T) {
 	}
 }
 
-func TestReadersLeaveThreadsTheirCPUs(t *testing.T) {
+func TestReadersUseFreeCPUs(t *testing.T) {
 	for _, c := range []struct {
 		kind          Kind
 		threads, cpus int
 		busy, asleep  int
 	}{
-		{Pair, 1, 4, 0, 0}, {RCURead, 1, 4, 0, 0}, {RCUMap, 1, 4, 0, 0},
-		{RCU, 1, 2, 1, 0}, {FreeRCUFlood, 1, 4, 3, 0}, {FreeRCUFlood, 2, 2, 0, 2}, {FreeRCUFlood, 8, 2, 0, 2},
-		{GPLatency, 1, 1, 2, 0}, {GPExpedited, 1, 4, 2, 0}, {GPLatency, 1, 8, 2, 0},
+		{kind: Pair, threads: 1, cpus: 4, busy: 0, asleep: 0},
+		{kind: RCURead, threads: 1, cpus: 4, busy: 0, asleep: 0},
+		{kind: RCUMap, threads: 1, cpus: 4, busy: 0, asleep: 0},
+		{kind: RCU, threads: 1, cpus: 2, busy: 1, asleep: 0},
+		{kind: FreeRCUFlood, threads: 1, cpus: 4, busy: 3, asleep: 0},
+		{kind: FreeRCUFlood, threads: 2, cpus: 2, busy: 0, asleep: 2},
+		{kind: FreeRCUFlood, threads: 8, cpus: 2, busy: 0, asleep: 2},
+		{kind: GPLatency, threads: 1, cpus: 1, busy: 2, asleep: 0},
+		{kind: GPExpedited, threads: 1, cpus: 4, busy: 2, asleep: 0},
+		{kind: GPLatency, threads: 1, cpus: 8, busy: 2, asleep: 0},
 	} {
 		r := Spec{Kind: c.kind, Threads: c.threads}.Readers(c.cpus)
 		if r.Count != c.busy+c.asleep || (r.Sleep > 0) != (c.asleep > 0) || (r.Section > 0) != (c.busy > 0) {
@@ -84,19 +106,19 @@ func TestReadersLeaveThreadsTheirCPUs(t *testing.T) {
 	}
 }
 
-func TestSizesAreDistributedAsTheySay(t *testing.T) {
+func TestSizeDistributions(t *testing.T) {
 	for _, c := range []struct {
 		kind          Kind
 		low, high     uint32
 		median, least uint32 // of the sizes; the least that the median may be
 	}{
-		{Mix, 16, 1024, 256, 128},
-		{Larson, 8, 1000, 510, 500},
-		{MStress, 16, 1024, 128, 128},
-		{RPTest, 8, 16_000, 4800, 4600},
-		{SH6, 8, 1000, 310, 290},
-		{AllocTest, 8, 1024, 16, 15},
-		{MallocMix, 8, 8192, 260, 250},
+		{kind: Mix, low: 16, high: 1024, median: 256, least: 128},
+		{kind: Larson, low: 8, high: 1000, median: 510, least: 500},
+		{kind: MStress, low: 16, high: 1024, median: 128, least: 128},
+		{kind: RPTest, low: 8, high: 16_000, median: 4800, least: 4600},
+		{kind: SH6, low: 8, high: 1000, median: 310, least: 290},
+		{kind: AllocTest, low: 8, high: 1024, median: 16, least: 15},
+		{kind: MallocMix, low: 8, high: 8192, median: 260, least: 250},
 	} {
 		sizes := c.kind.Sizes()
 		if first, last := sizes[0], sizes[len(sizes)-1]; first < c.low || first >= 2*c.low || last > c.high || last < c.high*9/10 {
@@ -113,9 +135,13 @@ func TestSizesAreDistributedAsTheySay(t *testing.T) {
 	}
 }
 
-func TestByClassSortsBySizeAsked(t *testing.T) {
+func TestByClass(t *testing.T) {
 	list := ByClass([]uint32{8, 9, 16, 8192}, []uint32{8, 16, 16, 8192})
-	want := map[uint32]ClassBytes{8: {8, 8, 8}, 16: {16, 25, 32}, 8192: {8192, 8192, 8192}}
+	want := map[uint32]ClassBytes{
+		8:    {Class: 8, Asked: 8, Given: 8},
+		16:   {Class: 16, Asked: 25, Given: 32},
+		8192: {Class: 8192, Asked: 8192, Given: 8192},
+	}
 	for _, c := range list {
 		if c != want[c.Class] && (c.Asked != 0 || c.Given != 0) {
 			t.Errorf("%+v", c)
@@ -126,7 +152,7 @@ func TestByClassSortsBySizeAsked(t *testing.T) {
 	}
 }
 
-func TestIndicesAreTheOrdersTheyClaim(t *testing.T) {
+func TestIndices(t *testing.T) {
 	const n = 100
 	fifo, lifo, shuffled := FIFO.Indices(n, 1), LIFO.Indices(n, 1), Shuffled.Indices(n, 1)
 	if !slices.IsSorted(fifo) {
@@ -148,7 +174,7 @@ func TestIndicesAreTheOrdersTheyClaim(t *testing.T) {
 	}
 }
 
-func TestDrawCoversItsRange(t *testing.T) {
+func TestDrawIsUniform(t *testing.T) {
 	const n = 12
 	r, other := NewRandom(1, 0), NewRandom(1, 1)
 	var hits [n]int
@@ -170,7 +196,7 @@ func TestDrawCoversItsRange(t *testing.T) {
 	}
 }
 
-func TestWithOpsMakesWholeBatches(t *testing.T) {
+func TestWithOpsRoundsToBatches(t *testing.T) {
 	s := Spec{Batch: 32}.WithOps(100)
 	if s.Ops != 128 || s.Warm != 32 {
 		t.Errorf("100 operations in batches of 32 became %d and %d", s.Ops, s.Warm)
@@ -180,7 +206,7 @@ func TestWithOpsMakesWholeBatches(t *testing.T) {
 	}
 }
 
-func TestPairsOfXferAreCountedOnce(t *testing.T) {
+func TestPairs(t *testing.T) {
 	s := Spec{Kind: Xfer, Threads: 2, Ops: 64}
 	if s.Pairs() != 64 {
 		t.Errorf("one producer, one consumer, 64 objects: %d pairs", s.Pairs())
@@ -191,12 +217,12 @@ func TestPairsOfXferAreCountedOnce(t *testing.T) {
 	}
 }
 
-func TestPeriodsAreTheirMedian(t *testing.T) {
+func TestPeriodsUseMedian(t *testing.T) {
 	times := make([]int64, 200)
 	for i := range times {
 		times[i] = int64(200 - i)
 	}
-	times[0] = 2000 // one that was long
+	times[0] = 2000 // an outlier
 	var s Sample
 	s.Periods(times)
 	if s.Value != 101 || s.Extra[MeanPeriod] != 109.5 || s.Extra[LongPeriod] != 199 {
@@ -208,5 +234,34 @@ func TestPerThread(t *testing.T) {
 	s := PerThread([]int64{1000, 3000}, 100)
 	if s.Value != 20 || s.Elapsed != 3000 {
 		t.Errorf("1 and 3 us for 100 operations: %v ns/op, %v", s.Value, s.Elapsed)
+	}
+}
+
+func TestThroughput(t *testing.T) {
+	for _, c := range []struct {
+		kind     Kind
+		threads  int
+		ns, want float64
+	}{{Pair, 1, 5, 200}, {Churn, 4, 8, 500}, {Xfer, 2, 10, 100}, {XMalloc, 8, 10, 400}} {
+		if got := c.kind.Throughput(c.threads, c.ns); got != c.want {
+			t.Errorf("%s, %d threads of %v ns: %v", c.kind, c.threads, c.ns, got)
+		}
+	}
+}
+
+func TestChunksShowTheTail(t *testing.T) {
+	var s Sample
+	s.Chunks(nil, 0)
+	if s.Extra != nil {
+		t.Errorf("without chunks: %v", s.Extra)
+	}
+	times := make([]int64, 2000)
+	for i := range times {
+		times[i] = 128
+	}
+	times[7], times[8], times[1500] = 1280, 12800, 128000
+	s.Chunks(times, 128)
+	if s.Extra[Tail] != 100 { // the second of 2000
+		t.Errorf("%v", s.Extra)
 	}
 }

@@ -1,0 +1,6 @@
+package tail
+
+const hasTSC = true
+
+// readTSC reads the time-stamp counter, between two fences.
+func readTSC() int64

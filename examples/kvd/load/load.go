@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// pipeline is how many SETs fill sends before it reads their replies.
+const pipeline = 64
+
+// each runs work on all connections at the same time, and returns their errors.
+func each(conns []*conn, work func(i int, c *conn) error) error {
+	errs := make([]error, len(conns))
+	var working sync.WaitGroup
+	for i, c := range conns {
+		working.Go(func() { errs[i] = work(i, c) })
+	}
+	working.Wait()
+	return errors.Join(errs...)
+}
+
+// fill sets every key once.
+func fill(o options, address string) error {
+	conns, closeAll, err := dialAll(&o, address)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	return each(conns, func(i int, c *conn) error {
+		for key := i; key < o.keys; {
+			n := 0
+			for ; n < pipeline && key < o.keys; key += len(conns) {
+				c.set(key)
+				n++
+			}
+			if err := c.flush(); err != nil {
+				return err
+			}
+			for range n {
+				if err := c.reply(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// saturate returns how many requests a second are answered if each connection sends its next
+// request when it has the reply to the last one.
+func saturate(ctx context.Context, o options, address string) (perSecond float64, err error) {
+	conns, closeAll, err := dialAll(&o, address)
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll()
+	length := min(o.length, 20*time.Second)
+	begin := time.Now()
+	counts := make([]int, len(conns))
+	err = each(conns, func(i int, c *conn) error {
+		for counts[i] == 0 || time.Since(begin) < length {
+			c.add()
+			if err := errors.Join(ctx.Err(), c.flush()); err != nil {
+				return err
+			}
+			if err := c.reply(); err != nil {
+				return err
+			}
+			counts[i]++
+		}
+		return nil
+	})
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return float64(sum) / time.Since(begin).Seconds(), err
+}
+
+// tail has the latencies of requests, in nanoseconds.
+type tail struct{ *hdrhistogram.Histogram }
+
+func newTail() tail { return tail{hdrhistogram.New(1, int64(10*time.Minute), 3)} }
+
+// ms returns the median, p99, p99.9, p99.99 and the largest, in milliseconds.
+func (t tail) ms() (ms [5]float64) {
+	for i, q := range []float64{50, 99, 99.9, 99.99, 100} {
+		ms[i] = float64(t.ValueAtQuantile(q)) / 1e6
+	}
+	return ms
+}
+
+// inFlight is how many requests a connection may have sent without a reply. If there are more, the
+// next ones are sent later, and their latency counts from when they were due nevertheless.
+const inFlight = 1 << 14
+
+// openLoop sends requests at o.rate for o.length, at random times: the gaps are exponential, as
+// where many clients know nothing of each other. It returns the latencies, and how many requests
+// a second were answered.
+func openLoop(ctx context.Context, o options, address string) (t tail, perSecond float64, err error) {
+	conns, closeAll, err := dialAll(&o, address)
+	if err != nil {
+		return t, 0, err
+	}
+	defer closeAll()
+	begin := time.Now()
+	due := make([]chan time.Duration, len(conns)) // times since begin, of requests without a reply
+	for i := range due {
+		due[i] = make(chan time.Duration, inFlight)
+	}
+	tails := make([]tail, len(conns))
+	failed := make(chan error, 1)
+	go func() {
+		failed <- each(conns, func(i int, c *conn) error {
+			tails[i] = newTail()
+			for at := range due[i] {
+				if err := c.reply(); err != nil {
+					c.Close()
+					for range due[i] { // so that the sender is not held up
+					}
+					return err
+				}
+				if err := tails[i].RecordValue(int64(time.Since(begin) - at)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}()
+	err = send(ctx, o, conns, due, begin)
+	for _, d := range due {
+		close(d)
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+		err = nil // a receiver has closed it, and says why
+	}
+	err = errors.Join(err, <-failed)
+	t = newTail()
+	for _, other := range tails {
+		t.Merge(other.Histogram)
+	}
+	return t, float64(t.TotalCount()) / time.Since(begin).Seconds(), err
+}
+
+// send sends requests when they are due, on one connection after the other.
+func send(ctx context.Context, o options, conns []*conn, due []chan time.Duration, begin time.Time) error {
+	// One thread of its own, which the kernel wakes at the microsecond; Go's timers may be a
+	// millisecond late.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	random := rand.New(rand.NewPCG(1, 2))
+	gap := func() time.Duration { return time.Duration(random.ExpFloat64() / o.rate * 1e9) }
+	for at, i := gap(), 0; at < o.length; at, i = at+gap(), (i+1)%len(conns) {
+		if wait := at - time.Since(begin); wait > 0 {
+			pause(wait)
+		}
+		c := conns[i]
+		c.add()
+		due[i] <- at
+		if err := errors.Join(ctx.Err(), c.flush()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// A store keeps keys and values. Any goroutine may call its methods, except that close comes last.
+// Times are Unix milliseconds, and a deadline of 0 is none. A key whose deadline is not after now
+// is not there, whether or not its memory has been freed.
+//
+// The three stores run the same commands on the same connections, so what differs between them is
+// where the data lies.
+type store interface {
+	// get appends a key's value to dst as a bulk string, and reports whether the key is there.
+	get(dst, key []byte, now int64) (reply []byte, found bool)
+	// update has u decide what becomes of a key, with room for a new value. Nothing comes between
+	// what u sees and what it decides. On error nothing has changed.
+	update(key []byte, room int, now int64, u updater) error
+	// remove deletes a key and reports whether it was there.
+	remove(key []byte, now int64) bool
+	// deadline returns the deadline of a key, and whether the key is there.
+	deadline(key []byte, now int64) (deadline int64, found bool)
+	// setDeadline changes the deadline of a key, and reports whether the key is there.
+	setDeadline(key []byte, now, deadline int64) (found bool)
+	// size returns the bytes of memory that a key takes, and whether it is there.
+	size(key []byte, now int64) (bytes int, found bool)
+	// scan shows about n keys behind a cursor to visit, as Redis's SCAN does. The cursor 0 is the
+	// beginning and the end. visit must not keep the key.
+	scan(cursor uint64, n int, now int64, visit func(key []byte)) (next uint64)
+	// expire looks at about n entries, going on where the last call has stopped, and frees those
+	// that have expired. Only one goroutine at a time calls it.
+	expire(n int, now int64) (seen, expired int)
+	// len returns the number of entries, those included that have expired and are not freed.
+	len() int
+	// clear deletes everything that is there all the time.
+	clear()
+	// memory says what the store takes; setLimit changes what it may take, 0 is no limit.
+	memory() memory
+	setLimit(bytes int64) error
+	// close frees everything. The error says what was lost, if anything was.
+	close() error
+}
+
+// An updater decides what becomes of a key. change is shown the old value, nil if the key is not
+// there, and its deadline. It may write a value into fresh, whose length it returns with the new
+// deadline. It must not block or call the store.
+type updater interface {
+	change(old []byte, deadline int64, fresh []byte) (what verdict, n int, newDeadline int64)
+}
+
+type verdict uint8
+
+const (
+	keep verdict = iota
+	replace
+)
+
+// memory is what a store takes, in bytes.
+type memory struct {
+	used    int64 // for keys, values, index, and what the store keeps to use again
+	data    int64 // of that in entries
+	waiting int64 // of that freed, but perhaps read by a client
+	limit   int64 // on used; 0 is none
+	evicted uint64
+}
+
+// newStore makes the store of a name.
+func newStore(name string, limit int64) (store, error) {
+	switch name {
+	case "slubd":
+		return newSlubdStore(limit)
+	case "heap":
+		return refuseLimit(newHeapStore(), limit)
+	case "syncmap":
+		return refuseLimit(newSyncStore(), limit)
+	}
+	return nil, fmt.Errorf("-store: %q is none of slubd, heap, syncmap", name)
+}
+
+func refuseLimit(s store, limit int64) (store, error) {
+	if err := s.setLimit(limit); err != nil {
+		return nil, fmt.Errorf("-limit: %w", err)
+	}
+	return s, nil
+}
+
+// expired reports whether a deadline has come.
+func expired(deadline, now int64) bool { return deadline != 0 && deadline <= now }
+
+func unixMilli() int64 { return time.Now().UnixMilli() }

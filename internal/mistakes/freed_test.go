@@ -1,0 +1,43 @@
+package mistakes
+
+// freed are mistakes in what keeps objects and counts right when something is freed in a way that
+// it should not be.
+var freed = []mistake{
+	{"LargeClaimedTwice", "two goroutines that free one page run at once both free it",
+		test{pkg: "slub", pattern: `^TestLargeFreedAtOnce$/^run,_Free$`}, `panic|reports, `, `
+slub/malloc_large.go
+ 	"sync/atomic"
++	"time"
+slub/malloc_large.go
+-	if !b.arena.SwapOwner(l.page, word, word|owner.Freed) {
+-		return large{}, false
+-	}
++	time.Sleep(time.Millisecond)
++	b.arena.SwapOwner(l.page, word, word|owner.Freed)
+slub/malloc_large.go
+-	return now, ok
++	time.Sleep(time.Millisecond)
++	return now, ok
+`},
+	{"UnpreparedSlabKept", "a slab whose constructor does not return stays",
+		test{pkg: "slub", pattern: `^TestCallbackThatDoesNotReturn$`}, `are still in use`, `
+slub/internal/slab/grow.go
+-	"github.com/slubd/slubd/internal/callback"
+slub/internal/slab/grow.go
+-		callback.Guard(func() { s.onNewSlab(r) }, func() { s.giveBack(r, 0) })
++		s.onNewSlab(r)
+`},
+	{"RestStoredLate", "a drain notes what is left of its list when it has called the hooks",
+		test{pkg: "slub", pattern: `^TestCallbackThatDoesNotReturn$`}, `are still in use|Stats says`, `
+slub/cache_deferred.go
+-		d.rest.Store(obj)
+ 		c.freeBatch(batch[:n], broken)
++		d.rest.Store(obj)
+`},
+	{"InUseFollowsQueue", "the count of objects in use follows what waits, which a reclaim changes",
+		test{pkg: "slub", pattern: `^TestInUseWhileReclaiming$`}, `readings from`, `
+slub/cache_stats.go
+-		uint64(c.freeQueue.Given()) + uint64(c.deferFree.given.Load())
++		uint64(c.freeQueue.Pending()) + uint64(c.deferFree.given.Load())
+`},
+}

@@ -1,0 +1,125 @@
+package mistakes
+
+// sequences are mistakes in the sequences that do more than a pop or a push, and in what uses them.
+var sequences = []mistake{
+	{"ForeignCleared", "a free clears an object before it has checked which cache owns it",
+		test{pkg: "internal/percpu", pattern: `^TestZero$`}, `other bytes were cleared`, `
+internal/percpu/rseq_linux_amd64.s
+-	CMPL DI, FreeZero_own(DX)
+-	JNE  slow
+`},
+	{"ClearedTooLate", "a free clears the object when it is on the stack already",
+		test{pkg: "internal/percpu", pattern: `^TestStressZero$/^rseq$`}, `of an object (in use is 0x0|is not cleared)`, `
+internal/percpu/rseq_linux_amd64.s
+-	MOVQ AX, DI
+-	MOVQ (FreeZero_zero+zeroRange_n)(DX), SI
+-	ZERO(SI)
+ 	MOVL R10, CX
+ 	SEQUENCE(·freeZeroCS)
+ 	PUSH_BODY(FILTER(Filter_slots))
+-	COMMITTED_RET
++	COMMITTED
++	MOVQ AX, DI
++	MOVQ (FreeZero_zero+zeroRange_n)(DX), SI
++	ZERO(SI)
++	RET
+`},
+	{"OtherNodePopped", "AllocNode takes an object of another node that a refill has brought",
+		test{pkg: "internal/percpu", pattern: `^TestPopByNode$`}, `of another node was popped`, `
+internal/percpu/rseq_linux_amd64.s
+-	CMPQ R12, DI
+-	JNE  slow
+`},
+	{"HeldPoppedByNode", "AllocNode compares the owner word of a stack, and not whether it is held",
+		test{pkg: "internal/percpu", pattern: `^TestStressByNode$/^rseq$`}, `two owners|objects are on the stacks|counted|is there twice|unexpected fault address`, `
+internal/percpu/rseq_linux_amd64.s
+-	CMPQ DI, Stack_gate(R10)
+-	JNE  slow
+-	MOVQ Stack_head(R10), SI
+-	MOVWLZX SI, R12
+-	MOVQ Stack_objs(R10), R11
+-	TESTL R12, R12
+-	JZ   slow
+-	MOVQ -PTR(R11)(R12*PTR), AX
+-	MOVQ AX, R11
++	MOVQ Stack_gate(R10), SI
++	SHRQ $const_ownShift, SI
++	BTRL $30, SI
++	SHLQ $const_ownShift, SI
++	CMPQ DI, SI
++	JNE  slow
++	MOVQ Stack_head(R10), SI
++	MOVWLZX SI, R12
++	MOVQ Stack_objs(R10), R11
++	TESTL R12, R12
++	JZ   slow
++	MOVQ -PTR(R11)(R12*PTR), AX
++	MOVQ AX, R11
+`},
+	{"DueIgnored", "a pop doesn't look whether its stack is due",
+		test{pkg: "internal/percpu", pattern: `^TestDue$/^rseq$`}, `Pop: \d+ pops and \d+ pushes`, `
+internal/percpu/rseq_linux_amd64.s
+-	ADDQ $const_popOne, SI; JGE slow; \
++	ADDQ $const_popOne, SI; \
+`},
+	{"PushSampled", "a pop is sampled because a push before it was picked",
+		test{pkg: "sheaves", pattern: `^TestSamplesEverySite$`}, `allocations sampled, want`, `
+sheaves/sample.go
+-		if gap := s.drawGap(st); gap > 1 { // from the operation before this one
+-			st.Arm(gap)
+-			return 0
+-		}
+`},
+	{"SampleInSheaf", "FreeRCU puts a sampled object into a sheaf, from which it is allocated again",
+		test{pkg: "slub", pattern: `^TestSampledUntilFree$`}, `objects? in use|objects are still in use`, `
+slub/rcu.go
+-	case c.isAlone(p): // the queue gives it back to its slab
+-		if c.sheaves != nil || at == c.localNode() {
+-			c.count(FreeRCUSheafFail, 1)
+-		}
+`},
+	{"SampleBulkInSheaf", "FreeBulk puts a sampled object into a sheaf",
+		test{pkg: "slub", pattern: `^TestSampledUntilFree$`}, `objects? in use|objects are still in use`, `
+slub/cache_bulk.go
+-			if free && c.isAlone(p) {
+-				c.freeAlone(p, drained)
+-				free = false
+-			}
+`},
+	{"BesideSampledFreed", "the check of a pointer takes the page of a sampled object for a slab full of objects",
+		test{pkg: "slub", pattern: `^TestBesideSampled$`}, `mistakes reported: `, `
+slub/cache_free.go
+-	off, objects := addr-slab, c.slabs.ObjectsIn(head)
++	off, objects := addr-slab, uintptr(mem.PageSize)/c.layout.slot
+`},
+	{"ClosedPopsByNode", "AllocNode of a closed alias takes objects of the caches that it shared slabs with",
+		test{pkg: "slub", pattern: `^TestClosedAliasHasNoNodes$`}, `AllocNode of a closed alias`, `
+slub/cache_merge.go
+-	c.ops().byNode.SetSlowOnly(c.allocNode)
+`},
+	{"BulkUncleared", "FreeBulk clears no object that a sheaf may take at once",
+		test{pkg: "slub", pattern: `^TestFreedObjectsAreCleared$`}, `holds `, `
+slub/cache_bulk.go
+-	if c.instrumented() {
+-		for _, p := range ps[:front] {
+-			c.scrub(p)
+-		}
+-	}
+`},
+	{"LoanTakesUncleared", "a prefilled sheaf takes back an object that it would have to clear",
+		test{pkg: "slub", pattern: `^TestPrefilledTakesOnlyCleared$`}, `took an object`, `
+slub/cache_instrument.go
+-	c.free.Filter = main.RejectAll() // a Prefilled takes no object that would need clearing
++	c.free.Filter = main
+`},
+	{"LinkCleared", "InitOnFree clears the link of an object that is free in its slab",
+		test{pkg: "slub", pattern: `^TestClearingSparesLinks$`}, `got .* after`, `
+slub/cache_instrument.go
+-	if c.sheaves != nil || !c.layout.fpInside() {
+-		mem.Zero(obj, c.layout.size)
+-		return
+-	}
+-	mem.Zero(obj, c.layout.fp)
++	mem.Zero(obj, c.layout.size)
+`},
+}

@@ -1,0 +1,110 @@
+package percpu
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+)
+
+// zeroSizes are numbers of bytes that selfTestZero has cleared, one for each kind of store that the
+// assembly uses. The sum is kept small, since every program clears them when it starts.
+var zeroSizes = []uintptr{8, 24, 64, 72, 200, 2048}
+
+// selfTestZero checks what an engine's operations clear, to the byte. Unlike those of selfTest its
+// objects have memory.
+func selfTestZero(e engine) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("self-test: %v", r)
+		}
+	}()
+	slots, err := NewSlots()
+	if err != nil {
+		return err
+	}
+	defer slots.freeUnpublished()
+	const bytes = 2 * mem.PageSize // the array, and a slab of one page
+	area, err := Reserve(bytes)
+	if err != nil {
+		return err
+	}
+	defer Unreserve(area, bytes)
+	return onOneCPU(e, func(cpu int) error {
+		for _, n := range zeroSizes {
+			if err := testZero(e, slots, cpu, area, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+var errZero = errors.New("self-test: other bytes were cleared than should be")
+
+// testZero frees and allocates the first object of a slab, of which n bytes are cleared: the first
+// ones by the free, and by the allocation those from the second word on.
+func testZero(e engine, slots Slots, cpu int, area, n uintptr) error {
+	own, foreign := owner.Of(7, 0), owner.Of(8, 0)
+	base := area + mem.PageSize
+	slab := mem.Bytes(base, n+24) // the object, and the next one's first bytes
+	owners := [1]owner.Word{own}
+	slow := 0
+	free, pop := new(FreeZero), new(PopZero)
+	free.Filter = NewFilter(base, 1, unsafe.Pointer(&owners), n+16, mem.PageSize/int(n+16), 0).ForStacks(slots, RCU)
+	free.own, free.zero = own, newZeroRange(0, n)
+	free.slow = func(unsafe.Pointer) { slow++ }
+	pop.slots, pop.zero = slots.base+uintptr(RCU), newZeroRange(8, n)
+	pop.slow = func() (unsafe.Pointer, error) { slow++; return nil, errSlow }
+	e.makeFreeZero(free)
+	e.makePopZero(pop)
+	paint := func() {
+		for i := range slab {
+			slab[i] = 0xaa
+		}
+	}
+	cleared := func(from, to uintptr) bool {
+		for i, b := range slab {
+			if want := from <= uintptr(i) && uintptr(i) < to; want != (b == 0) {
+				return false
+			}
+		}
+		return true
+	}
+	st := slots.unpublished(cpu, RCU)
+	st.Install(area, 0, 1, own)
+	defer st.Install(area, 0, 0, 0)
+	object := mem.Ptr(base)
+
+	paint()
+	// None of these is to be touched.
+	for _, w := range []owner.Word{foreign, own | owner.NonDefaultOrder, 0} {
+		owners[0] = w
+		free.Func()(object)
+	}
+	owners[0] = own
+	free.Func()(mem.Ptr(base + 8)) // not the start of an object
+	if slow != 4 || !cleared(0, 0) {
+		return errZero
+	}
+	owners[0] = own + 1 // another node's: cleared and refused
+	if free.Func()(object); slow != 5 || !cleared(0, n) {
+		return errZero
+	}
+	owners[0] = own
+	paint()
+	if free.Func()(object); slow != 5 || !cleared(0, n) {
+		return errZero
+	}
+	paint()
+	if p, err := pop.Func()(); p != object || err != nil || !cleared(8, n+8) {
+		return errZero
+	}
+	paint()
+	if p, err := pop.Func()(); p != nil || err != errSlow || slow != 6 || !cleared(0, 0) {
+		return errZero
+	}
+	return nil
+}

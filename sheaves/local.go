@@ -1,0 +1,24 @@
+package sheaves
+
+import "unsafe"
+
+// Take is AllocBulk for a holder that keeps the objects as a sheaf does: they don't count as
+// allocated.
+func (s *Set) Take(dst []unsafe.Pointer) int { return s.popBulk(dst, false) }
+
+// Put is PutBulk for such a holder. Like Free, and unlike PutBulk, it makes room where there is
+// none: by a new sheaf, or by flushing the spare. It returns how many of objs it took, from the
+// front. What is left goes straight to the Source: the stack's lock was held, memory is short, the
+// goroutine has moved to another node, or the Set is closed.
+func (s *Set) Put(objs []unsafe.Pointer, node int) int {
+	put := s.pushBulk(objs, node, false)
+	for put < len(objs) {
+		st := s.lockNonFull(node)
+		if st == nil {
+			break
+		}
+		put += st.PutN(objs[put:])
+		s.unlock(st)
+	}
+	return put
+}

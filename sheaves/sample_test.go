@@ -1,0 +1,111 @@
+package sheaves
+
+import (
+	"math"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// sampler is a caller that samples, as package slub is one.
+type sampler struct {
+	*rig
+	pop     percpu.Pop
+	sampled bool    // the latest alloc was one of those that are picked
+	weight  float64 // of all that were
+}
+
+func newSampler(t *testing.T, mean float64) *sampler {
+	s := &sampler{rig: newRigOf(t, 1, func(cfg *Config) { cfg.SampleMean = mean })}
+	s.pop.Init(s.slots, percpu.Main, func() (unsafe.Pointer, error) {
+		p, weight := s.TryAllocSample()
+		if s.weight += weight; weight > 0 {
+			s.sampled = true
+			p = s.TryAlloc()
+		}
+		if p != nil {
+			return p, nil
+		}
+		return s.Alloc()
+	})
+	return s
+}
+
+func (s *sampler) alloc(t *testing.T) (unsafe.Pointer, bool) {
+	s.sampled = false
+	p, err := s.pop.Func()()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, s.sampled
+}
+
+// Two sites allocate: one frees every object at once, and the other keeps most of its objects for a
+// while. Both are sampled at the rate that was asked for.
+func TestSamplesEverySite(t *testing.T) {
+	const mean, rounds = 40, 100_000
+	s := newSampler(t, mean)
+	var kept []unsafe.Pointer
+	var balanced, leaking int
+	for range rounds {
+		for range 3 {
+			p, sampled := s.alloc(t)
+			if s.Free(p); sampled {
+				balanced++
+			}
+		}
+		p, sampled := s.alloc(t)
+		if sampled {
+			leaking++
+		}
+		if kept = append(kept, p); len(kept) == 10 {
+			for _, p := range kept {
+				s.Free(p)
+			}
+			kept = kept[:0]
+		}
+	}
+	for _, p := range kept {
+		s.Free(p)
+	}
+	chance := -math.Expm1(-1.0 / mean)
+	for name, c := range map[string]struct{ got, of int }{"balanced": {balanced, 3 * rounds}, "leaking": {leaking, rounds}} {
+		want := chance * float64(c.of)
+		// Seven standard deviations: less than one failure in 10^11 runs.
+		if bound := 7 * math.Sqrt(want); math.Abs(float64(c.got)-want) > bound {
+			t.Errorf("%s: %d of %d allocations sampled, want %.0f +- %.0f", name, c.got, c.of, want, bound)
+		}
+	}
+}
+
+// Pops that don't sample arm a stack that is due for the next pick: it does not stay due, which
+// would make all sequences take their slow paths.
+func TestDueStackIsArmed(t *testing.T) {
+	for name, alloc := range map[string]func(s *sampler) unsafe.Pointer{
+		"TryAlloc":       func(s *sampler) unsafe.Pointer { return s.TryAlloc() },
+		"TryAllocNode":   func(s *sampler) unsafe.Pointer { return s.TryAllocNode(0) },
+		"TryAllocNoWait": func(s *sampler) unsafe.Pointer { return s.TryAllocNoWait() },
+		"SampleNode": func(s *sampler) unsafe.Pointer {
+			s.SampleNode(0)
+			return s.TryAlloc()
+		},
+	} {
+		for _, mean := range []float64{0, 1e9} {
+			s := newSampler(t, mean)
+			p, _ := s.alloc(t)
+			s.Free(p)
+			st := s.slots.LockCPU(0, percpu.Main) // the rig has moved here
+			st.Arm(1)
+			st.Unlock()
+			if p := alloc(s); p != nil {
+				s.Free(p)
+			} else {
+				t.Errorf("%s got nothing", name)
+			}
+			if s.slots.Stack(0, percpu.Main).LooksDue() {
+				t.Errorf("%s with mean %v leaves the stack due", name, mean)
+			}
+		}
+	}
+}

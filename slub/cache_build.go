@@ -1,0 +1,228 @@
+package slub
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/numa"
+	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/sampling"
+	"github.com/slubd/slubd/slub/internal/slab"
+)
+
+// build makes the slabs, the sheaves and the operations.
+func (c *Cache) build(a *arena.Arena, order int) error {
+	counters, err := percpu.NewCounters(int(numCounters))
+	if err != nil {
+		return err
+	}
+	c.counters = counters
+	c.sampler = newSampler(c.config.ProfileRate,
+		sampling.Labels{Cache: c.name, Group: c.config.Group.label(), Tag: c.config.Tag, Size: c.config.Size})
+	if c.slabs, err = slab.New(c.slabConfig(a, order)); err != nil {
+		_ = c.counters.Free() // as in freeMetadata
+		return err
+	}
+	c.perSlab = int(mem.PageSize << order / c.layout.slot)
+
+	if c.backlog == nil {
+		c.backlog = c.config.rcuLimits().newBacklog(a, c.domain)
+		c.backlog.name, c.backlog.id = func() string { return c.primary().name }, c.id
+	}
+	if err := c.buildStacks(a.Topology()); err != nil {
+		_ = c.counters.Free() // as in freeMetadata
+		c.slabs.FreeCounters()
+		c.counters.Recycle() // nothing has seen them
+		return err
+	}
+	c.initQueue()
+	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
+	if c.single != nil {
+		c.single.onlyMarks = !c.watched()
+		c.single.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
+	}
+	if c.instrumented() && !c.onlyClears() {
+		filter = filter.RejectAll()
+	}
+	c.operate(filter)
+	return nil
+}
+
+// operate initializes the operations. The filter of freeRCU knows all objects of the cache. That of
+// free knows those that a sheaf may take as they are.
+func (c *Cache) operate(filter percpu.Filter) {
+	atomic.StorePointer(&c.nodeOps, unsafe.Pointer(c.noNodeOps()))
+	c.popRaw.Init(c.stacks, percpu.Main, c.allocSlow)
+	c.noWait.Init(c.stacks, percpu.Main, c.allocNoWaitSlow)
+	c.freeRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUSlow)
+	if c.onlyClears() {
+		c.operateClearing(filter)
+		return
+	}
+	switch {
+	case c.onlyMarked():
+		c.pop.SetSlowOnly(c.allocMarked)
+	case c.instrumented():
+		c.pop.SetSlowOnly(c.allocInstrumented)
+	default:
+		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
+	}
+	c.free.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeSlow)
+}
+
+// buildStacks makes the per-CPU stacks, unless Buckets have made them, and the sheaves. Without
+// sheaves the stacks stay zeroed, so that every operation takes the slow path.
+func (c *Cache) buildStacks(topology *numa.Topology) (err error) {
+	c.nodes = nodesOf(topology)
+	c.nodeOf = c.nodes.NodeOf
+	fresh := c.stacks == percpu.Slots{}
+	if fresh {
+		if c.stacks, err = percpu.NewSlots(); err != nil {
+			return err
+		}
+	}
+	if c.config.Flags&NoSheaves == 0 {
+		if err = c.buildSheaves(topology); err != nil && fresh {
+			_ = c.stacks.Free() // as in freeMetadata
+			c.stacks.Recycle()
+		}
+	}
+	return err
+}
+
+// buildSheaves makes the sheaves.
+func (c *Cache) buildSheaves(topology *numa.Topology) error {
+	capacity := sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
+	owners := make([]uint32, topology.NodeCount())
+	for node := range owners {
+		owners[node] = uint32(owner.Of(c.id, node))
+	}
+	cfg := sheaves.Config{
+		Source:     source{c},
+		Domain:     c.domain,
+		ObjectSize: c.layout.slot,
+		Capacity:   capacity,
+		Nodes:      len(owners),
+		CPUNodes:   (*sheaves.CPUNodes)(c.nodes),
+		Others:     otherNodes(topology),
+		Delay:      c.config.RCUDelay,
+		MaxFull:    barnLimit(c.config.BarnFull),
+		MaxEmpty:   barnLimit(c.config.BarnEmpty),
+		MaxWaiting: c.maxWaiting(capacity),
+		Backlog:    c.backlog.Backlog,
+		Slots:      sheaves.Slots(c.stacks),
+		Owners:     owners,
+		NodeMemory: (*sheaves.NodeMemory)(c.slabs.Arena().NodeMemory()),
+	}
+	c.sampleSheaves(&cfg)
+	set, err := sheaves.New(cfg)
+	c.sheaves = set
+	return err
+}
+
+// cpuNodes has the nodes of the CPUs by the topology of the cache that was built last. Most
+// programs have one topology, whose caches so have one table, and learn of an added CPU once.
+var cpuNodes struct {
+	mu       sync.Mutex
+	topology *numa.Topology
+	nodes    *percpu.Nodes
+}
+
+// nodesOf returns the index of the node that each CPU allocates on. A CPU that no node lists, since
+// it is not there yet, allocates on the nearest node with memory of the one that the kernel names
+// when it is used first, and if the topology doesn't have that node, on the first with memory.
+func nodesOf(t *numa.Topology) *percpu.Nodes {
+	cpuNodes.mu.Lock()
+	defer cpuNodes.mu.Unlock()
+	if cpuNodes.topology == t {
+		return cpuNodes.nodes
+	}
+	local := func(node numa.Node) int { return t.Index(t.Fallback(node)[0]) }
+	of := slices.Repeat([]int{-1}, percpu.NumCPU())
+	for cpu := range of {
+		if node := t.NodeOf(cpu); node != numa.NoNode {
+			of[cpu] = local(node)
+		}
+	}
+	nodes := t.Nodes()
+	byNode := slices.Repeat([]int{-1}, int(nodes[len(nodes)-1])+1)
+	for _, node := range nodes {
+		byNode[node] = local(node)
+	}
+	cpuNodes.topology, cpuNodes.nodes = t, percpu.NewNodes(of, byNode, local(numa.NoNode))
+	return cpuNodes.nodes
+}
+
+// otherNodes returns for each node the others with memory, the nearest first, all by index.
+func otherNodes(topology *numa.Topology) [][]int {
+	others := make([][]int, topology.NodeCount())
+	for i, node := range topology.Nodes() {
+		for _, other := range topology.Fallback(node) {
+			if other != node {
+				others[i] = append(others[i], topology.Index(other))
+			}
+		}
+	}
+	return others
+}
+
+// slabConfig is the config of the cache's slabs.
+func (c *Cache) slabConfig(a *arena.Arena, order int) slab.Config {
+	cfg := slab.Config{
+		Arena: a, ID: c.id, Size: c.layout.slot, FreePtr: c.layout.fp, Order: order, Single: c.single != nil,
+		MinPartial:        c.config.MinPartial,
+		RemoteDefragRatio: c.config.RemoteDefragRatio,
+		Shuffle:           c.config.Flags&ShuffleFreelist != 0,
+		Zero:              c.config.Flags&InitOnFree != 0,
+		Counters: slab.Counters{Cells: c.counters,
+			AllocSlab: int(AllocSlab), FreeSlab: int(FreeSlab),
+			FreeAddPartial: int(FreeAddPartial), FreeRemovePartial: int(FreeRemovePartial),
+			OrderFallback: int(OrderFallback), CmpxchgDoubleFail: int(CmpxchgDoubleFail)},
+		OnNewSlab: c.onNewSlab(), OnCorrupt: c.reportCorrupt, OnDoubleFree: c.reportTwice,
+		OnDamage: c.reportDamage,
+	}
+	if g := c.config.Group; g != nil {
+		cfg.Charge, cfg.Uncharge, cfg.NearLimit = g.charge, g.uncharge, g.nearLimit
+	}
+	if c.sampler != nil {
+		cfg.OnAloneFreed = samples.Remove
+	}
+	if c.config.Flags&TypesafeByRCU != 0 {
+		cfg.AfterGracePeriod, cfg.Backlog = c.domain.Defer, retiredBacklog{c}
+	}
+	return cfg
+}
+
+// onNewSlab returns what prepares a new slab: it runs the constructor on every object, then calls
+// the hook. Where Alloc writes to objects it also touches their pages, so that AllocNoWait causes
+// no page fault.
+func (c *Cache) onNewSlab() func(slab.Ref) {
+	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
+	touch := c.config.Flags&(InitOnAlloc|InitOnFree) != 0
+	if ctor == nil && hook == nil && !touch {
+		return nil
+	}
+	return func(s slab.Ref) {
+		for off := uintptr(0); touch && off < s.Bytes(); off += mem.PageSize {
+			*mem.At[byte](s.Addr() + off) = 0
+		}
+		if ctor != nil {
+			for i := range uint32(s.Objects()) {
+				callback.Run(ctor, mem.Ptr(c.slabs.Object(s, i)))
+			}
+		}
+		if hook != nil {
+			callback.Run(hook, hooks.Slab{
+				Cache: c.name, Addr: s.Addr(), Bytes: int64(s.Bytes()), Objects: s.Objects(), Node: c.nodeAt(s.Node()),
+			})
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package slub
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/text"
+	"github.com/slubd/slubd/slub/internal/slab"
+)
+
+// damage is what the slabs of a cache have found, for Close.
+type damage struct {
+	first atomic.Pointer[hooks.Report] // the first about a slab that is quarantined; nil: none
+}
+
+// reportDamage reports a slab that is quarantined, or an object without one.
+func (c *Cache) reportDamage(d slab.Damage) { c.noteDamage(d).Fire(&c.config.Hooks) }
+
+// noteDamage returns the report about d, and keeps the first for Close.
+func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
+	kind := hooks.FreelistCorrupt
+	if d.Twice {
+		kind = hooks.DoubleFree
+		c.count(kept, 1) // it was counted as freed twice
+	}
+	r := hooks.NewReport(kind, c.primary().name, d.Object, "%s", d.Detail)
+	r.Slab = d.Slab
+	if !d.Gone {
+		c.damage.first.CompareAndSwap(nil, r)
+	}
+	return r
+}
+
+// damaged returns an error about the slabs that are quarantined, which wraps the report about the
+// first; nil if there are none. It looks for damage that no operation has met yet, and passes it
+// to the Report hook, if there is one.
+func (c *Cache) damaged() error {
+	for _, d := range c.slabs.QuarantineDamaged() {
+		if r := c.noteDamage(d); c.config.Hooks.Report != nil {
+			r.Fire(&c.config.Hooks)
+		}
+	}
+	r := c.damage.first.Load()
+	if r == nil {
+		return nil
+	}
+	return fmt.Errorf("%s quarantined, the first since %w", text.Count(c.slabs.Quarantined(), "slab is", "slabs are"), r)
+}

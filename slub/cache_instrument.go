@@ -1,0 +1,256 @@
+package slub
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/percpu"
+)
+
+// A cache is instrumented if it has an Alloc or Free hook, InitOnAlloc or InitOnFree, or marks on
+// its objects, and in a build with a sanitizer: it calls onAlloc and onFree for every object. Other
+// caches pay nothing for it. Alloc is then a function of its own. For Free the filter of the
+// sequence covers no pages, so that every object takes freeSlow, which calls onFree.
+//
+// A cache that is instrumented for its flags alone has sequences that clear objects (clearing), and
+// calls onAlloc and onFree where these refuse.
+
+// instrumented reports whether the cache calls onAlloc and onFree.
+func (c *Cache) instrumented() bool {
+	return c.single != nil || c.watched()
+}
+
+// watched reports whether the cache is instrumented for another reason than its marks.
+func (c *Cache) watched() bool {
+	h := &c.config.Hooks
+	return h.Alloc != nil || h.Free != nil || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized
+}
+
+// onlyClears reports whether the cache is instrumented for InitOnAlloc or InitOnFree alone.
+func (c *Cache) onlyClears() bool {
+	h := &c.config.Hooks
+	return c.instrumented() && c.single == nil && h.Alloc == nil && h.Free == nil && !sanitized
+}
+
+// clearing is the operations of a cache of which onlyClears is true. They are not in the Cache,
+// whose words fill their lines: its own operations jump there.
+type clearing struct {
+	pop  percpu.PopZero
+	free percpu.FreeZero // with InitOnFree
+	push percpu.Free     // without
+}
+
+// operateClearing makes Alloc and Free sequences that clear objects. With InitOnFree alone Alloc
+// has only the free pointer to clear. FreeRCU leaves objects as they are until the end of their
+// grace period, and is the same as in other caches.
+func (c *Cache) operateClearing(filter percpu.Filter) {
+	ops := new(clearing)
+	switch {
+	case c.config.Flags&InitOnAlloc != 0:
+		ops.pop.Init(c.stacks, percpu.Main, 0, uintptr(c.config.Size), c.allocSlowCleared)
+		c.pop.SetSlowOnly(ops.pop.Func())
+	case c.layout.fpInside():
+		ops.pop.Init(c.stacks, percpu.Main, c.layout.fp, freePtrSize, c.allocSlowCleared)
+		c.pop.SetSlowOnly(ops.pop.Func())
+	default:
+		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
+	}
+	main := filter.ForStacks(c.stacks, percpu.Main)
+	c.free.Filter = main.RejectAll() // a Prefilled takes no object that would need clearing
+	switch {
+	case c.config.Flags&InitOnFree == 0:
+		ops.push.Init(main, c.freeSlow)
+		c.free.SetSlowOnly(ops.push.Func())
+	case c.sheaves == nil:
+		c.free.SetSlowOnly(c.freeSlow)
+	default:
+		ops.free.Init(main, owner.Of(c.id, 0), c.layout.size, c.freeSlow)
+		c.free.SetSlowOnly(ops.free.Func())
+	}
+}
+
+// allocSlowCleared is allocSlow in a cache of which onlyClears is true.
+func (c *Cache) allocSlowCleared() (unsafe.Pointer, error) {
+	p, err := c.allocSlow()
+	if err == nil {
+		c.prepare(p, 0)
+	}
+	return p, err
+}
+
+// allocInstrumented is Alloc of an instrumented cache.
+func (c *Cache) allocInstrumented() (unsafe.Pointer, error) {
+	p, err := c.popRaw.Func()()
+	if err == nil {
+		c.onAlloc(p, 0)
+	}
+	return p, err
+}
+
+// onAlloc is called for every object before the user gets it. It zeroes the object's first bytes,
+// as many as zero says, and what the flags ask for (kernel: slab_post_alloc_hook). If the hook
+// doesn't return, the object goes back to its slab.
+func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) {
+	c.prepare(p, zero)
+	if h := c.config.Hooks.Alloc; h != nil {
+		callback.Guard(
+			func() { callback.Run(h, c.object(p)) },
+			func() { c.takeBack([]unsafe.Pointer{p}) })
+	}
+}
+
+// onAllocAll is onAlloc for several objects. If a hook doesn't return, lost gets those that a hook
+// has returned for, and the others.
+func (c *Cache) onAllocAll(objs []unsafe.Pointer, lost func(accepted, rest []unsafe.Pointer)) {
+	for _, p := range objs {
+		c.prepare(p, 0)
+	}
+	h := c.config.Hooks.Alloc
+	if h == nil {
+		return
+	}
+	n := 0
+	callback.Guard(func() {
+		for ; n < len(objs); n++ {
+			callback.Run(h, c.object(objs[n]))
+		}
+	}, func() { lost(objs[:n], objs[n:]) })
+}
+
+// prepare is the part of onAlloc that concerns the object's memory.
+func (c *Cache) prepare(p unsafe.Pointer, zero uintptr) {
+	if c.single != nil {
+		c.slabs.SetInUse(p)
+	}
+	if sanitized {
+		acquireObject(p, c.layout)
+	}
+	if c.config.Flags&InitOnAlloc != 0 {
+		zero = uintptr(c.config.Size)
+	}
+	if zero > 0 {
+		mem.Zero(uintptr(p), zero)
+	}
+	if c.config.Flags&InitOnFree != 0 && c.layout.fpInside() {
+		// The rest has been zero since the object was freed.
+		mem.Zero(uintptr(p)+c.layout.fp, freePtrSize)
+	}
+}
+
+// takeBack frees objects that count as allocated, but that no user has got and no hook has returned
+// for.
+func (c *Cache) takeBack(objs []unsafe.Pointer) {
+	for _, p := range objs {
+		c.scrub(p)
+	}
+	c.returnBulk(objs)
+}
+
+// onFree is called for an object that a user frees. If it returns true a hook keeps the object, and
+// the caller must not free it (kernel: slab_free_hook). If the hook doesn't return, the object is
+// freed to its slab.
+func (c *Cache) onFree(p unsafe.Pointer) (keep bool) {
+	if !c.instrumented() {
+		return false
+	}
+	if h := c.config.Hooks.Free; h != nil {
+		callback.Guard(
+			func() { keep = c.keeps(h, p) },
+			func() { c.takeBack([]unsafe.Pointer{p}) })
+	}
+	if !keep {
+		c.scrub(p)
+	}
+	return keep
+}
+
+// keeps asks a Free hook whether it keeps an object, which is in use again if it does.
+func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
+	keep := callback.Ask(hook, c.object(p))
+	if keep && c.single != nil {
+		c.slabs.SetInUse(p)
+	}
+	return keep
+}
+
+// onFreeAll is onFree for objects whose use has ended already: after a grace period, or in a
+// prefilled sheaf that is returned. It moves those that no hook keeps to the front and returns
+// their number. If a hook doesn't return, lost gets those that are to be freed, the hook's own
+// object included, and those that no hook has been called for.
+func (c *Cache) onFreeAll(objs []unsafe.Pointer, lost func(free, rest []unsafe.Pointer)) (n int) {
+	h := c.config.Hooks.Free
+	if h == nil {
+		for _, p := range objs {
+			c.scrub(p)
+		}
+		return len(objs)
+	}
+	next := 0
+	callback.Guard(func() {
+		for next < len(objs) {
+			p := objs[next]
+			next++ // first: it is called once, whatever it does
+			if c.keeps(h, p) {
+				continue
+			}
+			c.scrub(p)
+			objs[n] = p
+			n++
+		}
+	}, func() {
+		objs[n] = objs[next-1]
+		c.scrub(objs[n])
+		lost(objs[:n+1], objs[next:])
+	})
+	return n
+}
+
+// scrub is the part of onFree that concerns the object's memory.
+func (c *Cache) scrub(p unsafe.Pointer) {
+	if c.single != nil {
+		c.slabs.SetFree(p)
+	}
+	if c.config.Flags&InitOnFree != 0 {
+		c.clearFreed(uintptr(p))
+	}
+	if sanitized && c.config.Flags&TypesafeByRCU == 0 { // otherwise readers may still read it
+		releaseObject(p, c.layout)
+	}
+}
+
+// clearFreed zeroes an object for InitOnFree. Without sheaves it spares the free pointer, which the
+// slab writes in the next step. So the link of an object that is freed twice stays, until the slab
+// has found out.
+func (c *Cache) clearFreed(obj uintptr) {
+	if c.sheaves != nil || !c.layout.fpInside() {
+		mem.Zero(obj, c.layout.size)
+		return
+	}
+	mem.Zero(obj, c.layout.fp)
+	if behind := c.layout.fp + freePtrSize; behind < c.layout.size {
+		mem.Zero(obj+behind, c.layout.size-behind)
+	}
+}
+
+// finishFree frees objects whose use has ended, and is counted, when a hook has not returned. Those
+// of free go to their slabs. Those of rest have yet to get their hooks: they go to FreeDeferred's
+// list, which another goroutine drains. It is called while the goroutine unwinds.
+func (c *Cache) finishFree(free, rest []unsafe.Pointer) {
+	for _, p := range rest {
+		if c.single != nil {
+			c.slabs.SetFree(p) // a drain asks no more
+		}
+		c.deferFree.putBack.Add(1)
+		c.listDeferred(p)
+	}
+	c.count(reclaimed, len(free))
+	c.slabs.FreeBulk(free)
+}
+
+func (c *Cache) object(p unsafe.Pointer) hooks.Object {
+	return hooks.Object{Cache: c.name, Addr: uintptr(p), Size: c.config.Size,
+		Node: c.slabs.Arena().NodeOf(uintptr(p))}
+}

@@ -1,0 +1,45 @@
+package slub
+
+import (
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/slub/internal/slab"
+)
+
+// freePtrSize is the size of a free object's link in bytes.
+const freePtrSize = slab.FreePtrSize
+
+// A layout says where things lie in an object's slot, in bytes.
+type layout struct {
+	size  uintptr // of the object
+	slot  uintptr // from one object to the next
+	align uintptr
+	fp    uintptr // offset of the free pointer; at least size if it lies outside the object
+}
+
+// layout computes an object's slot (kernel: calculate_sizes, without its debug parts).
+func (c Config) layout() layout {
+	l := layout{size: uintptr(c.Size), align: uintptr(max(8, c.Align))}
+	if c.Flags&HWCacheAlign != 0 {
+		// Small objects share a line (kernel: calculate_alignment).
+		line := uintptr(mem.CacheLine)
+		for l.size <= line/2 {
+			line /= 2
+		}
+		l.align = max(l.align, line)
+	}
+	end := mem.AlignUp(l.size, freePtrSize)
+	switch {
+	case c.FreePtrOffset.set:
+		l.fp = c.FreePtrOffset.n
+	case c.Ctor != nil || c.Flags&TypesafeByRCU != 0:
+		l.fp = end
+		end += freePtrSize
+	default:
+		l.fp = mem.AlignDown(l.size/2, freePtrSize)
+	}
+	l.slot = mem.AlignUp(end, l.align)
+	return l
+}
+
+// fpInside reports whether the free pointer overwrites part of the object.
+func (l layout) fpInside() bool { return l.fp < l.size }

@@ -1,0 +1,258 @@
+package slub_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub"
+)
+
+// exhausted returns a cache that has no memory left, and what has taken it.
+func exhausted(t *testing.T, flags slub.Flags) (*arena.Arena, *slub.Cache, []unsafe.Pointer) {
+	a := newArena(t, arena.Config{Limit: mib})
+	c := open(t, a, slub.Config{Size: 512, Flags: flags, Domain: new(rcu.Domain)})
+	return a, c, fillArena(t, c)
+}
+
+// TestAllocContextWaits: an allocation with a context waits for a free, whatever its kind and
+// wherever it happens.
+func TestAllocContextWaits(t *testing.T) {
+	_, c, ps := exhausted(t, 0)
+	for how, free := range map[string]func(unsafe.Pointer){
+		"Free": c.Free, "FreeRCU": c.FreeRCU, "FreeDeferred": c.FreeDeferred,
+		"FreeBulk": func(p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
+	} {
+		got := make(chan error)
+		go func() {
+			p, err := c.AllocContext(context.Background())
+			if err == nil {
+				ps[0] = p
+			}
+			got <- err
+		}()
+		select {
+		case err := <-got:
+			t.Errorf("%s: not waited: %v", how, err)
+		default:
+		}
+		free(ps[0])
+		if err := <-got; err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	freeAllBy(c.Free, ps)
+}
+
+// TestAllocContextEnds: what waits ends with its context, and what can't succeed does not wait.
+func TestAllocContextEnds(t *testing.T) {
+	a, c, ps := exhausted(t, 0)
+	b := openBuckets(t, a, slub.BucketsConfig{Domain: new(rcu.Domain)})
+	ctx, cancel := context.WithCancel(context.Background())
+	go cancel()
+	if _, err := c.AllocContext(ctx); !errors.Is(err, slub.ErrNoMemory) || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	for _, n := range []int{100, 9000, 100_000} {
+		if _, err := b.MallocContext(ctx, n); !errors.Is(err, slub.ErrNoMemory) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	for n, want := range map[int]error{-1: slub.ErrSize, 2 * mib: slub.ErrNoMemory, 1 << 60: slub.ErrNoMemory} {
+		if _, err := b.MallocContext(context.Background(), n); !errors.Is(err, want) || errors.Is(err, context.Canceled) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	freeAllBy(c.Free, ps)
+	for _, n := range []int{0, 100, 100_000} {
+		p, err := b.MallocContext(ctx, n)
+		if err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		b.Free(p)
+	}
+	closed := open(t, a, slub.Config{Size: 8, Domain: new(rcu.Domain)})
+	same(t, "Close", closed.Close(), nil)
+	if _, err := closed.AllocContext(context.Background()); !errors.Is(err, slub.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// TestReserve: when the cache has no memory a reserve gives out what it has put aside, then waits;
+// its Free fills it up first.
+func TestReserve(t *testing.T) {
+	a := newArena(t, arena.Config{Limit: mib})
+	c := open(t, a, slub.Config{Size: 512, Flags: slub.InitOnAlloc, Domain: new(rcu.Domain)})
+	r, err := c.NewReserve(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := fillArena(t, c)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	var held []unsafe.Pointer
+	for left := 2; left >= 0; left-- {
+		p, err := r.Alloc(ended)
+		if err != nil || r.Len() != left {
+			t.Fatalf("%d left, want %d, %v", r.Len(), left, err)
+		}
+		if got := *(*uint64)(p); got != 0 {
+			t.Errorf("InitOnAlloc: %#x", got)
+		}
+		*(*uint64)(p) = 7
+		held = append(held, p)
+	}
+	if _, err := r.Alloc(ended); !errors.Is(err, slub.ErrNoMemory) || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	got := make(chan unsafe.Pointer)
+	for range 2 {
+		go func() {
+			p, err := r.Alloc(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			got <- p
+		}()
+	}
+	r.Free(held[0]) // for the first that waits
+	held[0] = <-got
+	c.Free(ps[0]) // the cache has room
+	ps[0] = <-got
+	for _, p := range held {
+		r.Free(p)
+	}
+	if r.Len() != 3 {
+		t.Errorf("%d put aside, want 3", r.Len())
+	}
+	r.Free(ps[0]) // beyond the reserve
+	if in := c.Stats().InUse; r.Len() != 3 || int(in) != len(ps)-1+3 {
+		t.Errorf("%d put aside, %d in use", r.Len(), in)
+	}
+	freeAllBy(c.Free, ps[1:])
+	r.Close()
+	r.Close()
+	if _, err := r.Alloc(context.Background()); err != nil {
+		if !errors.Is(err, slub.ErrClosed) {
+			t.Error(err)
+		}
+	} else {
+		t.Error("a closed reserve gives out objects")
+	}
+	if in := c.Stats().InUse; in != 0 {
+		t.Errorf("%d in use after Close", in)
+	}
+}
+
+// TestReserveCloseWakes: a Close wakes all that wait.
+func TestReserveCloseWakes(t *testing.T) {
+	a := newArena(t, arena.Config{Limit: mib})
+	c := open(t, a, slub.Config{Size: 512, Domain: new(rcu.Domain)})
+	r, err := c.NewReserve(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := append(fillArena(t, c), take(t, c, 0)...)
+	last, err := r.Alloc(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waiters sync.WaitGroup
+	for range 4 {
+		waiters.Go(func() {
+			if _, err := r.Alloc(context.Background()); !errors.Is(err, slub.ErrClosed) {
+				t.Error(err)
+			}
+		})
+	}
+	r.Close()
+	waiters.Wait()
+	r.Free(last)
+	freeAllBy(c.Free, ps)
+}
+
+// TestReserveMakesProgress: many more workers than objects go on for ever with a reserve of one, as
+// long as each gives back what it has.
+func TestReserveMakesProgress(t *testing.T) {
+	_, c, ps := exhausted(t, 0)
+	c.Free(ps[0])
+	r, err := c.NewReserve(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workers sync.WaitGroup
+	for range 8 {
+		workers.Go(func() {
+			for range 200 {
+				p, err := r.Alloc(context.Background())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Free(p)
+			}
+		})
+	}
+	workers.Wait()
+	r.Close()
+	freeAllBy(c.Free, ps[1:])
+}
+
+// TestReserveChecks: a reserve takes objects of its cache only, and NewReserve refuses what can't
+// be.
+func TestReserveChecks(t *testing.T) {
+	reports := 0
+	a := newArena(t, arena.Config{Limit: mib})
+	c := open(t, a, slub.Config{Size: 64, Domain: new(rcu.Domain), Hooks: hooks.Hooks{Report: func(*hooks.Report) { reports++ }}})
+	other := open(t, a, slub.Config{Size: 64, Domain: new(rcu.Domain)})
+	for n, want := range map[int]error{0: slub.ErrConfig, -1: slub.ErrConfig, 1 << 20: slub.ErrNoMemory, 1 << 62: slub.ErrNoMemory} {
+		if _, err := c.NewReserve(n); !errors.Is(err, want) {
+			t.Errorf("%d: %v, want %v", n, err, want)
+		}
+	}
+	r, err := c.NewReserve(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := take(t, other, 1)[0]
+	r.Free(p)
+	r.Free(nil)
+	if reports != 1 || r.Len() != 2 {
+		t.Errorf("%d reports, %d put aside", reports, r.Len())
+	}
+	other.Free(p)
+	r.Close()
+}
+
+// TestTypedReserve: the typed forms do the same.
+func TestTypedReserve(t *testing.T) {
+	c, err := slub.NewTyped[[64]byte](newArena(t, arena.Config{Limit: mib}), slub.Config{Domain: new(rcu.Domain)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.NewReserve(0); !errors.Is(err, slub.ErrConfig) {
+		t.Error(err)
+	}
+	r, err := c.NewReserve(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Alloc(t.Context())
+	q, err2 := c.AllocContext(t.Context())
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	p[0], q[63] = 1, 2
+	r.Free(p)
+	c.Free(q)
+	if r.Len() != 2 {
+		t.Errorf("%d put aside", r.Len())
+	}
+	r.Close()
+	same(t, "Close", c.Close(), nil)
+}

@@ -1,0 +1,194 @@
+package slub
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/sampling"
+)
+
+// samples has the samples of all caches and Buckets: the allocation profile.
+//
+// An allocation is sampled with the probability 1 - exp(-bytes/rate), whatever the program does in
+// between. The stack of the CPU tells when it is the turn of an allocation that a sequence makes
+// (sheaves.Set.TryAllocSample); for all others a random number is drawn. A sampled object of a
+// cache is alone in a slab (slab.TakeAlone): so its free is seen, and the free of no other object
+// takes longer. It is in use until the slab has it back: after FreeRCU when the grace period is
+// over, after FreeDeferred when the list is drained. Large objects are in use until the arena has
+// their pages.
+var samples sampling.Table
+
+// defaultProfileRate is the automatic Config.ProfileRate where the environment says nothing.
+const defaultProfileRate = 0
+
+// processProfileRate is the automatic Config.ProfileRate of the process.
+var processProfileRate = sync.OnceValue(func() int64 {
+	if n, err := strconv.ParseInt(os.Getenv("SLUBD_PROFILE_RATE"), 10, 64); err == nil && n >= 0 {
+		return n
+	}
+	return defaultProfileRate
+})
+
+// profileRate returns the rate that a config's ProfileRate stands for, 0 for none.
+func profileRate(configured int64) int64 {
+	switch configured {
+	case 0:
+		return processProfileRate()
+	case None:
+		return 0
+	}
+	return configured
+}
+
+// A sampler says how the allocations of a cache, or the large ones of Buckets, are sampled. It is
+// constant; nil takes no samples.
+type sampler struct {
+	rate   float64 // mean number of bytes from one sample to the next
+	scaled bool    // the governor scales it
+	labels sampling.Labels
+}
+
+// mean returns how many allocations of the given number of bytes lie between two samples, on
+// average, for the calling CPU at the moment.
+func (s *sampler) mean(bytes uintptr) float64 {
+	mean := s.rate / float64(bytes)
+	if s.scaled {
+		mean *= pace.scale()
+	}
+	return mean
+}
+
+// pick returns the weight of an allocation that no stack has counted: 0 if it is none to sample.
+func (s *sampler) pick(bytes uintptr) (weight float64) {
+	if s == nil {
+		return 0
+	}
+	mean := s.mean(bytes)
+	if rand.ExpFloat64()*mean > 1 {
+		return 0
+	}
+	return sheaves.SampleWeight(mean)
+}
+
+// newSampler returns a sampler for the ProfileRate of a config, or nil if it takes no samples.
+func newSampler(configured int64, labels sampling.Labels) *sampler {
+	rate := profileRate(configured)
+	if rate == 0 {
+		return nil
+	}
+	return &sampler{rate: float64(rate), scaled: configured == 0, labels: labels}
+}
+
+// sampleSheaves has the sheaves pick allocations.
+func (c *Cache) sampleSheaves(cfg *sheaves.Config) {
+	if c.sampler == nil {
+		return
+	}
+	cfg.SampleMean = c.sampler.rate / float64(c.layout.slot)
+	if c.sampler.scaled {
+		cfg.SampleScale = pace.scale
+	}
+}
+
+// label returns the group's name, "" for no group.
+func (g *Group) label() string {
+	if g == nil {
+		return ""
+	}
+	return g.name
+}
+
+// allocSampled allocates an object of the node as a sample that stands for weight objects, or
+// returns nil if there is no room for one: then the caller allocates as if it had not been picked.
+// Near a limit there is no room, since a sample takes a page. The caller counts the allocation.
+func (c *Cache) allocSampled(node int, weight float64) (p unsafe.Pointer) {
+	start := time.Now()
+	if c.Arena().NearLimit() || c.config.Group.nearLimit() || samples.Full() {
+		samples.Drop()
+		return nil
+	}
+	var err error
+	open := c.closed.whileOpen(func() { p, err = c.slabs.TakeAlone(node) })
+	switch {
+	case err != nil:
+		samples.Drop()
+		return nil
+	case !open:
+		if p != nil {
+			c.slabs.Free(p)
+		}
+		return nil
+	}
+	labels := c.sampler.labels
+	labels.Node = int(c.nodeAt(node))
+	samples.Add(uintptr(p), int64(c.layout.slot), weight, start, &labels)
+	pace.took(start)
+	return p
+}
+
+// allocOneSampled is allocSampled for a single allocation, which it counts.
+func (c *Cache) allocOneSampled(node int, weight float64) unsafe.Pointer {
+	p := c.allocSampled(node, weight)
+	if p != nil {
+		c.count(AllocSlowpath, 1)
+	}
+	return p
+}
+
+// sampleBulk makes samples of those objects of an AllocBulk that are picked, in the place of what
+// the sheaves and slabs have given.
+func (c *Cache) sampleBulk(objs []unsafe.Pointer) {
+	mean := c.sampler.mean(c.layout.slot)
+	gap := func() int { return int(min(mean*rand.ExpFloat64(), math.MaxInt32)) }
+	for i := gap(); i < len(objs); i += 1 + gap() {
+		p := c.allocSampled(c.localNodeNow(), sheaves.SampleWeight(mean))
+		if p == nil {
+			return
+		}
+		c.slabs.FreeBulk(objs[i : i+1]) // it counts as allocated, and its substitute does not
+		objs[i] = p
+	}
+}
+
+// isAlone reports whether an object in use is alone in its slab, and must go back there.
+func (c *Cache) isAlone(p unsafe.Pointer) bool { return c.sampler != nil && c.slabs.Alone(p) }
+
+// freeAlone frees an object that is alone. ended says that its use has ended, and is counted.
+func (c *Cache) freeAlone(p unsafe.Pointer, ended bool) {
+	if ended {
+		c.count(reclaimed, 1)
+	} else {
+		c.count(FreeSlowpath, 1)
+	}
+	c.slabs.Free(p)
+}
+
+// sampleLarge makes a large object a sample, if it is picked.
+func (b *Buckets) sampleLarge(l large) {
+	weight := b.sampler.pick(l.bytes)
+	switch {
+	case weight == 0:
+		return
+	case samples.Full():
+		samples.Drop()
+		return
+	}
+	start := time.Now()
+	labels := b.sampler.labels
+	labels.Size, labels.Node = int64(runBytes(l.bytes)), int(b.arena.NodeOf(l.addr))
+	samples.Add(l.addr, int64(l.bytes), weight, start, &labels)
+	pace.took(start)
+}
+
+// forgetLarge notes that a large object goes back.
+func (b *Buckets) forgetLarge(l large) {
+	if b.sampler != nil {
+		samples.Remove(l.addr)
+	}
+}

@@ -1,0 +1,67 @@
+package slab
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// An object is alone if it has a slab for itself, of the lowest order that holds one object. The
+// cache asks for such an object where it must see that object freed: the slab's pages are marked
+// like those of a slab of lower order, so that the sequences of Free leave the object to their slow
+// paths, and objects beside it are not concerned. The object must come back to Free or FreeBulk,
+// never by a sheaf: Alone tells. Its slab goes back to the arena at once, or retires.
+
+// TakeAlone returns an object of the given node that is alone, or the error of the arena or of
+// Config.Charge. If a function of Config doesn't return, the slab goes back.
+func (s *Slabs) TakeAlone(node int) (unsafe.Pointer, error) {
+	pages := 1 << mem.Order(s.size)
+	if s.single {
+		pages = int(s.size / mem.PageSize)
+	}
+	run, err := s.takeRun(pages, node)
+	if err != nil {
+		return nil, err
+	}
+	return mem.Ptr(s.begin(run, node, true, true).addr), nil
+}
+
+// Alone reports whether the object that starts at p, which is in use, is alone.
+func (s *Slabs) Alone(p unsafe.Pointer) bool {
+	page := s.pageOf(p)
+	if !s.arena.Owner(page).HasFlags() {
+		return false
+	}
+	head, _, ok := s.arena.Head(page)
+	return ok && s.slabAt(head).alone
+}
+
+// ObjectsIn returns how many objects the slab has whose run has the given head page.
+func (s *Slabs) ObjectsIn(head uint32) uintptr { return uintptr(s.slabAt(head).objects) }
+
+// freeAlone frees an object that is alone, and its slab. again says that it was freed before: also
+// of an object that had the page before the slab did.
+func (s *Slabs) freeAlone(r Ref, obj uintptr) (again bool) {
+	if obj != r.addr {
+		return true
+	}
+	if s.afterGracePeriod != nil {
+		s.SetNext(r.addr, 0) // a slab that retires has its chain
+	}
+	out := slabState{inuse: 1}
+	if !r.state.CompareAndSwap(out.pack(), slabState{free: r.starting(r.addr)}.pack()) {
+		return true
+	}
+	if s.onAloneFreed != nil {
+		s.onAloneFreed(r.addr)
+	}
+	r.alone = false
+	s.count(s.counters.FreeSlab)
+	if s.afterGracePeriod != nil {
+		s.countFree(r.node, 1)
+		s.retire(r)
+		return false
+	}
+	s.giveBack(r, 0)
+	return false
+}

@@ -1,0 +1,133 @@
+package slab
+
+import (
+	"runtime"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+)
+
+// Slabs whose pages must not become anything else before a grace period is over (TypesafeByRCU)
+// are retired when they would go back to the arena. Readers may still look at their objects, and
+// find what a reader of this cache always finds: an object of the cache, free or in use again.
+// So the cache may use a retired slab again at once. It does so before it makes a new one on that
+// node. What waits on a node is therefore never more than the cache once used there, even if the
+// grace period never ends.
+//
+// Ownership: a retired slab has no object out and is not listed, its pages have the owner word
+// Retired, and it is on one of the node's two lists of retired slabs. So no operation comes to it
+// by an object or by the partial list. Its descriptor, its chain and its pages belong to the
+// holder of the node's lock. Only two functions take it off its list, under that lock: unretire,
+// which lists it as partial again, and reclaimRetired, which gives its pages back. So a slab is
+// either used again or given back.
+//
+// Grace periods: there is one callback for each node at a time, and not one for each slab.
+//
+//	retire:         put the slab on aging or fresh, under the lock; queue the callback if none is
+//	reclaimRetired: take aging as a whole, under the lock; what was fresh becomes aging; queue the
+//	                callback if that is not empty; give back what was taken
+//
+// The callback is queued after the last slab came to aging: a slab that is retired while one is
+// queued becomes fresh. So when it runs, a grace period has passed since every slab of aging was
+// retired. A slab that is used again meanwhile, and retired again, becomes fresh.
+//
+// A slab is not yet taken off node.slabs, for which Close waits, when its retire has not queued the
+// callback that it has to. So when Close finds no slabs, every retired one is given back by a
+// callback that is queued or running, or by the one that this one queues before it returns.
+
+// A Backlog is told how many bytes of retired slabs wait for a grace period. Charge and Release are
+// called under a node's lock or without: they take no lock and don't wait. CheckSoftLimit is called
+// after a Charge, without a lock, when the slab is in its place.
+type Backlog interface {
+	Charge(bytes int64)
+	Release(bytes int64)
+	CheckSoftLimit()
+}
+
+// retire makes a slab wait whose objects are all free and which is on no list.
+func (s *Slabs) retire(r Ref) {
+	n, node, objects, bytes := &s.nodes[r.node], r.node, r.objects, int64(r.Bytes())
+	// The pages lose their cache, so that Free refuses a pointer into them, but their content
+	// stays as it is.
+	s.arena.SetOwner(r.page, int(r.pages), owner.Retired)
+	if s.backlog != nil {
+		s.backlog.Charge(bytes)
+	}
+	n.retired.Add(1)
+	n.mu.Lock()
+	if invariants.Enabled {
+		invariants.Reach(invariants.NodeHeld)
+		invariants.Check(!r.listed && r.load().inuse == 0, "slab at %#x retires, listed: %v, %d objects are out",
+			r.addr, r.listed, r.load().inuse)
+	}
+	queue := !n.queued
+	n.queued = true
+	if queue {
+		r.next, n.aging = n.aging, r.link()
+	} else {
+		r.next, n.fresh = n.fresh, r.link()
+	}
+	n.unlock()
+	// From here on the slab may be in use again, or given back.
+	if queue {
+		s.afterGracePeriod(n.reclaim)
+	}
+	s.uncount(node, objects, objects)
+	if s.backlog != nil {
+		s.backlog.CheckSoftLimit()
+	}
+}
+
+// unretire lists a retired slab again, and reports whether there was one: the one that was retired
+// last, whose objects may still be in the processor's caches. No constructor runs, as the objects
+// are as they were freed. The caller holds n.mu.
+func (s *Slabs) unretire(n *node) bool {
+	list := &n.fresh
+	if *list == 0 {
+		list = &n.aging
+	}
+	if *list == 0 {
+		return false
+	}
+	r := s.linked(*list)
+	*list = r.next
+	// Before any object is out, as in grow.
+	s.arena.SetOwner(r.page, int(r.pages), s.word(r))
+	n.add(s, r, false)
+	n.retired.Add(-1)
+	n.slabs.Add(1)
+	n.objects.Add(int64(r.objects))
+	s.countFree(r.node, int(r.objects))
+	s.count(s.counters.AllocSlab)
+	if s.backlog != nil {
+		s.backlog.Release(int64(r.Bytes()))
+	}
+	return true
+}
+
+// reclaimRetired gives back the node's slabs whose grace period is over. It is the callback.
+func (s *Slabs) reclaimRetired(n *node) {
+	n.mu.Lock()
+	ready := n.aging
+	n.aging, n.fresh = n.fresh, 0
+	n.queued = n.aging != 0
+	again := n.queued
+	n.unlock()
+	if again {
+		s.afterGracePeriod(n.reclaim)
+	}
+	for ready != 0 {
+		r := s.linked(ready)
+		ready = r.next
+		s.acquireSlab(r)
+		page, pages := r.page, int(r.pages)
+		// From here on the descriptor must not be read any more.
+		s.freeRun(page, pages)
+		if s.backlog != nil {
+			s.backlog.Release(int64(pages) * mem.PageSize)
+		}
+		n.retired.Add(-1) // last: Close waits until there are none
+	}
+	runtime.KeepAlive(n)
+}

@@ -1,0 +1,32 @@
+package slab
+
+import (
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// takeRun takes the run of a new slab from the arena, and freeRun gives it back. No other function
+// does so. The bytes are charged before the arena is asked, and no longer charged once it has the
+// run again: at no instant do the slabs have a page that is not charged. A slab that is empty,
+// that waits for AfterGracePeriod, or whose objects all lie in sheaves is charged like any other.
+func (s *Slabs) takeRun(pages, node int) (arena.Run, error) {
+	bytes := int64(s.arena.RunPages(pages)) * mem.PageSize
+	if s.charge != nil {
+		if err := s.charge(bytes); err != nil {
+			return arena.Run{}, err
+		}
+	}
+	run, err := s.arena.AllocPages(pages, node)
+	if err != nil && s.uncharge != nil {
+		s.uncharge(bytes)
+	}
+	return run, err
+}
+
+// freeRun gives back the run of that many pages with the given head page.
+func (s *Slabs) freeRun(page uint32, pages int) {
+	s.arena.Free(page)
+	if s.uncharge != nil {
+		s.uncharge(int64(pages) * mem.PageSize)
+	}
+}

@@ -1,0 +1,111 @@
+package slab
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// A slab is one page run cut into objects of one cache. This is its descriptor, in
+// the arena's record of the run's head page (kernel: struct slab).
+//
+// state packs what an operation must change in one step: where the chain of free
+// objects starts, and how many objects are out. An object in a sheaf is out.
+//
+//	0 <= inuse <= objects; the chain has objects - inuse members
+//
+// On a node's partial list, at rest, are exactly the slabs with a chain. Between
+// taking a slab off the list and emptying its chain, a refill owns it privately:
+// it has a chain and is not listed, and frees that see so leave the list alone.
+type slab struct {
+	state   atomic.Uint64
+	next    uint32 // link to the next slab on the partial list, 0 for none
+	prev    uint32 // the one before; both under the node's mu
+	objects uint32 // in the slab, constant
+	pages   uint16 // of the run, constant
+	alone   bool   // its one object is alone, see TakeAlone; until that is freed
+	_       uint8
+	node    uint8 // index of its node, constant
+	listed  bool  // on the partial list; under the node's mu
+	small   bool  // of less than the preferred order, or was alone when made; constant
+	// quarantined is set under the node's lock, and stays; see quarantine.go.
+	quarantined bool
+	inUse       uint32 // the mark of a single object; see SetInUse
+}
+
+const (
+	_ = 32 - unsafe.Sizeof(slab{})
+	_ = unsafe.Sizeof(slab{}) - 32
+)
+
+// slabState is slab.state taken apart.
+type slabState struct {
+	free  uintptr // offset of the first free object plus 8, 0 for none
+	inuse uint32  // objects that are out
+}
+
+const freeBits = 32
+
+func unpack(w uint64) slabState {
+	return slabState{free: uintptr(w & (1<<freeBits - 1)), inuse: uint32(w >> freeBits)}
+}
+
+func (st slabState) pack() uint64 { return uint64(st.free) | uint64(st.inuse)<<freeBits }
+
+// A Ref is a slab together with where it lies.
+type Ref struct {
+	*slab
+	page uint32  // head page of its run
+	addr uintptr // of that page
+}
+
+// Addr returns the address of the slab's first byte.
+func (r Ref) Addr() uintptr { return r.addr }
+
+// Bytes returns the slab's size.
+func (r Ref) Bytes() uintptr { return mem.PageSize * uintptr(r.pages) }
+
+// Objects returns how many objects the slab has.
+func (r Ref) Objects() int { return int(r.objects) }
+
+// Node returns the index of the slab's node.
+func (r Ref) Node() int { return int(r.node) }
+
+// Object returns the address of a slab's i-th object.
+func (s *Slabs) Object(r Ref, i uint32) uintptr { return r.addr + uintptr(i)*s.size }
+
+func (r Ref) load() slabState { return unpack(r.state.Load()) }
+
+// first returns the address of the first free object of st, 0 for none.
+func (r Ref) first(st slabState) uintptr {
+	if st.free == 0 {
+		return 0
+	}
+	return r.addr + st.free - 8
+}
+
+// starting returns slabState.free for a chain that starts at obj; 0 for none.
+func (r Ref) starting(obj uintptr) uintptr {
+	if obj == 0 {
+		return 0
+	}
+	return obj - r.addr + 8
+}
+
+// slabAt returns the slab whose run has the given head page.
+func (s *Slabs) slabAt(page uint32) Ref {
+	return Ref{(*slab)(s.arena.Meta(page)), page, s.arena.Addr(page)}
+}
+
+// slabOf returns the slab of an object, which must be one of these slabs'. The head page is found
+// by masking, except of slabs of lower order.
+func (s *Slabs) slabOf(obj uintptr) Ref {
+	page := uint32((obj - s.base) >> mem.PageShift)
+	head := page &^ (1<<s.order - 1)
+	if s.fallbacks.Load() == 0 || !s.arena.Owner(page).HasFlags() {
+		return s.slabAt(head)
+	}
+	head, _, _ = s.arena.Head(page)
+	return s.slabAt(head)
+}

@@ -1,0 +1,182 @@
+package slub
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+)
+
+// allocSlow is Alloc when the Local has no object or its fast path is closed.
+func (l *Local) allocSlow() (unsafe.Pointer, error) {
+	defer runtime.KeepAlive(l)
+	s := l.state
+	defer s.use()()
+	c := s.cache
+	switch {
+	case s.closed:
+		return nil, fmt.Errorf("slub: cache %q: Local: %w", c.name, c.failClosed())
+	case s.mode == localOrdinary:
+	case s.refused():
+		s.giveAll() // while memory is short a Local takes what it needs now, and no more
+	default:
+		if p := s.refill(); p != nil {
+			return p, nil
+		}
+	}
+	return c.Alloc()
+}
+
+// refill takes half as many objects as there is room for from the CPU's sheaves and the barn, and
+// returns the last of them. It returns nil if there are none; Cache.Alloc then fills a sheaf from
+// the slabs.
+func (s *localState) refill() unsafe.Pointer {
+	c := s.cache
+	c.drain(drainMost)
+	own := owner.Of(c.id, c.localNodeNow())
+	n := c.sheaves.Take(s.slots()[:s.capacity/2])
+	if n == 0 {
+		return nil
+	}
+	s.own = own
+	s.move(n) // the Local was empty: refused tells of every other reason to come here
+	atomic.StoreUint64(&s.head, s.head+localOne-1)
+	return s.slots()[n-1]
+}
+
+// freeSlow is Free of what push does not take.
+func (l *Local) freeSlow(p unsafe.Pointer) {
+	defer runtime.KeepAlive(l)
+	s := l.state
+	defer s.use()()
+	c := s.cache
+	if invariants.Enabled && s.holds(uintptr(p)) {
+		c.refuseFreed(p)
+		return
+	}
+	if s.mode == localArray && !s.closed {
+		if s.refused() {
+			s.giveAll()
+		} else if s.keep(p) {
+			return
+		}
+	}
+	c.Free(p)
+}
+
+// keep keeps an object after it has made room, if the object is of the node that the Local or the
+// goroutine is on.
+func (s *localState) keep(p unsafe.Pointer) bool {
+	c := s.cache
+	if here := owner.Of(c.id, c.localNode()); here != s.own && s.filter.Owns(p, here) {
+		s.giveAll() // the goroutine has moved, and its Local follows
+		s.own = here
+	}
+	if !s.filter.Owns(p, s.own) {
+		return false
+	}
+	if s.len() == int(s.capacity) {
+		s.give(int(s.capacity / 2))
+	}
+	s.slots()[s.len()] = p
+	atomic.StoreUint64(&s.head, s.head+1)
+	return true
+}
+
+// slots views the whole array.
+func (s *localState) slots() []unsafe.Pointer {
+	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(&s.objs)), s.capacity)
+}
+
+// give gives the youngest n objects back. These are the most likely ones to be in the processor's
+// cache, and other goroutines on the CPU get them next.
+func (s *localState) give(n int) {
+	objs := s.slots()[s.len()-n : s.len()]
+	s.move(-n) // first: it is done once, whatever a report does
+	s.cache.returnLocal(objs)
+}
+
+// giveAll gives all objects back and opens the fast path. What closes it meanwhile is honored by
+// the next operation.
+func (s *localState) giveAll() {
+	if s.mode == localArray && !s.closed {
+		s.admit()
+	}
+	s.give(s.len())
+}
+
+// returnLocal takes back what a Local held: into the CPU's sheaves, or those for objects of other
+// nodes, and the rest into its slabs.
+func (c *Cache) returnLocal(objs []unsafe.Pointer) {
+	if len(objs) == 0 {
+		return
+	}
+	local := owner.Of(c.id, c.localNode())
+	front := c.free.Prefix(objs, local)
+	if front < len(objs) {
+		objs, front = c.partition(objs, front, local, true)
+	}
+	rest := objs[c.sheaves.Put(objs[:front], local.Node()):]
+	if remote := objs[front:]; len(remote) > 0 {
+		left := len(c.sheaves.FreeBulkRemote(remote, false))
+		rest = rest[:len(rest)-len(remote)+left]
+	}
+	if len(rest) > 0 {
+		c.count(SheafFlush, len(rest))
+		c.slabs.FreeBulk(rest)
+	}
+}
+
+// AllocZero is Alloc with the object's Size bytes zeroed, including what a constructor put there.
+func (l *Local) AllocZero() (unsafe.Pointer, error) {
+	c := l.state.cache
+	if l.state.mode == localOrdinary && !l.state.closed {
+		defer l.state.use()()
+		return c.AllocZero()
+	}
+	p, err := l.Alloc()
+	if err == nil {
+		mem.Zero(uintptr(p), uintptr(c.config.Size))
+	}
+	return p, err
+}
+
+// Len returns how many free objects the Local holds.
+func (l *Local) Len() int { return l.state.len() }
+
+// Flush gives the objects that the Local holds back to the cache. It costs a few nanoseconds for
+// each.
+func (l *Local) Flush() {
+	defer runtime.KeepAlive(l)
+	defer l.state.use()()
+	l.state.giveAll()
+}
+
+// Close gives back what the Local holds, and ends it: Alloc returns an error from then on, and Free
+// calls Cache.Free. A second Close does nothing. The Cache's Close comes after it; otherwise its
+// error says how many objects Locals hold. After such an error, too, Close gives them back, and so
+// does the Local's next operation. Close of a nil Local does nothing.
+func (l *Local) Close() {
+	if l == nil {
+		return
+	}
+	defer runtime.KeepAlive(l)
+	s := l.state
+	defer s.use()()
+	if !s.closed {
+		l.cleanup.Stop()
+		s.end()
+	}
+}
+
+// end ends a Local: in Close, or when the collector has found it lost.
+func (s *localState) end() {
+	s.closed = true
+	s.refuse()
+	defer s.cache.locals.remove(s) // also if a report panics
+	s.give(s.len())
+}

@@ -1,0 +1,375 @@
+package slub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/internal/lock"
+	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/text"
+	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/freequeue"
+	"github.com/slubd/slubd/slub/internal/sampling"
+)
+
+// Buckets allocate values of any size: up to 1 MiB from a cache per size class, up to 4 MiB as page
+// runs of the arena, above that as mappings of their own. Above 32 KiB the first Malloc of a class
+// has its cache made; values that are allocated before, zeroed or on a certain node are runs. Two
+// Buckets never share memory, so a part of a program that allocates sizes which come from outside
+// can be kept apart (kernel: kmalloc, kmem_buckets).
+//
+// Any goroutine may call all methods at any time, except that Close comes after the last use.
+type Buckets struct {
+	malloc percpu.PopBySize
+	free   percpu.FreeByOwner
+
+	// Constant after NewBuckets.
+	caches     []*Cache // of all classes, for each partition
+	firstID    uint32   // number of caches[0]; those of the others follow
+	partitions uint
+	direct     uint // malloc serves 1 to direct bytes, without a hook, from the class; or 0
+
+	arena  *arena.Arena
+	config BucketsConfig
+	id     uint32 // in the owner words of page runs
+	index  uint32 // in allBuckets
+
+	sampler   *sampler // of large objects
+	secret    uint64   // of this Buckets, for the choice of a partition
+	pages     pageClasses
+	large     largeObjects
+	freeQueue freequeue.Queue // large objects given to FreeRCU
+	backlog   *sharedBacklog  // of all sizes
+
+	closeMu   sync.Mutex
+	closed    closeFlag
+	lease     *lease           // numbers and cells of all caches
+	reclaimer *arena.Reclaimer // nil after a Close without error; under closeMu
+	member    *groupMember     // of config.Group, for large objects; until reclaimer is nil
+}
+
+// BucketsConfig describes Buckets. The zero value is usable. In every field 0 means automatic.
+type BucketsConfig struct {
+	// Name is the first part of the caches' names, before "-SIZE", with the characters of
+	// Config.Name: up to 56 of them, or up to 50 if there are Partitions. Empty is automatic:
+	// "malloc".
+	Name string
+	// Partitions is the number of caches per class, up to 64. 0 is automatic: 1. With more than
+	// one, a hash of the call site and a secret selects the cache, so that an access after free
+	// rarely hits an object of another kind. To find the call site costs 100 to 400 ns, and Free 5
+	// ns more from the fourth partition on. (Kernel: RANDOM_KMALLOC_CACHES.)
+	Partitions int
+	// RCUDtor is called once on each object given to FreeRCU, of whatever size; see
+	// Config.RCUDtor.
+	RCUDtor func(unsafe.Pointer)
+	// Flags may contain InitOnAlloc and InitOnFree, which then apply to all sizes.
+	Flags Flags
+	// Group is charged for all sizes, and bounds them. nil: only the arena does.
+	Group *Group
+	// Tag and ProfileRate are as in Config, for all sizes.
+	Tag         string
+	ProfileRate int64
+	// Hooks are called for objects of all sizes.
+	Hooks hooks.Hooks
+	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
+	Domain *rcu.Domain
+	// RCUSoftLimit, RCUHardLimit (bytes) and RCUMaxWait are as in Config, for all sizes together.
+	RCUSoftLimit, RCUHardLimit int64
+	RCUMaxWait                 time.Duration
+}
+
+const maxPartitions = 64
+
+// Validate reports all problems of the config at once, as NewBuckets does. Each names the buckets
+// and the field, and wraps ErrConfig.
+func (c BucketsConfig) Validate() error {
+	p := configErrors("buckets", c.name(), "BucketsConfig")
+	longest := c.pageClass(maxPageClass).Name
+	if name := c.class(0, maxClass).Name; len(name) > len(longest) {
+		longest = name
+	}
+	if !validName(longest) {
+		p.Add("Name", "%q makes caches such as %q: want 1 to %d letters, digits and _-.:/", c.Name, longest, maxName)
+	}
+	if c.Partitions < 0 || c.Partitions > maxPartitions {
+		p.Add("Partitions", "%d is not within 0..%d", c.Partitions, maxPartitions)
+	}
+	if wrong := c.Flags &^ (InitOnAlloc | InitOnFree); wrong != 0 {
+		p.Add("Flags", "%#x is neither InitOnAlloc nor InitOnFree", uint32(wrong))
+	}
+	if c.ProfileRate < None {
+		p.Add("ProfileRate", "%d is negative; None takes no samples", c.ProfileRate)
+	}
+	c.rcuLimits().validate(&p)
+	return p.Err()
+}
+
+func (c BucketsConfig) name() string {
+	if c.Name == "" {
+		return "malloc"
+	}
+	return c.Name
+}
+
+// class returns the config of the cache of one class.
+func (c BucketsConfig) class(partition int, size uintptr) Config {
+	name := fmt.Sprintf("%s-%d", c.name(), size)
+	if c.Partitions > 1 {
+		name = fmt.Sprintf("%s-part-%02d-%d", c.name(), partition, size)
+	}
+	slabs, minPartial := classSlabs(size)
+	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
+		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
+		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, Hooks: c.Hooks, Domain: c.Domain,
+		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
+}
+
+// NewBuckets makes Buckets whose memory comes from a, or from arena.Default if a is nil. It makes
+// 67 caches for each partition; those of the sizes above 32 KiB are made when they are needed.
+// Errors: as New. (Kernel: kmem_buckets_create.)
+func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if a == nil {
+		var err error
+		if a, err = arena.Default(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Domain == nil {
+		cfg.Domain = DefaultDomain()
+	}
+	partitions := max(1, cfg.Partitions)
+	n := partitions * numClasses
+	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain)
+	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64(),
+		sampler: newSampler(cfg.ProfileRate, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
+	b.large.mine = make(map[uintptr]mappingState)
+	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
+		Delay: sheaves.DefaultDelay, Nodes: 1})
+	numbers := n + 1 + len(pageClassSizes)
+	first, err := caches.span(numbers)
+	if err != nil {
+		return nil, err
+	}
+	b.firstID, b.id = first, first+uint32(n)
+	b.pages.firstID = b.id + 1
+	b.pages.caches = make([]atomic.Pointer[Cache], len(pageClassSizes))
+	b.pages.begun = make([]atomic.Bool, len(pageClassSizes))
+	backlog.name, backlog.id = cfg.name, b.id
+	row, err := percpu.NewAdjacentSlots(n)
+	if err != nil {
+		lease{first: first, n: numbers}.recycle() // nothing has seen the numbers
+		return nil, fmt.Errorf("slub: buckets %q: %w: %w", cfg.name(), ErrNoMemory, err)
+	}
+	b.lease = &lease{first: first, n: numbers, slots: row}
+	for i, stacks := range row {
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), reservation{id: first + uint32(i), stacks: stacks, backlog: backlog, lease: b.lease})
+		if err != nil {
+			for _, unused := range row[i:] {
+				err = errors.Join(err, unused.Free())
+			}
+			err = errors.Join(err, b.closeCaches(context.Background()))
+			b.lease.end()
+			return nil, err
+		}
+		b.caches = append(b.caches, c)
+	}
+	b.malloc.Init(b.mallocSlow)
+	b.free.Init(b.freeSlow)
+	b.fill(&b.malloc, &b.free)
+	if partitions == 1 && !b.caches[0].instrumented() {
+		b.direct = maxClass
+	}
+	for _, c := range b.caches {
+		c.buckets.Store(b)
+	}
+	b.member = &groupMember{buckets: b, giveBack: b.giveBack}
+	cfg.Group.admit() // it is open, since the caches belong to it
+	cfg.Group.join(b.member)
+	b.reclaimer = a.AddReclaimer(b.giveBack)
+	allBuckets.add(b)
+	return b, nil
+}
+
+// fill lets the sequences of malloc and free find the caches' stacks: free by owner word, malloc
+// by size if there is one partition. Instrumented caches have no such sequences: malloc and free
+// then always take their slow paths, which call the caches' own operations.
+func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
+	if b.caches[0].instrumented() {
+		return
+	}
+	filters := make([]percpu.Filter, len(b.caches))
+	for i, c := range b.caches {
+		filters[i] = c.free.Filter
+	}
+	free.Fill(b.firstID, filters)
+	if b.partitions > 1 {
+		return
+	}
+	stacks := func(classes []uint8) (stacks []percpu.Slots) {
+		for _, class := range classes[1:] { // classes[0] is for no bytes
+			stacks = append(stacks, b.caches[class].stacks)
+		}
+		return stacks
+	}
+	malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
+}
+
+func (b *Buckets) closeCaches(ctx context.Context) error {
+	var errs []error
+	for c := range b.all() {
+		errs = append(errs, c.closeContext(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// all yields the caches that there are, by partition and then by size, and those of the page
+// classes behind them.
+func (b *Buckets) all() iter.Seq[*Cache] {
+	return func(yield func(*Cache) bool) {
+		for _, c := range b.caches {
+			if !yield(c) {
+				return
+			}
+		}
+		for _, c := range b.pages.made() {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// cacheOf returns the cache of these Buckets that owns an address; nil if none does.
+func (b *Buckets) cacheOf(p unsafe.Pointer) *Cache { return b.cacheOfOwner(b.ownerAt(p)) }
+
+// cacheOfOwner returns the cache of these Buckets with an owner word; nil if none has it.
+func (b *Buckets) cacheOfOwner(o owner.Word) *Cache {
+	id := o.ID()
+	if i := id - b.firstID; i < uint32(len(b.caches)) {
+		return b.caches[i]
+	}
+	if i := id - b.pages.firstID; i < uint32(len(b.pages.caches)) {
+		return b.pages.caches[i].Load()
+	}
+	return nil
+}
+
+// ownerAt returns the owner of an address's page, 0 outside the arena's range.
+func (b *Buckets) ownerAt(p unsafe.Pointer) owner.Word {
+	if page, ok := b.pageOf(p); ok {
+		return b.arena.Owner(page)
+	}
+	return 0
+}
+
+// pageOf returns the page of the arena that contains p. The zero Buckets have no arena and so no
+// page; see defaultOrNone.
+func (b *Buckets) pageOf(p unsafe.Pointer) (page uint32, ok bool) {
+	if b.arena == nil {
+		return 0, false
+	}
+	return b.arena.PageOf(uintptr(p))
+}
+
+// Caches returns the caches, by partition and then by size; those of sizes above 32 KiB come last,
+// and only if Malloc has had them made. They are for statistics. A caller may allocate from them,
+// but must not close them.
+func (b *Buckets) Caches() []*Cache { return slices.Collect(b.all()) }
+
+// Barrier waits until everything given to FreeRCU or FreeDeferred before the call is free. Rules
+// and errors are those of Cache.Barrier.
+func (b *Buckets) Barrier(ctx context.Context) error {
+	if callback.Inside() {
+		return b.inCallback()
+	}
+	return b.barrier(ctx)
+}
+
+// inCallback is Cache.inCallback of Buckets.
+func (b *Buckets) inCallback() error {
+	return fmt.Errorf("slub: buckets %q: %w", b.config.name(), rcu.ErrInCallback)
+}
+
+// barrier is Barrier for callers that are no callbacks.
+func (b *Buckets) barrier(ctx context.Context) error {
+	for c := range b.all() {
+		if err := c.barrier(ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.freeQueue.Barrier(ctx); err != nil {
+		return fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
+	}
+	// Last, since destructors may have called FreeDeferred.
+	if err := b.drainLargeWait(ctx); err != nil {
+		return fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
+	}
+	return nil
+}
+
+// Close waits for grace periods, as Cache.Close does, and closes the caches. From then on
+// allocations return ErrClosed. Objects in use stay valid and may still be freed; the error,
+// which wraps ErrBusy, counts them, and Close may be called again. A nil *Buckets is closed
+// already.
+func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
+
+// CloseContext is Close with a deadline; see Cache.CloseContext.
+func (b *Buckets) CloseContext(ctx context.Context) error {
+	if b == nil {
+		return nil
+	}
+	if callback.Inside() {
+		return b.inCallback()
+	}
+	if err := lock.Context(ctx, &b.closeMu); err != nil {
+		return fmt.Errorf("slub: buckets %q: another Close is under way: %w", b.config.name(), err)
+	}
+	defer b.closeMu.Unlock()
+	if err := b.barrier(ctx); err != nil {
+		return err
+	}
+	if err := b.pages.close(ctx); err != nil {
+		return fmt.Errorf("slub: buckets %q: a cache is being made: %w", b.config.name(), err)
+	}
+	b.closed.Store(true)
+	err := b.closeCaches(ctx)
+	if e := b.freeQueue.Close(ctx); e != nil {
+		err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
+	}
+	for again := true; again; again = b.large.deferred.pending.Load() > 0 { // what a hook has given
+		if e := b.drainLargeWait(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
+			break
+		}
+	}
+	if n := b.large.inUse.Load(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
+			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))
+	}
+	if err == nil {
+		if b.reclaimer != nil {
+			b.arena.RemoveReclaimer(b.reclaimer)
+			b.config.Group.leave(b.member)
+			b.reclaimer = nil
+			b.lease.end()
+		}
+		allBuckets.remove(b)
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package slub
+
+import "unsafe"
+
+// Bytes returns a slice of n bytes, not zeroed, whose capacity is all the room there is: an append
+// within it stays off-heap. Free it with FreeBytes. It costs a call more than Malloc. Errors: as
+// Malloc.
+func (b *Buckets) Bytes(n int) ([]byte, error) {
+	if uint(n)-1 < b.direct {
+		p, err := b.malloc.Func()(n)
+		return classBytes(p, n, err)
+	}
+	p, err := b.alloc(n, 1)
+	return b.newBytes(p, n, err)
+}
+
+// BytesZero is Bytes with the n bytes zeroed, but not the room beyond them. Errors: as Malloc.
+func (b *Buckets) BytesZero(n int) ([]byte, error) {
+	p, err := b.mallocZero(n, 1)
+	return b.newBytes(p, n, err)
+}
+
+// newBytes returns the slice of n bytes at p, which were allocated for n bytes, with all the room
+// there is.
+func (b *Buckets) newBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
+	if 0 < n && n <= maxClass {
+		return classBytes(p, n, err)
+	}
+	return b.bytes(p, n, err)
+}
+
+// classBytes is newBytes for 1 to maxClass bytes, whose room is the size of their class.
+func classBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), roomOf(uint(n)))[:n], nil
+}
+
+// ReallocBytes returns a slice of n bytes that begins with the content of s, which Bytes returned.
+// The bytes beyond len(s) have any content. s may be any slice that begins at the first byte; of it
+// only len(s) bytes are kept, and it must not be used afterwards. The result has the same memory if
+// n bytes fit there; see Realloc. A slice without capacity has no memory: the result is then that
+// of Bytes. On error s is unchanged.
+//
+// Any goroutine. It costs what Realloc costs. Errors: as Realloc; ErrForeign, after a report, also
+// for a slice that append has moved to the Go heap.
+func (b *Buckets) ReallocBytes(s []byte, n int) ([]byte, error) {
+	p, err := b.realloc(bytesPtr(s), len(s), n, false, 1)
+	return b.bytes(p, n, err)
+}
+
+// bytes returns the slice of n bytes at p, with all the room there is: after a Realloc it may be
+// more than that of n bytes' class.
+func (b *Buckets) bytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return []byte{}, nil
+	}
+	return unsafe.Slice((*byte)(p), b.Size(p))[:n], nil
+}
+
+// bytesPtr returns the address of a slice's first byte; nil for a slice without capacity.
+func bytesPtr(s []byte) unsafe.Pointer {
+	if cap(s) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(unsafe.SliceData(s))
+}
+
+// FreeBytes frees what Bytes returned. s may be any slice of it that begins at its first byte; a
+// slice without capacity is ignored. An append beyond the capacity makes a slice on the Go heap,
+// which FreeBytes reports and does not free: pass the old slice.
+func (b *Buckets) FreeBytes(s []byte) { b.Free(bytesPtr(s)) }
+
+// FreeBytesRCU is FreeBytes after a grace period of the Domain, in which readers may read the
+// bytes; see FreeRCU. Any goroutine that may call FreeRCU, and at its cost.
+func (b *Buckets) FreeBytesRCU(s []byte) { b.FreeRCU(bytesPtr(s)) }

@@ -1,0 +1,94 @@
+package slub
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/numa"
+)
+
+// Realloc returns n bytes that begin with the content of p. The result is p itself if n bytes fit
+// there, unless more than half of an object above 32 KiB would be unused; otherwise the content is
+// copied and p is freed. With a nil p it is Malloc, with n = 0 it is Free. On error p is unchanged.
+// (Kernel: krealloc.)
+//
+// Errors: Malloc's; ErrForeign, after a report, for a pointer that these Buckets did not return.
+func (b *Buckets) Realloc(p unsafe.Pointer, n int) (unsafe.Pointer, error) {
+	return b.realloc(p, math.MaxInt, n, false, 1)
+}
+
+// ReallocZero is Realloc of old bytes, with the bytes from old to n zeroed. old is what the caller
+// has asked for: of an object's room only its user knows how much is content. It is Size(p) if it
+// is more. Any goroutine. It costs what Realloc costs, and the zeroing. Errors: as Realloc; ErrSize
+// also if old is negative. (Kernel: krealloc with __GFP_ZERO, which needs the caches to keep what
+// was asked for.)
+func (b *Buckets) ReallocZero(p unsafe.Pointer, old, n int) (unsafe.Pointer, error) {
+	if old < 0 {
+		return nil, fmt.Errorf("%w: %d", ErrSize, old)
+	}
+	return b.realloc(p, old, n, true, 1)
+}
+
+// realloc makes old bytes n bytes. With zero the bytes behind the old ones are zeroed. The function
+// that the user called is skip frames up the stack.
+func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (unsafe.Pointer, error) {
+	if isNothing(p) {
+		return b.allocTail(n, 0, zero, skip+1)
+	}
+	if n == 0 {
+		b.Free(p)
+		return nothing()
+	}
+	room := b.held(p)
+	if room == 0 {
+		return nil, fmt.Errorf("%w: %p", ErrForeign, p)
+	}
+	old = min(old, room)
+	if n > 0 && n <= room && (room <= maxClass || n > room/2) {
+		if zero && n > old {
+			mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
+		}
+		return p, nil
+	}
+	q, err := b.allocTail(n, old, zero, skip+1)
+	if err != nil {
+		return nil, err
+	}
+	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
+	b.Free(p)
+	return q, nil
+}
+
+// allocTail allocates n bytes, and with zero zeroes those from the given one on.
+func (b *Buckets) allocTail(n, from int, zero bool, skip int) (unsafe.Pointer, error) {
+	if !zero || n <= from {
+		return b.alloc(n, skip+1)
+	}
+	if n > maxClass {
+		return b.allocLarge(uintptr(n), uintptr(from), numa.NoNode)
+	}
+	p, err := b.alloc(n, skip+1)
+	if err == nil {
+		mem.Zero(uintptr(p)+uintptr(from), uintptr(n-from))
+	}
+	return p, err
+}
+
+// held is Size of an object in use. For one that is free, or waits for a grace period, it returns 0
+// after a report, where that can be seen: above 32 KiB.
+func (b *Buckets) held(p unsafe.Pointer) int {
+	if c := b.cacheOf(p); c != nil {
+		if c.heldOrReport(p) == 0 {
+			return 0
+		}
+		return int(c.config.Size)
+	}
+	l, ok := b.largeAt(p)
+	if !ok || !b.inUse(l) {
+		b.refuse(p)
+		return 0
+	}
+	return int(l.bytes)
+}

@@ -1,0 +1,132 @@
+package profile_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+
+	pprof "github.com/google/pprof/profile"
+
+	"github.com/slubd/slubd/internal/testutil"
+	"github.com/slubd/slubd/slub"
+	"github.com/slubd/slubd/slub/profile"
+)
+
+const (
+	objectSize = 1024
+	planted    = 20 << 20 // bytes
+	rate       = 32 << 10
+)
+
+//go:noinline
+func plantedLeak(t *testing.T, c *slub.Cache) (objs []unsafe.Pointer) {
+	for range planted / objectSize {
+		p, err := c.Alloc()
+		if err != nil {
+			t.Fatal(err)
+		}
+		objs = append(objs, p)
+	}
+	return objs
+}
+
+//go:noinline
+func balanced(t *testing.T, c *slub.Cache) {
+	for range 4 * planted / objectSize {
+		p, err := c.Alloc()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Free(p)
+	}
+}
+
+// runs is how often TestPprofShowsTheLeak has begun in this process.
+var runs atomic.Int32
+
+// top runs go tool pprof -top, and returns the flat MiB and the percentage of a function in a
+// cache; 0 if it is not there.
+func top(t *testing.T, file, cache, sample, function string) (mib, percent float64) {
+	t.Helper()
+	out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=20", "-unit=mb", "-tagfocus=cache="+cache, "-sample_index="+sample, file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("go tool pprof: %v\n%s", err, out)
+	}
+	m := regexp.MustCompile(`(?m)^\s*([\d.]+)MB\s+([\d.]+)%.*profile_test\.` + function + `$`).FindSubmatch(out)
+	if m == nil {
+		t.Logf("%s", out)
+		return 0, 0
+	}
+	mib, _ = strconv.ParseFloat(string(m[1]), 64)
+	percent, _ = strconv.ParseFloat(string(m[2]), 64)
+	return mib, percent
+}
+
+// go tool pprof shows a planted leak at the function that allocated, and not the site beside it
+// that allocates more and frees all of it. The same profile comes by HTTP.
+func TestPprofShowsTheLeak(t *testing.T) {
+	testutil.Need(t, "go", "golang-go")
+	// A name for each run: the profile keeps what earlier ones have allocated.
+	name := fmt.Sprintf("profiled-%06d", runs.Add(1))
+	c, err := slub.New(nil, slub.Config{Name: name, Size: objectSize, ProfileRate: rate, Tag: "tests"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objs := plantedLeak(t, c)
+	balanced(t, c)
+
+	file := filepath.Join(t.TempDir(), "profile")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := profile.Write(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// 640 samples are expected: seven standard deviations are a quarter.
+	if mib, percent := top(t, file, name, "inuse_space", "plantedLeak"); mib < 14 || mib > 26 || percent < 99 {
+		t.Errorf("of 20 MiB in use at the leak the profile shows %.2f, %.2f %%", mib, percent)
+	}
+	if mib, _ := top(t, file, name, "inuse_space", "balanced"); mib != 0 {
+		t.Errorf("the site that frees its objects has %.2f MiB in use", mib)
+	}
+	if mib, _ := top(t, file, name, "alloc_space", "balanced"); mib < 66 || mib > 94 {
+		t.Errorf("of 80 MiB the site that frees its objects has allocated %.2f", mib)
+	}
+
+	w := httptest.NewRecorder()
+	profile.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/slubd", nil))
+	p, err := pprof.Parse(bytes.NewReader(w.Body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CheckValid(); err != nil {
+		t.Error(err)
+	}
+	found := false
+	for _, s := range p.Sample {
+		if s.Label["cache"][0] == name && s.Value[3] > 10<<20 {
+			found = s.Label["tag"][0] == "tests" && s.NumLabel["bytes"][0] == objectSize && len(s.Label["node"]) == 1
+		}
+	}
+	if !found || p.DefaultSampleType != "inuse_space" || len(p.Mapping) == 0 {
+		t.Errorf("the served profile is %v", p)
+	}
+	for _, obj := range objs {
+		c.Free(obj)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
