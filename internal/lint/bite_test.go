@@ -54,9 +54,10 @@ func TestRulesBite(t *testing.T) {
 			"cmd/slubd-bench/internal/native/loop.c": "int f;\n",
 			"cmd/slubd-bench/main.go":                imp("main", "C"),
 			"internal/percpu/p_test.go":              imp("percpu", "C"),
-			"internal/percpu/p.h":                    "int f;\n",
+			"internal/percpu/p.h":                    "#define F\n",
+			"sheaves/p.h":                            "int f;\n",
 			"internal/sys/deeper/d.go":               imp("deeper", "C"),
-		}, []string{"cmd/slubd-bench/main.go", "internal/percpu/p.h", "internal/percpu/p_test.go", "internal/sys/deeper/d.go"}},
+		}, []string{"cmd/slubd-bench/main.go", "internal/percpu/p_test.go", "internal/sys/deeper/d.go", "sheaves/p.h"}},
 		{"asm placement", map[string]string{
 			"internal/percpu/rseq_linux_amd64.s": "\n", "slub/fast_amd64.s": "\n",
 		}, []string{"slub/fast_amd64.s"}},

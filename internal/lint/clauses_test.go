@@ -42,7 +42,7 @@ func clauses(root fs.FS) (f findings, err error) {
 			}
 			return nil
 		}
-		if ext := path.Ext(name); ext != ".go" && ext != ".md" && ext != ".s" || name == clausesFile {
+		if ext := path.Ext(name); ext != ".go" && ext != ".md" && ext != ".s" && ext != ".h" || name == clausesFile {
 			return nil
 		}
 		text, err := fs.ReadFile(root, name)

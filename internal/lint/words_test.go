@@ -40,7 +40,7 @@ var kept = map[string][]string{
 	"arena/idle.go":                      {`dirty pages nobody has needed`},
 	"internal/mem/store_amd64.go":        {`so that whoever loads it atomically`},
 	"internal/percpu/arrays.go":          {`Whoever takes an array`, `starts anew`, `to the next who wants`},
-	"internal/percpu/rseq_linux_amd64.s": {`begins anew`, `anyone else could`, `resumes who was`, `anyone else may rely`},
+	"internal/percpu/rseq_linux_amd64.h": {`begins anew`, `anyone else could`, `resumes who was`, `anyone else may rely`},
 	"internal/sys/doc.go":                {`# Who owns`, `nobody registers`, `Whoever reads -1`, `Whoever owns it`},
 	"rcu/sections.go":                    {`Whoever may make`, `nobody is sent`},
 }
