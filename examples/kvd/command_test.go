@@ -28,7 +28,7 @@ func newTestServer(t testing.TB, o options) *server {
 	if o.maxClients == 0 {
 		o.maxClients = 1000
 	}
-	st, err := newStore(o.store, o.limit)
+	st, err := newStore(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/slubd/slubd/metrics"
+	"github.com/slubd/slubd/slub/profile"
 )
 
 // handler serves what operators look at. A program that has more to show adds it to the mux.
@@ -21,6 +22,7 @@ func handler(s *server) *http.ServeMux {
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	mux.Handle("GET /debug/pprof/slubd", profile.Handler()) // for go tool pprof
 	return mux
 }
 

@@ -5,6 +5,7 @@
 //	redis-cli -p 6380 set hello world
 //	redis-benchmark -p 6380 -t get,set -P 16 -q
 //	curl -s 127.0.0.1:9380/metrics | grep slubd_arena
+//	go tool pprof -top http://127.0.0.1:9380/debug/pprof/slubd
 //
 // Connections (client.go) read requests (resp.go) and run commands (command*.go) on a store
 // (store*.go). The one that this example is about is store_slubd.go.
@@ -34,6 +35,7 @@ type options struct {
 	listen, http string
 	store        string
 	limit        int64
+	profileRate  int64
 	maxRequest   int
 	maxClients   int
 	idle         time.Duration
@@ -42,9 +44,11 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:6380", "`address` to serve the Redis protocol on")
-	flag.StringVar(&o.http, "http", "127.0.0.1:9380", "`address` of /metrics; empty for none")
+	flag.StringVar(&o.http, "http", "127.0.0.1:9380", "`address` of /metrics and /debug/pprof/slubd; empty for none")
 	flag.StringVar(&o.store, "store", "slubd", "where data lies: slubd, heap or syncmap")
 	flag.Int64Var(&o.limit, "limit", 0, "`bytes` of memory for data, at which keys are evicted; 0 for no limit")
+	flag.Int64Var(&o.profileRate, "profile-rate", 512<<10,
+		"`bytes` from one sample of the allocation profile to the next, on average; -1 for no profile")
 	flag.IntVar(&o.maxRequest, "max-request", 64<<20, "largest request in `bytes`, all of its arguments together")
 	flag.IntVar(&o.maxClients, "max-clients", 10_000, "`number` of connections at a time")
 	flag.DurationVar(&o.idle, "idle", 0, "`time` after which a silent connection is closed; 0 for never")
@@ -52,7 +56,7 @@ func main() {
 	ctx, stop := untilSignal()
 	defer stop()
 	ready := func(redis, web net.Addr) {
-		fmt.Printf("kvd: serving %s on %v, metrics on %v\n", o.store, redis, web)
+		fmt.Printf("kvd: serving %s on %v, metrics and profile on %v\n", o.store, redis, web)
 	}
 	if err := run(ctx, o, os.Stdout, ready); err != nil {
 		fmt.Fprintln(os.Stderr, "kvd:", err)
@@ -83,7 +87,7 @@ func run(ctx context.Context, o options, out io.Writer, ready func(redis, web ne
 	if err := o.validate(); err != nil {
 		return err
 	}
-	st, err := newStore(o.store, o.limit)
+	st, err := newStore(o)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	pprof "github.com/google/pprof/profile"
 )
 
 // A daemon is kvd as it runs, on loopback ports.
@@ -291,6 +294,35 @@ func TestMetricsPage(t *testing.T) {
 		if !strings.Contains(string(page), "\n"+want) {
 			t.Errorf("no %s", want)
 		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	d.finish(t)
+}
+
+// The profile of a running server names the line that stores a value.
+func TestProfilePage(t *testing.T) {
+	d := start(t, options{profileRate: 1})
+	p := dial(t, d)
+	for i := range 100 {
+		p.ask(t, fmt.Sprintf("set key%d value", i))
+	}
+	answer, err := http.Get("http://" + d.web + "/debug/pprof/slubd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	prof, err := pprof.Parse(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inUse := map[string]int64{} // objects by function
+	for _, s := range prof.Sample {
+		for _, l := range s.Location {
+			inUse[path.Base(l.Line[0].Function.Name)] += s.Value[2]
+		}
+	}
+	if n := inUse["kvd.(*slubdStore).update"]; n < 50 {
+		t.Errorf("100 keys were set; the profile has %d objects of update in use: %v", n, inUse)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	d.finish(t)

@@ -65,17 +65,17 @@ type memory struct {
 	evicted uint64
 }
 
-// newStore makes the store of a name.
-func newStore(name string, limit int64) (store, error) {
-	switch name {
+// newStore makes the store that the options name.
+func newStore(o options) (store, error) {
+	switch o.store {
 	case "slubd":
-		return newSlubdStore(limit)
+		return newSlubdStore(o.limit, o.profileRate)
 	case "heap":
-		return refuseLimit(newHeapStore(), limit)
+		return refuseLimit(newHeapStore(), o.limit)
 	case "syncmap":
-		return refuseLimit(newSyncStore(), limit)
+		return refuseLimit(newSyncStore(), o.limit)
 	}
-	return nil, fmt.Errorf("-store: %q is none of slubd, heap, syncmap", name)
+	return nil, fmt.Errorf("-store: %q is none of slubd, heap, syncmap", o.store)
 }
 
 func refuseLimit(s store, limit int64) (store, error) {

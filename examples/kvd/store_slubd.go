@@ -25,7 +25,9 @@ type slubdStore struct {
 	evict evictor
 }
 
-func newSlubdStore(limit int64) (*slubdStore, error) {
+// newSlubdStore makes a store of at most limit bytes, 0 for no limit. The profile samples one
+// allocation in profileRate bytes; 0 is what the environment says.
+func newSlubdStore(limit, profileRate int64) (*slubdStore, error) {
 	if limit < 0 {
 		return nil, fmt.Errorf("-limit: %d is negative", limit)
 	}
@@ -34,7 +36,7 @@ func newSlubdStore(limit int64) (*slubdStore, error) {
 		return nil, err
 	}
 	s := &slubdStore{arena: a, domain: rcu.Domain{Name: "kvd"}}
-	s.entries, err = rcumap.New(rcumap.Config{Name: "kvd", Arena: a, Domain: &s.domain})
+	s.entries, err = rcumap.New(rcumap.Config{Name: "kvd", Arena: a, Domain: &s.domain, ProfileRate: profileRate})
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}

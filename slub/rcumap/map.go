@@ -40,6 +40,9 @@ type Config struct {
 	// Domain is the RCU domain in whose sections the map is read; nil means
 	// slub.DefaultDomain.
 	Domain *rcu.Domain
+	// ProfileRate is the mean number of bytes from one sample of the allocation profile to the
+	// next, as in slub.BucketsConfig.
+	ProfileRate int64
 }
 
 // Map is a hash map. Any goroutine may call Put, Update, Edit, Delete, DeleteIf, Sweep, Append, Len
@@ -80,7 +83,7 @@ func New(cfg Config) (*Map, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = slub.DefaultDomain()
 	}
-	memory, err := slub.NewBuckets(cfg.Arena, slub.BucketsConfig{Name: cfg.Name, Domain: cfg.Domain})
+	memory, err := slub.NewBuckets(cfg.Arena, slub.BucketsConfig{Name: cfg.Name, Domain: cfg.Domain, ProfileRate: cfg.ProfileRate})
 	if err != nil {
 		return nil, err
 	}
