@@ -30,14 +30,19 @@ func (s *Set) TryAlloc() unsafe.Pointer {
 // node: a refill may bring some when memory is short on its own. (Kernel: alloc_from_pcs, which
 // serves the CPU's own node only.)
 func (s *Set) TryAllocNode(node int) unsafe.Pointer {
+	p, _ := s.tryAllocNode(node, false)
+	return p
+}
+
+func (s *Set) tryAllocNode(node int, sample bool) (p unsafe.Pointer, weight float64) {
 	c := s.sheavesFor(node)
 	if c != &s.cpuSheaves {
 		s.count(AllocNodeMismatch, 1)
 		if c == nil {
-			return nil
+			return nil, 0
 		}
 	}
-	return c.allocNode(node)
+	return c.allocNode(node, sample)
 }
 
 // anyNode, for lockNonEmpty, is the node of whatever CPU the caller runs on.

@@ -139,21 +139,23 @@ func (c *cpuSheaves) uninstall(st *percpu.Stack) (main, spare *sheaf) {
 
 // allocNode takes an object of the given node, or returns nil. The top object may lie on another
 // node: a refill that was not strict has filled the sheaf for a CPU of the node, which has put it
-// into the barn.
-func (c *cpuSheaves) allocNode(node int) unsafe.Pointer {
+// into the barn. With sample an allocation that is picked gets its weight instead of an object.
+func (c *cpuSheaves) allocNode(node int, sample bool) (p unsafe.Pointer, weight float64) {
 	st := c.lockNonEmpty(node)
 	if st == nil {
-		return nil
+		return nil, 0
 	}
 	defer c.unlock(st)
 	if c.set.nodeOf(st.Objects()[st.Size()-1]) != node {
 		if !c.isRemote { // otherwise it is counted already
 			c.set.count(AllocNodeMismatch, 1)
 		}
-		return nil
+		return nil, 0
 	}
 	if st.Due() {
-		c.set.rearm(st)
+		if weight = c.set.rearm(st); weight > 0 && sample {
+			return nil, weight
+		}
 	}
-	return st.Pop()
+	return st.Pop(), 0
 }

@@ -351,7 +351,7 @@ func TestRemoteMigrated(t *testing.T) {
 			t.Errorf("in use %t: the stack for node 0 was locked for an object of node 1", inUse)
 			st.Unlock()
 		}
-		if p := chosen.allocNode(1); p != nil {
+		if p, _ := chosen.allocNode(1, false); p != nil {
 			t.Errorf("in use %t: %v of node %d was allocated for node 1", inUse, p, nodeOf(p))
 		}
 	}

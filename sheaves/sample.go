@@ -36,23 +36,11 @@ func (s *Set) TryAllocSample() (p unsafe.Pointer, weight float64) {
 	return p, 0
 }
 
-// SampleNode tells whether an allocation of the given node is one of those that are picked, for a
-// caller whose sequence has found the CPU's stack due: the weight is as TryAllocSample's. It is 0
-// if the stack is held, empty or not due.
-func (s *Set) SampleNode(node int) (weight float64) {
-	c := s.sheavesFor(node)
-	if c == nil {
-		return 0
-	}
-	st, cpu := c.slots.TryLock(percpu.Main)
-	if st == nil {
-		return 0
-	}
-	defer c.unlock(st)
-	if st.Size() > 0 && st.Due() && c.node(cpu) == node {
-		return s.rearm(st)
-	}
-	return 0
+// TryAllocNodeSample is TryAllocNode for a caller that samples; the weight is as TryAllocSample's.
+// An allocation that the stack can't serve is not picked, even if the stack is due: its caller
+// draws for what the Source gives, and nothing must be drawn twice.
+func (s *Set) TryAllocNodeSample(node int) (p unsafe.Pointer, weight float64) {
+	return s.tryAllocNode(node, true)
 }
 
 // SampleMean returns the mean number of allocations from one that is picked to the next, for what a

@@ -86,9 +86,12 @@ func TestDueStackIsArmed(t *testing.T) {
 		"TryAlloc":       func(s *sampler) unsafe.Pointer { return s.TryAlloc() },
 		"TryAllocNode":   func(s *sampler) unsafe.Pointer { return s.TryAllocNode(0) },
 		"TryAllocNoWait": func(s *sampler) unsafe.Pointer { return s.TryAllocNoWait() },
-		"SampleNode": func(s *sampler) unsafe.Pointer {
-			s.SampleNode(0)
-			return s.TryAlloc()
+		"TryAllocNodeSample": func(s *sampler) unsafe.Pointer {
+			p, _ := s.TryAllocNodeSample(0)
+			if p == nil { // picked, if every allocation is
+				p = s.TryAlloc()
+			}
+			return p
 		},
 	} {
 		for _, mean := range []float64{0, 1e9} {
@@ -108,4 +111,29 @@ func TestDueStackIsArmed(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An allocation of a node that the stack can't serve, since its top object lies on another node, is
+// not drawn there: the caller draws for what it takes from the Source. The pick stays for the next
+// operation.
+func TestSampleNodeIsDrawnOnce(t *testing.T) {
+	r := newRigOf(t, 2, func(cfg *Config) {
+		noOthers(cfg)
+		cfg.SampleMean = 1e9
+	})
+	r.arrange(state{main: 0, spare: none})
+	remote := r.src.take(1, 1)
+	st := r.hold(percpu.Main)
+	st.PushN(remote)
+	st.Arm(1)
+	st.Unlock()
+	for range 3 {
+		if p, weight := r.TryAllocNodeSample(0); p != nil || weight != 0 {
+			t.Fatalf("an allocation of node 0 gets %v with the weight %v from a stack with an object of node 1", p, weight)
+		}
+	}
+	if p, weight := r.TryAllocSample(); p != nil || weight == 0 {
+		t.Errorf("the next allocation gets %v with the weight %v, want a pick", p, weight)
+	}
+	r.got(r.TryAlloc())
 }

@@ -21,10 +21,12 @@ func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop.Func()() }
 // allocSlow is Alloc when the CPU's main sheaf is empty, or its stack is due for a sample.
 func (c *Cache) allocSlow() (unsafe.Pointer, error) {
 	c.drain(drainMost)
+	dropped := false
 	if c.sheaves != nil {
 		p, weight := c.sheaves.TryAllocSample()
 		if weight > 0 {
 			if p = c.allocOneSampled(c.localNodeNow(), weight); p == nil {
+				dropped = true
 				p = c.sheaves.TryAlloc()
 			}
 		}
@@ -33,14 +35,17 @@ func (c *Cache) allocSlow() (unsafe.Pointer, error) {
 		}
 	}
 	c.freeQueue.Poll()
-	return c.allocSlab(c.localNodeNow(), false)
+	return c.allocSlab(c.localNodeNow(), false, dropped)
 }
 
-// allocSlab takes an object directly from a slab (kernel: ___slab_alloc).
-func (c *Cache) allocSlab(node int, strict bool) (unsafe.Pointer, error) {
-	if weight := c.sampler.pick(c.layout.slot); weight > 0 {
-		if p := c.allocOneSampled(node, weight); p != nil {
-			return p, nil
+// allocSlab takes an object directly from a slab (kernel: ___slab_alloc). drawn says that the
+// allocation was picked before, in vain: then it is not sampled here.
+func (c *Cache) allocSlab(node int, strict, drawn bool) (unsafe.Pointer, error) {
+	if !drawn {
+		if weight := c.sampler.pick(c.layout.slot); weight > 0 {
+			if p := c.allocOneSampled(node, weight); p != nil {
+				return p, nil
+			}
 		}
 	}
 	// It is counted afterwards, since a constructor, hook or report may not return.

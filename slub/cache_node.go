@@ -70,14 +70,14 @@ func (c *Cache) allocNode(number int) (unsafe.Pointer, error) {
 func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 	var p unsafe.Pointer
 	var err error
+	dropped := false
 	if c.sheaves != nil {
-		if c.sampler != nil {
-			if weight := c.sheaves.SampleNode(i); weight > 0 {
-				p = c.allocOneSampled(i, weight)
+		var weight float64
+		if p, weight = c.sheaves.TryAllocNodeSample(i); weight > 0 {
+			if p = c.allocOneSampled(i, weight); p == nil {
+				dropped = true
+				p = c.sheaves.TryAllocNode(i)
 			}
-		}
-		if p == nil {
-			p = c.sheaves.TryAllocNode(i)
 		}
 		c.makeNodeOps()
 	}
@@ -89,7 +89,7 @@ func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, ErrNoMemory)
 	default:
 		c.drain(drainMost)
-		p, err = c.allocSlab(i, true)
+		p, err = c.allocSlab(i, true, dropped)
 	}
 	if err == nil && c.instrumented() {
 		c.onAlloc(p, 0)

@@ -21,7 +21,7 @@ func TestNodeOpsAreMadeOnDemand(t *testing.T) {
 			c, sequences := open(t, a, cfg), !hooked && !sanitized // sanitizers are hooks, too
 			pinned(t, 0, func() {
 				for node, want := range []bool{false, sequences, sequences} {
-					p, err := c.allocSlab(node, true)
+					p, err := c.allocSlab(node, true, false)
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/sampling"
 )
@@ -142,18 +143,31 @@ func (c *Cache) allocOneSampled(node int, weight float64) unsafe.Pointer {
 }
 
 // sampleBulk makes samples of those objects of an AllocBulk that are picked, in the place of what
-// the sheaves and slabs have given.
+// the sheaves and slabs have given. If a constructor, hook or report in it doesn't return, the
+// objects go back, and objs is nil.
 func (c *Cache) sampleBulk(objs []unsafe.Pointer) {
+	callback.Guard(func() { c.substitute(objs, c.localNodeNow()) }, func() {
+		defer clear(objs)
+		c.returnBulk(objs)
+	})
+}
+
+// substitute replaces the objects that are picked by samples of the given node, and returns how
+// many. What is replaced goes to its slab: it counts as allocated, and its substitute does not.
+func (c *Cache) substitute(objs []unsafe.Pointer, node int) (samples int) {
 	mean := c.sampler.mean(c.layout.slot)
 	gap := func() int { return int(min(mean*rand.ExpFloat64(), math.MaxInt32)) }
 	for i := gap(); i < len(objs); i += 1 + gap() {
-		p := c.allocSampled(c.localNodeNow(), sheaves.SampleWeight(mean))
+		p := c.allocSampled(node, sheaves.SampleWeight(mean))
 		if p == nil {
-			return
+			continue // counted as dropped
 		}
-		c.slabs.FreeBulk(objs[i : i+1]) // it counts as allocated, and its substitute does not
-		objs[i] = p
+		replaced := objs[i]
+		objs[i] = p // first: a report may not return
+		samples++
+		c.slabs.Free(replaced)
 	}
+	return samples
 }
 
 // isAlone reports whether an object in use is alone in its slab, and must go back there.

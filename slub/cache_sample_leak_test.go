@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -90,6 +91,64 @@ func TestLargeSampled(t *testing.T) {
 		}
 	}
 	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A constructor that panics while AllocBulk makes samples loses no object: all go back, those that
+// are samples already too.
+func TestSampleBulkPanics(t *testing.T) {
+	calls, bad := 0, 0
+	c := newCache(t, slub.Config{Name: "bulk-panics", Size: 64, ProfileRate: everyObject, Ctor: func(unsafe.Pointer) {
+		if calls++; calls == bad {
+			panic("constructor")
+		}
+	}})
+	objs := make([]unsafe.Pointer, 8)
+	if err := c.AllocBulk(objs); err != nil { // leaves free objects in a slab
+		t.Fatal(err)
+	}
+	c.FreeBulk(objs)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		bad = calls + len(objs)/2
+		_ = c.AllocBulk(objs)
+	}()
+	for i, p := range objs {
+		if p != nil {
+			t.Errorf("object %d is %p", i, p)
+		}
+	}
+	if got, st := inUse("bulk-panics"), c.Stats(); got != 0 || st.InUse != 0 {
+		t.Errorf("%d samples and %d objects are in use", got, st.InUse)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// While a reader holds a grace period up, the samples of a cache with TypesafeByRCU keep no more
+// slabs waiting than there were samples at once.
+func TestSampledTypesafeIsBounded(t *testing.T) {
+	domain := new(rcu.Domain)
+	c := newCache(t, slub.Config{Name: "typesafe-bounded", Size: 64, ProfileRate: everyObject, Flags: slub.TypesafeByRCU, Domain: domain})
+	reader := domain.Enter()
+	for range 500 {
+		c.Free(must(t)(c.Alloc()))
+	}
+	var retired uint64
+	for _, n := range c.Stats().Nodes {
+		retired += n.Retired
+	}
+	if retired > 10 { // one for each node that the goroutine was on
+		t.Errorf("%d slabs wait for the grace period", retired)
+	}
+	reader.Exit()
+	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
 }

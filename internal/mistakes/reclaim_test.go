@@ -36,8 +36,15 @@ slub/cache_instrument.go
 	{"RetiredTooLate", "a slab that is retired while a callback is queued doesn't wait for the next one",
 		test{pkg: "slub/internal/slab", pattern: `^TestRetiredSlabsWaitForTheirGracePeriod$`}, `want 0 slabs and 2 retired`, `
 slub/internal/slab/retire.go
--		r.next, n.fresh = n.fresh, r.link()
-+		r.next, n.aging = n.aging, r.link()
+-		r.next, kind.fresh = kind.fresh, r.link()
++		r.next, kind.aging = kind.aging, r.link()
+`},
+	{"AloneNotReused", "a sample of a TypesafeByRCU cache never uses the slab of one before again",
+		test{pkg: "slub/internal/slab", pattern: `^TestAloneIsUsedAgain$`}, `the one before was at`, `
+slub/internal/slab/alone.go
+-	if p := s.unretireAlone(&s.nodes[node]); p != nil {
+-		return p, nil
+-	}
 `},
 	{"RetiredForgotten", "Close waits for the first callback of retired slabs only",
 		test{pkg: "slub", pattern: `^TestTypesafeCloseWaitsForAll$`}, `slabs are retired`, `

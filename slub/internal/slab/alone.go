@@ -11,10 +11,17 @@ import (
 // like those of a slab of lower order, so that the sequences of Free leave the object to their slow
 // paths, and objects beside it are not concerned. The object must come back to Free or FreeBulk,
 // never by a sheaf: Alone tells. Its slab goes back to the arena at once, or retires.
+//
+// A slab of one object that retires is used again by TakeAlone only. A refill would get one object
+// for a page, whose free always takes the slow path. TakeAlone looks for such a slab before it
+// makes one. So while a grace period never ends, as many wait as objects were ever alone at once.
 
 // TakeAlone returns an object of the given node that is alone, or the error of the arena or of
 // Config.Charge. If a function of Config doesn't return, the slab goes back.
 func (s *Slabs) TakeAlone(node int) (unsafe.Pointer, error) {
+	if p := s.unretireAlone(&s.nodes[node]); p != nil {
+		return p, nil
+	}
 	pages := 1 << mem.Order(s.size)
 	if s.single {
 		pages = int(s.size / mem.PageSize)
@@ -24,6 +31,23 @@ func (s *Slabs) TakeAlone(node int) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	return mem.Ptr(s.begin(run, node, true, true).addr), nil
+}
+
+// unretireAlone takes the object of the node's slab with one object that retired last, or returns
+// nil. As in unretire, no constructor runs.
+func (s *Slabs) unretireAlone(n *node) unsafe.Pointer {
+	if n.retired.Load() == 0 {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.unlock()
+	r, ok := s.popRetired(&n.alone)
+	if !ok {
+		return nil
+	}
+	r.state.Store(slabState{inuse: 1}.pack()) // nothing else knows the slab
+	s.revive(n, r)
+	return mem.Ptr(r.addr)
 }
 
 // Alone reports whether the object that starts at p, which is in use, is alone.
@@ -55,7 +79,6 @@ func (s *Slabs) freeAlone(r Ref, obj uintptr) (again bool) {
 	if s.onAloneFreed != nil {
 		s.onAloneFreed(r.addr)
 	}
-	r.alone = false
 	s.count(s.counters.FreeSlab)
 	if s.afterGracePeriod != nil {
 		s.countFree(r.node, 1)

@@ -91,3 +91,34 @@ func TestFreeBesideAlone(t *testing.T) {
 	}
 	r.Free(p)
 }
+
+// While a grace period does not end, an object that is alone gets the slab of one that was freed
+// before. A refill does not get it.
+func TestAloneIsUsedAgain(t *testing.T) {
+	r, g := openTypesafe(t, Config{})
+	var at unsafe.Pointer
+	for i := range 100 {
+		p, err := r.TakeAlone(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at != nil && p != at || !r.Alone(p) {
+			t.Fatalf("object %d is at %p, alone: %v, the one before was at %p", i, p, r.Alone(p), at)
+		}
+		at = p
+		r.state("with an object alone", 1, 0)
+		r.Free(p)
+	}
+	r.state("after all frees", 0, 1)
+	ps := r.take(r.perSlab)
+	for _, p := range ps {
+		if uintptr(p)&^(mem.PageSize-1) == uintptr(at) {
+			t.Errorf("a refill has got %p, in a slab of one object", p)
+		}
+	}
+	r.state("after a refill", 1, 1)
+	for g.end() > 0 {
+	}
+	r.state("after the grace period", 1, 0)
+	r.free(ps...)
+}

@@ -36,12 +36,15 @@ type nodeWords struct {
 	remote     atomic.Int64 // see NodeStats.Remote
 
 	// Of TypesafeByRCU slabs; see retire.go.
-	fresh, aging uint32       // links to the first of each list of retired slabs; under mu
-	queued       bool         // a callback is queued or about to be; under mu
-	retired      atomic.Int64 // retired slabs, those that are being given back included
+	shared, alone retiredSlabs // by slab.alone; under mu
+	queued        bool         // a callback is queued or about to be; under mu
+	retired       atomic.Int64 // retired slabs, those that are being given back included
 
-	_ [nodemem.Align - 88]byte // keeps the next node's words on other lines, in Go's heap
+	_ [nodemem.Align - 96]byte // keeps the next node's words on other lines, in Go's heap
 }
+
+// retiredSlabs are the two lists of retired slabs, by links to the first of each; see retire.go.
+type retiredSlabs struct{ fresh, aging uint32 }
 
 // Nodes lie side by side in a node's memory, each on lines of its own.
 const _ = -(unsafe.Sizeof(nodeWords{}) % nodemem.Align)

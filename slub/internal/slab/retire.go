@@ -16,11 +16,12 @@ import (
 // grace period never ends.
 //
 // Ownership: a retired slab has no object out and is not listed, its pages have the owner word
-// Retired, and it is on one of the node's two lists of retired slabs. So no operation comes to it
-// by an object or by the partial list. Its descriptor, its chain and its pages belong to the
-// holder of the node's lock. Only two functions take it off its list, under that lock: unretire,
-// which lists it as partial again, and reclaimRetired, which gives its pages back. So a slab is
-// either used again or given back.
+// Retired, and it is on one of the node's lists of retired slabs: fresh or aging, of its kind. So
+// no operation comes to it by an object or by the partial list. Its descriptor, its chain and its
+// pages belong to the holder of the node's lock. Only three functions take it off its list, under
+// that lock: unretire, which lists it as partial again; unretireAlone, which is for slabs of one
+// object; and reclaimRetired, which gives its pages back. So a slab is either used again or given
+// back.
 //
 // Grace periods: there is one callback for each node at a time, and not one for each slab.
 //
@@ -61,12 +62,16 @@ func (s *Slabs) retire(r Ref) {
 		invariants.Check(!r.listed && r.load().inuse == 0, "slab at %#x retires, listed: %v, %d objects are out",
 			r.addr, r.listed, r.load().inuse)
 	}
+	kind := &n.shared
+	if r.alone {
+		kind = &n.alone
+	}
 	queue := !n.queued
 	n.queued = true
 	if queue {
-		r.next, n.aging = n.aging, r.link()
+		r.next, kind.aging = kind.aging, r.link()
 	} else {
-		r.next, n.fresh = n.fresh, r.link()
+		r.next, kind.fresh = kind.fresh, r.link()
 	}
 	n.unlock()
 	// From here on the slab may be in use again, or given back.
@@ -83,43 +88,65 @@ func (s *Slabs) retire(r Ref) {
 // last, whose objects may still be in the processor's caches. No constructor runs, as the objects
 // are as they were freed. The caller holds n.mu.
 func (s *Slabs) unretire(n *node) bool {
-	list := &n.fresh
-	if *list == 0 {
-		list = &n.aging
-	}
-	if *list == 0 {
+	r, ok := s.popRetired(&n.shared)
+	if !ok {
 		return false
 	}
-	r := s.linked(*list)
-	*list = r.next
-	// Before any object is out, as in grow.
-	s.arena.SetOwner(r.page, int(r.pages), s.word(r))
+	s.revive(n, r)
 	n.add(s, r, false)
+	s.countFree(r.node, int(r.objects))
+	return true
+}
+
+// popRetired takes the slab that was retired last off its list. The caller holds the node's lock.
+func (s *Slabs) popRetired(kind *retiredSlabs) (r Ref, ok bool) {
+	list := &kind.fresh
+	if *list == 0 {
+		list = &kind.aging
+	}
+	if *list == 0 {
+		return Ref{}, false
+	}
+	r = s.linked(*list)
+	*list = r.next
+	return r, true
+}
+
+// revive makes a slab that popRetired has returned one that is not retired, before any object of it
+// is out, as grow does.
+func (s *Slabs) revive(n *node, r Ref) {
+	s.arena.SetOwner(r.page, int(r.pages), s.word(r))
 	n.retired.Add(-1)
 	n.slabs.Add(1)
 	n.objects.Add(int64(r.objects))
-	s.countFree(r.node, int(r.objects))
 	s.count(s.counters.AllocSlab)
 	if s.backlog != nil {
 		s.backlog.Release(int64(r.Bytes()))
 	}
-	return true
 }
 
 // reclaimRetired gives back the node's slabs whose grace period is over. It is the callback.
 func (s *Slabs) reclaimRetired(n *node) {
 	n.mu.Lock()
-	ready := n.aging
-	n.aging, n.fresh = n.fresh, 0
-	n.queued = n.aging != 0
+	ready := [...]uint32{n.shared.aging, n.alone.aging}
+	n.shared = retiredSlabs{aging: n.shared.fresh}
+	n.alone = retiredSlabs{aging: n.alone.fresh}
+	n.queued = n.shared.aging != 0 || n.alone.aging != 0
 	again := n.queued
 	n.unlock()
 	if again {
 		s.afterGracePeriod(n.reclaim)
 	}
-	for ready != 0 {
-		r := s.linked(ready)
-		ready = r.next
+	for _, link := range ready {
+		s.freeRetired(n, link)
+	}
+}
+
+// freeRetired gives back the pages of a list of retired slabs.
+func (s *Slabs) freeRetired(n *node, link uint32) {
+	for link != 0 {
+		r := s.linked(link)
+		link = r.next
 		s.acquireSlab(r)
 		page, pages := r.page, int(r.pages)
 		// From here on the descriptor must not be read any more.

@@ -24,7 +24,7 @@ type slab struct {
 	prev    uint32 // the one before; both under the node's mu
 	objects uint32 // in the slab, constant
 	pages   uint16 // of the run, constant
-	alone   bool   // its one object is alone, see TakeAlone; until that is freed
+	alone   bool   // its one object is alone, see TakeAlone; constant
 	_       uint8
 	node    uint8 // index of its node, constant
 	listed  bool  // on the partial list; under the node's mu

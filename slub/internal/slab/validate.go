@@ -77,7 +77,7 @@ func (s *Slabs) Recount() (nodes []NodeStats, err error) {
 func (s *Slabs) countRetired(n *node) (slabs int64) {
 	n.mu.Lock()
 	defer n.unlock()
-	for _, link := range []uint32{n.fresh, n.aging} {
+	for _, link := range []uint32{n.shared.fresh, n.shared.aging, n.alone.fresh, n.alone.aging} {
 		for ; link != 0; link = s.linked(link).next {
 			slabs++
 		}
