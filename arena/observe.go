@@ -19,8 +19,8 @@ import (
 //	updateNodes finds which nodes have memory that the process may use, and binds again what was
 //	            refused before (observe_nodes.go)
 //	sample      asks where some pages in use lie, for Stats and PlacementError (observe_sample.go)
-//	mend        moves pages to their node, and discards freed ones that lie on another, as far as
-//	            the node has room (observe_mend.go)
+//	mend        moves pages to their node, and discards free blocks with many pages of others, as
+//	            far as the node has room (observe_mend.go)
 //
 // An arena whose topology has one node with memory, or that binds nothing, is not observed. Nor is
 // one whose topology is another machine's, as in tests of programs: what lies in the range for a

@@ -9,8 +9,8 @@ import (
 )
 
 // A sweep goes through all pages of a node, once a sample has found some on another one. It moves
-// those in use, and discards dirty blocks: the next use of their addresses then takes pages of the
-// node. Used by the timer's run only.
+// those on other nodes, but discards a dirty block that has many of them: the next use of its
+// addresses then takes pages of the node. Used by the timer's run only.
 type sweep struct {
 	on   bool
 	next uint32 // the zone's next page
@@ -22,8 +22,9 @@ const (
 	mendTime = 5 * time.Millisecond
 	// mendWindow is the number of pages about which the kernel is asked at a time.
 	mendWindow = 1024
-	// blockSample is the number of pages of a dirty block that are asked about.
-	blockSample = 8
+	// discardPart is the part of a dirty block's pages above which the block is discarded rather
+	// than moved: 1/discardPart.
+	discardPart = 8
 )
 
 // mend moves pages of nodes that have room, and reports whether there is more to do.
@@ -74,7 +75,7 @@ func (a *Arena) roomOn(node numa.Node) int64 {
 func (a *Arena) mendWindow(i int, room int64) (left int64) {
 	o := &a.observer
 	s, z := &o.sweeps[i], &a.zones[i]
-	addrs, heads := a.window(z, s)
+	addrs, blocks := a.window(z, s)
 	if len(addrs) == 0 {
 		s.on = false
 		return room
@@ -84,15 +85,18 @@ func (a *Arena) mendWindow(i int, room int64) (left int64) {
 		return 0
 	}
 	var move []uintptr
-	done := noBlock
-	for k, node := range where {
-		switch {
-		case node == numa.NoNode || node == z.node:
-		case heads[k].page == noBlock.page:
-			move = append(move, addrs[k])
-		case heads[k] != done:
-			done = heads[k]
-			a.discardBlock(z, done.page, done.order)
+	for from, to := 0, 0; from < len(addrs); from = to {
+		block := blocks[from]
+		var away []uintptr
+		for ; to < len(addrs) && blocks[to] == block; to++ {
+			if where[to] != numa.NoNode && where[to] != z.node {
+				away = append(away, addrs[to])
+			}
+		}
+		if block != noBlock && len(away)*discardPart > to-from {
+			a.discardBlock(z, block.page, block.order)
+		} else {
+			move = append(move, away...)
 		}
 	}
 	if move = move[:min(int64(len(move)), room)]; len(move) == 0 {
@@ -117,15 +121,15 @@ type freeBlock struct {
 // noBlock stands for a page in use.
 var noBlock = freeBlock{page: ^uint32(0)}
 
-// window returns the addresses of the sweep's next pages, those in use and some of each dirty
-// block, and for each address the block that it lies in. It holds no lock meanwhile, so that the
-// states may have changed.
-func (a *Arena) window(z *zone, s *sweep) (addrs []uintptr, heads []freeBlock) {
+// window returns the addresses of the sweep's next pages, those in use and those of dirty blocks,
+// and for each address the block that it lies in. It holds no lock meanwhile, so that the states
+// may have changed.
+func (a *Arena) window(z *zone, s *sweep) (addrs []uintptr, blocks []freeBlock) {
 	z.mu.Lock()
 	bump := z.bump
 	z.mu.Unlock()
 	add := func(addr uintptr, block freeBlock) {
-		addrs, heads = append(addrs, addr), append(heads, block)
+		addrs, blocks = append(addrs, addr), append(blocks, block)
 	}
 	// The number of steps is bounded too, for a zone that is mostly free.
 	for steps := 0; s.next < bump && len(addrs) < mendWindow && steps < 64*mendWindow; steps++ {
@@ -135,9 +139,8 @@ func (a *Arena) window(z *zone, s *sweep) (addrs []uintptr, heads []freeBlock) {
 			add(a.Addr(s.next), noBlock)
 			s.next++
 		case dirty:
-			step := max(1, uint32(1)<<order/blockSample)
-			for page := s.next; page < s.next+1<<order; page += step {
-				add(a.Addr(page), freeBlock{s.next, order})
+			for page := range uint32(1) << order {
+				add(a.Addr(s.next+page), freeBlock{s.next, order})
 			}
 			s.next += 1 << order
 		case clean, leaving:
@@ -156,7 +159,7 @@ func (a *Arena) window(z *zone, s *sweep) (addrs []uintptr, heads []freeBlock) {
 			s.rest = slices.Delete(s.rest, len(s.rest)-1, len(s.rest))
 		}
 	}
-	return addrs, heads
+	return addrs, blocks
 }
 
 // discardBlock gives a dirty block to the kernel, if it is one still.

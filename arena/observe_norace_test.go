@@ -256,6 +256,26 @@ func TestPagesComeHome(t *testing.T) {
 	a.Unmap(maps[0])
 }
 
+// TestFewPagesOfFreeBlockMove: of a free block with few pages on another node, these are moved, and
+// the block is not discarded.
+func TestFewPagesOfFreeBlockMove(t *testing.T) {
+	k := newFakeKernel()
+	a := openObserved(t, k, Config{Span: 32 * mib, MaxDirty: Unlimited})
+	run, used := k.put(a, alloc(t, a, 9, 1), 1), k.put(a, alloc(t, a, 0, 1), 0)
+	for _, page := range []uint32{3, 77, 511} {
+		k.putBytes(a.Addr(run.Page+page), mem.PageSize, 0)
+	}
+	a.Free(run.Page)
+	a.observed()
+	if n := k.count(a.Addr(run.Page), run.bytes(), 1); n != 512 {
+		t.Errorf("%d of 512 pages of a free block lie on their node", n)
+	}
+	if s := a.Stats().Nodes[1]; s.Free != int64(run.bytes()) || s.Moved != 4 {
+		t.Errorf("%+v, want one free block of %d bytes, and 4 pages moved", s, run.bytes())
+	}
+	a.Free(used.Page)
+}
+
 // TestPagesThatDontMove: the kernel is not asked all the time to move what it has refused to.
 func TestPagesThatDontMove(t *testing.T) {
 	k := newFakeKernel()

@@ -147,7 +147,9 @@ func TestNUMAFullNodeIsMended(t *testing.T) {
 	}
 	again, pages := touched(t, a, node, 256)
 	if n := away(t, pages, node); n != 0 {
-		t.Errorf("%d of %d pages that are used again lie on other nodes", n, len(pages))
+		total, free := a.topo.Memory(node)
+		t.Errorf("%d of %d pages that are used again lie on other nodes: %+v, before %+v; %d of the node's %d bytes are free",
+			n, len(pages), a.Stats().Nodes[i], s, free, total)
 	}
 	for _, run := range append(held, again...) {
 		a.Free(run.Page)

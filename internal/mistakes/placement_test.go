@@ -12,7 +12,7 @@ arena/observe_mend.go
 	{"MisplacedReused", "free pages that lie on another node are used again",
 		test{pkg: "arena", pattern: `^TestPagesComeHome$`}, `with room: `, `
 arena/observe_mend.go
--			a.discardBlock(z, done.page, done.order)
+-			a.discardBlock(z, block.page, block.order)
 `},
 	{"LostNodeUnseen", "the cpuset is not looked at once the arena is open",
 		test{pkg: "arena", pattern: `^TestNodesComeAndGo$`}, `step 1: placement`, `
