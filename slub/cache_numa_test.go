@@ -2,6 +2,7 @@ package slub_test
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/slub"
 )
@@ -18,9 +20,11 @@ import (
 
 const numaObjects = 300
 
-// machine returns the machine's topology, and the nodes that have memory.
+// machine returns the machine's topology, and the nodes that have memory. What earlier tests had on
+// Go's heap, such as the checker's ledgers, goes back to the kernel: it could fill a small node.
 func machine(t *testing.T) (*numa.Topology, []numa.Node) {
 	t.Helper()
+	debug.FreeOSMemory()
 	topology := numa.System()
 	var memory []numa.Node
 	for _, n := range topology.Nodes() {
@@ -33,13 +37,14 @@ func machine(t *testing.T) (*numa.Topology, []numa.Node) {
 	return topology, memory
 }
 
-// logMemory logs how full the nodes are, for a test that has failed.
+// logMemory logs how full the nodes are and what fills them, for a test that has failed.
 func logMemory(t *testing.T) {
 	t.Helper()
 	for _, n := range numa.System().Nodes() {
 		total, free := numa.System().Memory(n)
 		t.Logf("node %d: %d of %d bytes are free", n, free, total)
 	}
+	testutil.LogNodes(t, 4*mib)
 }
 
 // nodesOf asks the kernel for the node of the page at each address, all of which have been touched.

@@ -22,10 +22,11 @@ type subject struct {
 	published [16]atomic.Pointer[byte]
 	crossing  [64]atomic.Pointer[byte]
 
-	tally  tally // sum over the workers that have finished
-	died   atomic.Uint64
-	hooked []atomic.Uint32 // by (address - base) / 8: 1 while in use according to the hooks
-	hookIn atomic.Int64    // calls of the Alloc hook minus those of the Free hook
+	tally   tally                 // sum over the workers that have finished
+	failure atomic.Pointer[error] // of the first call that failed
+	died    atomic.Uint64
+	hooked  []atomic.Uint32 // by (address - base) / 8: 1 while in use according to the hooks
+	hookIn  atomic.Int64    // calls of the Alloc hook minus those of the Free hook
 }
 
 // A tally counts the objects that workers allocated and freed.
@@ -59,7 +60,7 @@ func newSubject(b *ledger, a *arena.Arena, cfg slub.Config, has traits) *subject
 		}
 	}
 	if has&withHooks != 0 {
-		s.hooked = make([]atomic.Uint32, len(b.words))
+		s.hooked = offHeap[atomic.Uint32](b.t, a)
 		cfg.Hooks = hooks.Hooks{Alloc: s.allocHook, Free: s.freeHook}
 	}
 	cfg.Hooks.Report = func(r *hooks.Report) { s.faultf("%v", r) }

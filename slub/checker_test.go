@@ -7,6 +7,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -32,7 +33,28 @@ type ledger struct {
 const expiring = 1
 
 func newLedger(t *testing.T, a *arena.Arena, d *rcu.Domain) *ledger {
-	return &ledger{t: t, base: a.Base(), words: make([]atomic.Uint64, uint64(a.Pages())*(mem.PageSize/8)), domain: d}
+	return &ledger{t: t, base: a.Base(), words: offHeap[atomic.Uint64](t, a), domain: d}
+}
+
+// offHeap returns a value for each word of an arena, in memory that is resident where it was used.
+// On Go's heap the ledger could be resident in whole, fill a small node, and displace the objects.
+func offHeap[V any](t *testing.T, a *arena.Arena) []V {
+	t.Helper()
+	n := int(a.Pages()) * (mem.PageSize / 8)
+	bytes := uintptr(n) * unsafe.Sizeof(*new(V))
+	addr, err := sys.Reserve(bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return // a worker or hook may still use it
+		}
+		if err := sys.Unmap(addr, bytes); err != nil {
+			t.Error(err)
+		}
+	})
+	return unsafe.Slice(mem.At[V](addr), n)
 }
 
 // maxFaults is the number of faults that are reported before all workers stop: a fault that

@@ -67,6 +67,7 @@ func (w *worker) took(s *subject, i int, p unsafe.Pointer) {
 func (w *worker) missed(s *subject, i int, err error) {
 	w.ops--
 	w.count[i].failed++
+	s.failure.CompareAndSwap(nil, &err)
 	if !errors.Is(err, slub.ErrNoMemory) {
 		s.faultf("cache %q: %v", s.cache.Name(), err)
 	}

@@ -156,3 +156,15 @@ func TestSysFS(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBytesOf(t *testing.T) {
+	for line, want := range map[string]int{
+		"7f1c bind:1 anon=300 dirty=300 N0=100 N12=200 kernelpagesize_kB=4": 300 * 4096,
+		"7f1d default huge anon=2 N1=2 kernelpagesize_kB=2048":              2 * 2048 << 10,
+		"7f1e default file=/bin/sh":                                         0,
+	} {
+		if got := bytesOf(line); got != want {
+			t.Errorf("%s: %d bytes, want %d", line, got, want)
+		}
+	}
+}
