@@ -3,8 +3,10 @@ package arena
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/slubd/slubd/internal/lock"
+	"github.com/slubd/slubd/internal/loghist"
 	"github.com/slubd/slubd/internal/mem"
 )
 
@@ -43,6 +45,7 @@ type reclaim struct {
 	background atomic.Bool // shrinkNear is running
 
 	rounds, helped, objects atomic.Uint64
+	times                   loghist.Recorder // of rounds
 }
 
 // A Reclaimer is one user of the arena that keeps memory for later and can give it back.
@@ -90,6 +93,8 @@ func (a *Arena) Reclaim(bytes int64, first func() (objects int), again func() bo
 	}
 	defer r.round.Give()
 	r.rounds.Add(1)
+	began := time.Now()
+	defer func() { r.times.Observe(time.Since(began)) }()
 	if a.reclaimAll(bytes, first, again) {
 		r.helped.Add(1)
 		return true
@@ -197,10 +202,14 @@ type ReclaimStats struct {
 	Objects uint64 // free objects that sheaves gave back, and empty slabs
 	// Shrinkers has those that are registered now, oldest first.
 	Shrinkers []ShrinkerStats
+	Times     Histogram // how long rounds took
 }
 
+// Histogram counts durations in buckets that end at powers of two of a second.
+type Histogram = loghist.Histogram
+
 func (r *reclaim) stats() ReclaimStats {
-	s := ReclaimStats{Rounds: r.rounds.Load(), Helped: r.helped.Load(), Objects: r.objects.Load()}
+	s := ReclaimStats{Rounds: r.rounds.Load(), Helped: r.helped.Load(), Objects: r.objects.Load(), Times: r.times.Read()}
 	for _, sh := range r.list() {
 		s.Shrinkers = append(s.Shrinkers, ShrinkerStats{Name: sh.Name, Calls: sh.calls.Load(), Freed: sh.freed.Load()})
 	}

@@ -43,6 +43,7 @@ type Domain struct {
 	readers   atomic.Pointer[[]*Reader] // registered; the slice is immutable, replaced under mu
 	expedited sequence                  // last grace period expedited; atomic, only rises
 	misses    atomic.Uint32             // Polls that returned false: one in 64 looks for stalls
+	times     periodTimes
 	_         [padding]byte
 
 	sections atomic.Pointer[sections] // what Enter needs; nil before the first

@@ -114,6 +114,9 @@ type blocker struct {
 	reader *Reader // nil for sections, and if there is no blocker
 	open   int64   // open sections; 0 for a reader
 	age    time.Duration
+
+	sections time.Duration // how long sections hold it up, also if a reader has done so for longer
+	place    string        // of an open section, if that is known
 }
 
 func (b blocker) none() bool { return b.reader == nil && b.open == 0 }
@@ -137,7 +140,7 @@ func (d *Domain) scanStalls() (oldest blocker) {
 		}
 		age := now.Sub(r.since)
 		if oldest.none() || age > oldest.age {
-			oldest = blocker{reader: r, age: age}
+			oldest.reader, oldest.age = r, age
 		}
 		if d.due(now, &r.reported) {
 			due = append(due, dueStall{Stall: r.stall(age), reader: r, at: w, profiled: r.profiled})
@@ -150,8 +153,12 @@ func (d *Domain) scanStalls() (oldest blocker) {
 		}
 		age, open := now.Sub(s.since), s.open()
 		if w != 0 && open > 0 {
+			oldest.sections = age
 			if oldest.none() || age > oldest.age {
-				oldest = blocker{open: open, age: age}
+				oldest.reader, oldest.open, oldest.age = nil, open, age
+				if sites := s.traces.sites(); len(sites) > 0 {
+					oldest.place = sites[0]
+				}
 			}
 			if d.due(now, &s.reported) {
 				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: s.traces.sites()}})

@@ -1,6 +1,10 @@
 package rcu
 
-import "time"
+import (
+	"time"
+
+	"github.com/slubd/slubd/internal/loghist"
+)
 
 // Stats describes a domain at one moment. Its figures are read one after the other, not at once.
 type Stats struct {
@@ -27,7 +31,20 @@ type Stats struct {
 	// reader without a name.
 	OldestReader time.Duration
 	OldestName   string
+	// OldestPlace is file:line of the call of Register for that reader. For sections it is where
+	// one was entered, in builds with -tags invariants or -race, and empty in others.
+	OldestPlace string
+	// OldestSection is how long a grace period has waited for sections of Enter; 0 if none does.
+	OldestSection time.Duration
+
+	// GracePeriodTimes are durations of grace periods, from the first look that found one not over
+	// to the look that found it over. One is timed at a time. Grace periods that are over at the
+	// first look are not among them.
+	GracePeriodTimes Histogram
 }
+
+// Histogram counts durations in buckets that end at powers of two of a second.
+type Histogram = loghist.Histogram
 
 // Stats returns the domain's figures. It looks at every reader, and at every CPU's counters, and
 // takes Domain.mu. Any goroutine may call it.
@@ -48,9 +65,11 @@ func (d *Domain) Stats() Stats {
 		s.Entered, s.Open = sec.counts.Entered(), sec.open()
 	}
 	b := d.scanStalls()
-	if s.OldestReader = b.age; b.reader != nil {
-		s.OldestName = b.reader.name
+	s.OldestReader, s.OldestSection, s.OldestPlace = b.age, b.sections, b.place
+	if b.reader != nil {
+		s.OldestName, s.OldestPlace = b.reader.name, site(b.reader.registered)
 	}
+	s.GracePeriodTimes = d.times.recorder.Read()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.Expedited, s.Stalls = d.expedites, d.stalls.seen

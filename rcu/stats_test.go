@@ -1,6 +1,7 @@
 package rcu
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,14 +20,17 @@ func TestStats(t *testing.T) {
 		got := d.Stats()
 		id := got.ID
 		// The worker found the slow reader before its first sleep.
-		want := Stats{ID: id, Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow"}
-		if got != want {
+		want := Stats{ID: id, Pending: 3, PendingObjects: 62, Readers: 2, Online: 1, OldestReader: time.Second, OldestName: "slow", OldestPlace: got.OldestPlace}
+		if !strings.Contains(got.OldestPlace, "stats_test.go:") || got != want {
 			t.Errorf("with a slow reader: %+v, want %+v", got, want)
 		}
 		r.Offline()
 		barrier(t, &d)
 		got = d.Stats()
-		want = Stats{ID: id, GracePeriods: 2, Callbacks: 3, Readers: 2}
+		want = Stats{ID: id, GracePeriods: 2, Callbacks: 3, Readers: 2, GracePeriodTimes: got.GracePeriodTimes}
+		if h := got.GracePeriodTimes; h.Count != 1 || h.Sum < time.Second {
+			t.Errorf("one grace period took a second: %d in %v", h.Count, h.Sum)
+		}
 		if got != want {
 			t.Errorf("after its report: %+v, want %+v", got, want)
 		}

@@ -71,6 +71,7 @@ func (d *Domain) scan(t Token) bool {
 		return true
 	}
 	if b := d.blocker.Load(); b != nil && b.behind(t) {
+		d.times.begin(t, &d.completed)
 		return false
 	}
 	// seq is loaded before sections and the words. For a reader that comes online during the scan
@@ -96,9 +97,14 @@ func (d *Domain) scan(t Token) bool {
 	}
 	if d.completed.raise(oldest) {
 		d.periods.Add(1)
+		d.times.end(oldest)
 	}
 	if invariants.Enabled {
 		d.check()
 	}
-	return reached(oldest, t)
+	if !reached(oldest, t) {
+		d.times.begin(t, &d.completed)
+		return false
+	}
+	return true
 }

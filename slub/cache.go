@@ -67,6 +67,13 @@ func (c *Cache) count(e Event, n int) {
 	runtime.KeepAlive(c) // see lease
 }
 
+// failed counts a failed allocation, and returns its error.
+func (c *Cache) failed(err error) error {
+	c.failures.count(err)
+	c.count(allocFailed, 1)
+	return err
+}
+
 // Name returns the cache's name, which is unique among the open caches.
 func (c *Cache) Name() string { return c.name }
 

@@ -71,7 +71,7 @@ func (c *Cache) takeSlabs(node int, dst []unsafe.Pointer, strict bool) error {
 	if errors.Is(err, ErrClosed) {
 		return c.failClosed()
 	}
-	c.count(allocFailed, 1)
+	err = c.failed(err)
 	return fmt.Errorf("slub: cache %q: %w%s", c.name, err, c.backlog.blame(c.Arena(), c.domain))
 }
 

@@ -41,6 +41,7 @@ type shared struct {
 	damage      damage                  // of their slabs
 	sampler     *sampler                // nil: no samples are taken. Constant
 	buckets     atomic.Pointer[Buckets] // those that it is a class of, or nil
+	failures    failures                // of allocations, by reason
 }
 
 // mergeAll gives all caches the flag Merge (kernel: slab_merge).
@@ -186,6 +187,5 @@ func (c *Cache) rejectAllocs() {
 
 // failClosed counts a failed allocation from a closed cache and returns its error.
 func (c *Cache) failClosed() error {
-	c.count(allocFailed, 1)
-	return ErrClosed
+	return c.failed(ErrClosed)
 }

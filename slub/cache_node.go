@@ -57,8 +57,7 @@ func (c *Cache) allocNode(number int) (unsafe.Pointer, error) {
 		return nil, c.failClosed()
 	}
 	if err := c.misplaced(i); err != nil {
-		c.count(allocFailed, 1)
-		return nil, fmt.Errorf("slub: cache %q: %w", c.name, err)
+		return nil, fmt.Errorf("slub: cache %q: %w", c.name, c.failed(err))
 	}
 	if p := c.popNode(i); p != nil {
 		return p, nil
@@ -85,8 +84,7 @@ func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 	case p != nil:
 	case !c.Arena().Topology().HasMemory(node):
 		// The arena has a range for this node, too, but its pages lie on other nodes.
-		c.count(allocFailed, 1)
-		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, ErrNoMemory)
+		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, c.failed(ErrNoMemory))
 	default:
 		c.drain(drainMost)
 		p, err = c.allocSlab(i, true, dropped)

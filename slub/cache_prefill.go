@@ -58,12 +58,10 @@ func (c *Cache) PrefillNode(n int, node numa.Node) (*Prefilled, error) {
 	case i < 0:
 		return nil, fmt.Errorf("%w: cache %q: node %d", ErrNode, c.name, node)
 	case !topology.HasMemory(node):
-		c.count(allocFailed, 1)
-		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, ErrNoMemory)
+		return nil, fmt.Errorf("slub: cache %q: node %d: %w", c.name, node, c.failed(ErrNoMemory))
 	}
 	if err := c.misplaced(i); err != nil {
-		c.count(allocFailed, 1)
-		return nil, fmt.Errorf("slub: cache %q: %w", c.name, err)
+		return nil, fmt.Errorf("slub: cache %q: %w", c.name, c.failed(err))
 	}
 	return c.prefill(n, "PrefillNode", func() (sheaves.Loan, error) { return c.sheaves.PrefillNode(n, i) })
 }
@@ -107,8 +105,7 @@ func (c *Cache) checkPrefill(n int) error {
 	if most = min(most, room); int64(n) <= most {
 		return nil
 	}
-	c.count(allocFailed, 1)
-	return fmt.Errorf("slub: cache %q: %w: %d, at most %d", c.name, ErrPrefill, n, most)
+	return fmt.Errorf("slub: cache %q: %w: %d, at most %d", c.name, c.failed(ErrPrefill), n, most)
 }
 
 // lend calls try, which asks package sheaves for a loan of n objects. Before it fails for lack of
@@ -148,10 +145,10 @@ func (c *Cache) loanError(err error, before *error) error {
 
 // prefillError returns the error for the caller of what lend has returned.
 func (c *Cache) prefillError(err error) error {
-	c.count(allocFailed, 1)
 	if c.closed.Load() {
-		return ErrClosed
+		return c.failClosed()
 	}
+	err = c.failed(err)
 	return fmt.Errorf("slub: cache %q: %w%s", c.name, err, c.backlog.blame(c.Arena(), c.domain))
 }
 

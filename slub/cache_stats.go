@@ -20,8 +20,11 @@ type Stats struct {
 	// AllocCPUSheaf and FreeCPUSheaf are AllocFastpath and FreeFastpath by the names that kernels
 	// before 7.0 have for them, alloc_cpu_sheaf and free_cpu_sheaf.
 	AllocCPUSheaf, FreeCPUSheaf uint64
-	AllocFailures               uint64 // allocations with an error other than ErrWouldBlock
-	ForeignFrees                uint64 // pointers that Free refused
+	// AllocFailures counts allocations with an error other than ErrWouldBlock, and Failures the same
+	// by reason.
+	AllocFailures uint64
+	Failures      [NumFailureReasons]uint64
+	ForeignFrees  uint64 // pointers that Free refused
 	// Quarantined is the number of slabs that are never used again, since the chain of their free
 	// objects is damaged: an object was freed twice, or written to while it was free. They are
 	// among the slabs and objects of Nodes.
@@ -74,6 +77,7 @@ func (c *Cache) Stats() Stats {
 		s.Events[e] = c.counters.Sum(int(e))
 	}
 	s.AllocFailures = c.counters.Sum(int(allocFailed))
+	s.Failures = c.failures.read()
 	s.ForeignFrees = c.counters.Sum(int(refused))
 	s.Quarantined = uint64(c.slabs.Quarantined())
 	q := &c.freeQueue

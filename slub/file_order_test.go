@@ -30,7 +30,7 @@ var fileOrder = []string{
 	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_free.go", "cache_sample.go", "cache_governor.go", "cache_instrument.go",
 	"sanitize_asan.go", "sanitize_race.go", "sanitize_off.go",
 	"local_state.go", "cache_merge.go", "cache_registry.go", "cache_lease.go", "cache.go",
-	"cache_layout.go", "rcu_backlog.go", "cache_config.go", "group_members.go", "group_charge.go", "cache_order.go", "cache_event.go",
+	"cache_layout.go", "rcu_backlog.go", "cache_config.go", "group_members.go", "group_charge.go", "cache_order.go", "cache_event.go", "cache_failure.go",
 	"errors_config.go", "errors.go", "closeflag.go",
 }
 

@@ -33,6 +33,7 @@ type largeObjects struct {
 	mappings pageCount // those among them that are mappings
 
 	deferred deferLarge
+	failures failures // of allocations, by reason
 
 	mu   lock.Mutex // held for one look at mine
 	mine map[uintptr]mappingState
@@ -112,6 +113,7 @@ func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, e
 		l, dirty, err = b.largeRelieved(err, n, node)
 	}
 	if err != nil {
+		b.large.failures.count(err)
 		if errors.Is(err, ErrClosed) {
 			return nil, ErrClosed
 		}

@@ -56,6 +56,8 @@ type LargeStats struct {
 	// Waiting is the number of objects given to FreeRCU or FreeDeferred that are not free yet. Runs
 	// and Mappings count them as well: their pages are in use.
 	Waiting uint64
+	// Failures counts by reason the allocations of such objects that failed.
+	Failures [NumFailureReasons]uint64
 }
 
 // PageStats counts the objects of one kind.
@@ -105,7 +107,8 @@ func (s *ClassStats) add(c Stats) {
 func (b *Buckets) LargeStats() LargeStats {
 	runs, mappings := b.large.stats()
 	return LargeStats{Name: b.config.name(), ID: b.id, Runs: runs, Mappings: mappings,
-		Waiting: uint64(max(0, b.freeQueue.Pending())) + uint64(max(0, b.large.deferred.pending.Load()))}
+		Waiting:  uint64(max(0, b.freeQueue.Pending())) + uint64(max(0, b.large.deferred.pending.Load())),
+		Failures: b.large.failures.read()}
 }
 
 // stats returns the figures of runs and of mappings. Runs are what is not a mapping: the counters

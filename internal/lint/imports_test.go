@@ -23,14 +23,15 @@ var graph = map[string][]string{
 	"internal/nodemem":    {"internal/mem", "internal/sys", "numa"},
 	"internal/lint":       {},
 	"numa":                {"internal/configerr", "internal/cpulist", "internal/mem", "internal/sys"},
-	"rcu":                 {"internal/invariants", "internal/mem", "internal/percpu", "internal/text"},
+	"rcu":                 {"internal/invariants", "internal/loghist", "internal/mem", "internal/percpu", "internal/text"},
 	"hooks":               {"internal/callback", "numa"},
 	"internal/percpu":     {"internal/cpulist", "internal/invariants", "internal/mem", "internal/owner", "internal/sys"},
 	"arena": {
-		"internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/mem", "internal/names", "internal/nodemem", "internal/owner", "internal/sys",
+		"internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/loghist", "internal/mem", "internal/names", "internal/nodemem", "internal/owner", "internal/sys",
 		"internal/text", "numa",
 	},
 	"internal/lazytimer": {},
+	"internal/loghist":   {},
 	"internal/backlog":   {"internal/lock", "rcu"},
 	"sheaves":            {"internal/backlog", "internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner", "internal/percpu", "internal/sys", "internal/text", "rcu"},
 	"slub/internal/freequeue": {
@@ -50,7 +51,7 @@ var graph = map[string][]string{
 		"internal/percpu", "internal/sys", "internal/text", "arena",
 	},
 	"slub/rcumap": {"arena", "rcu", "slub"},
-	"metrics":     {"arena", "numa", "rcu", "slub", "slub/profile"},
+	"metrics":     {"arena", "internal/loghist", "numa", "rcu", "slub", "slub/profile"},
 }
 
 // foreign lists the module paths that a package of the library may import,
