@@ -20,7 +20,7 @@ type Stats struct {
 	// AllocCPUSheaf and FreeCPUSheaf are AllocFastpath and FreeFastpath by the names that kernels
 	// before 7.0 have for them, alloc_cpu_sheaf and free_cpu_sheaf.
 	AllocCPUSheaf, FreeCPUSheaf uint64
-	// AllocFailures counts allocations with an error other than ErrWouldBlock, and Failures the same
+	// AllocFailures counts allocations with an error other than ErrWouldBlock, and Failures these
 	// by reason.
 	AllocFailures uint64
 	Failures      [NumFailureReasons]uint64

@@ -24,7 +24,7 @@ var fileOrder = []string{
 	"malloc_default.go", "malloc_slice.go", "malloc_bytes.go", "malloc_realloc.go", "malloc_stats.go", "malloc_bulk.go", "malloc_place.go", "malloc_nowait.go",
 	"malloc_deferred.go", "malloc.go", "malloc_large_free.go", "malloc_large.go", "malloc_buckets.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
 	"cache_new.go", "cache_build.go",
-	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_tune.go", "cache_stats.go", "cache_validate.go",
+	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_tune.go", "cache_stats.go", "cache_stats_cpu.go", "cache_validate.go",
 	"cache_source.go", "local.go", "local_slow.go", "cache_reserve.go", "cache_wait.go", "cache_prefill.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
 	"cache_reclaim.go", "group_reclaim.go",
 	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_free.go", "cache_sample.go", "cache_governor.go", "cache_instrument.go",

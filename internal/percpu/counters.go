@@ -2,6 +2,7 @@ package percpu
 
 import (
 	"fmt"
+	"iter"
 	"sync/atomic"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -40,6 +41,18 @@ func (c Counters) Free() error {
 
 func (c Counters) row(cpu, i int) *uint64 {
 	return mem.At[uint64](c.base + uintptr(cpu)<<rowShift + uintptr(i)*8)
+}
+
+// PerCPU yields the CPUs that have counted anything, and counter i of each. An Add that happened
+// before the call is in it.
+func (c Counters) PerCPU(i int) iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		for cpu := range marked(c.base) {
+			if !yield(cpu, atomic.LoadUint64(c.row(cpu, i))) {
+				return
+			}
+		}
+	}
 }
 
 // Sum returns the sum of counter i over all CPUs. It includes every Add that happened before the
