@@ -29,6 +29,8 @@ type Config struct {
 	// MaxGroups bounds the number of groups with series of their own. 0 is automatic: 100.
 	// slub.None shows none, slub.Unlimited all.
 	MaxGroups int
+	// PerCPU adds slubd_cpu_…: up to 7 series for each cache and each CPU that has used it.
+	PerCPU bool
 }
 
 // maxGroups is the automatic MaxGroups: 900 series.
@@ -39,6 +41,7 @@ type collector struct {
 	caches    func() iter.Seq[*slub.Cache]
 	groups    func() iter.Seq[*slub.Group]
 	maxGroups int
+	perCPU    bool
 	families  *families
 }
 
@@ -47,7 +50,8 @@ type collector struct {
 // label. Any goroutine may collect at any time, also while caches are made and
 // closed.
 func NewCollector(cfg Config) prometheus.Collector {
-	c := &collector{caches: cfg.Caches, groups: cfg.Groups, maxGroups: cfg.MaxGroups, families: newFamilies()}
+	c := &collector{caches: cfg.Caches, groups: cfg.Groups, maxGroups: cfg.MaxGroups,
+		perCPU: cfg.PerCPU, families: newFamilies()}
 	if c.caches == nil {
 		c.caches = slub.Caches
 	}
@@ -69,7 +73,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	w := observe(c.caches())
+	w := observe(c.caches(), c.perCPU)
 	w.observeGroups(c.groups(), c.maxGroups)
 	c.send(ch, w)
 	c.sendProcess(ch)
@@ -102,14 +106,12 @@ func (c *collector) send(ch chan<- prometheus.Metric, w world) {
 	}
 }
 
-func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
+func (c *collector) sendCache(ch chan<- prometheus.Metric, s cacheStats) {
 	f, name := c.families, s.Name
 	for e, n := range s.Events {
 		f.events[e].send(ch, float64(n), name)
 	}
-	f.allocCPUSheaf.send(ch, float64(s.AllocCPUSheaf), name)
-	f.freeCPUSheaf.send(ch, float64(s.FreeCPUSheaf), name)
-	f.allocFailures.send(ch, float64(s.AllocFailures), name)
+	sendFailures(ch, f.allocFailures, s.Failures, name)
 	f.foreignFrees.send(ch, float64(s.ForeignFrees), name)
 	if s.Quarantined > 0 { // in a sound program there is no such series
 		f.quarantined.send(ch, float64(s.Quarantined), name)
@@ -121,6 +123,7 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 		inBarns += n.BarnObjects
 		inSlabs += n.FreeInSlabs
 		f.slabObjects.send(ch, float64(n.Objects), name, node)
+		f.slabBytes.send(ch, float64(n.Objects)*float64(s.SlotSize), name, node)
 		f.slabs.send(ch, float64(n.Partial), name, node, "partial")
 		f.slabs.send(ch, float64(n.Slabs-min(n.Partial, n.Slabs)), name, node, "full")
 		f.slabs.send(ch, float64(n.Retired), name, node, "retired")
@@ -129,6 +132,7 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 		f.barnSheaves.send(ch, float64(n.BarnEmpty), name, node, "empty")
 		f.barnSheaves.send(ch, float64(n.BarnWaiting), name, node, "waiting")
 	}
+	f.inUseBytes.send(ch, float64(s.InUse)*float64(s.Size), name)
 	f.objects.send(ch, float64(s.InUse), name, "in_use")
 	f.objects.send(ch, float64(s.SheafObjects), name, "sheaf")
 	f.objects.send(ch, float64(s.Locals.Objects), name, "local")
@@ -148,19 +152,38 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s slub.Stats) {
 	f.locals.send(ch, float64(s.Locals.Open), name)
 	f.aliases.send(ch, float64(s.Aliases), name)
 	f.slotSize.send(ch, float64(s.SlotSize), name)
-	f.cacheInfo.send(ch, 1, name, strconv.FormatUint(uint64(s.ID), 10), strconv.FormatUint(uint64(s.Align), 10),
+	f.cacheInfo.send(ch, 1, name, strconv.FormatUint(uint64(s.ID), 10), s.arena, s.domain, s.buckets, s.group, strconv.FormatUint(uint64(s.Align), 10),
 		strconv.Itoa(s.ObjectsPerSlab), strconv.Itoa(s.Order), strconv.Itoa(s.SheafCapacity))
+	for _, cpu := range s.cpus {
+		c.sendCPU(ch, name, cpu)
+	}
+}
+
+func (c *collector) sendCPU(ch chan<- prometheus.Metric, name string, s slub.CPUStats) {
+	f, cpu := c.families, strconv.Itoa(s.CPU)
+	f.cpuObjects.send(ch, float64(s.Main), name, cpu, "main")
+	f.cpuObjects.send(ch, float64(s.Spare), name, cpu, "spare")
+	f.cpuObjects.send(ch, float64(s.RCU), name, cpu, "rcu_free")
+	f.cpuAllocs.send(ch, float64(s.Events[slub.AllocFastpath]), name, cpu, "fast")
+	f.cpuAllocs.send(ch, float64(s.Events[slub.AllocSlowpath]), name, cpu, "slow")
+	f.cpuFrees.send(ch, float64(s.Events[slub.FreeFastpath]), name, cpu, "fast")
+	f.cpuFrees.send(ch, float64(s.Events[slub.FreeSlowpath]), name, cpu, "slow")
+}
+
+// sendFailures sends all reasons, since increase() doesn't see a series begin.
+func sendFailures(ch chan<- prometheus.Metric, f family, failures [slub.NumFailureReasons]uint64, name string) {
+	for r, n := range failures {
+		f.send(ch, float64(n), name, slub.FailureReason(r).String())
+	}
 }
 
 func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 	f, name := c.families, s.Name
 	for _, n := range s.Nodes {
 		node := nodeLabel(n.Node)
-		touched := n.Used + n.Free + n.Purged
-		f.arenaBytes.send(ch, float64(n.Used), name, node, "used")
-		f.arenaBytes.send(ch, float64(n.Free), name, node, "free")
-		f.arenaBytes.send(ch, float64(n.Purged), name, node, "purged")
-		f.arenaBytes.send(ch, float64(n.Reserved-min(touched, n.Reserved)), name, node, "unused")
+		f.resident.send(ch, float64(n.Used), name, node, "used")
+		f.resident.send(ch, float64(n.Free), name, node, "free")
+		f.arenaReserved.send(ch, float64(n.Reserved), name, node)
 		f.arenaRuns.send(ch, float64(n.Runs), name, node)
 		f.arenaNode.send(ch, 1, name, node, valid(n.Placement))
 		if s.ObservedBy != "" {
@@ -181,15 +204,16 @@ func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
 		f.arenaObservation.send(ch, 1, name, s.ObservedBy, s.NotObserved)
 	}
 	f.arenaMappings.send(ch, float64(s.Mappings), name)
-	f.arenaMapped.send(ch, float64(s.Mapped), name)
-	f.arenaMappedFree.send(ch, float64(s.MappedFree), name)
-	f.arenaMetadata.send(ch, float64(s.Metadata), name)
+	f.resident.send(ch, float64(s.Mapped), name, "", "mapping")
+	f.resident.send(ch, float64(s.MappedFree), name, "", "mapping_free")
+	f.resident.send(ch, float64(s.Metadata), name, "", "page_map")
 	f.decayed.send(ch, float64(s.Decayed), name)
 	f.discardFailures.send(ch, float64(s.DiscardFailures), name)
 	f.commitFailures.send(ch, float64(s.CommitFailures), name)
 	f.reclaimRounds.send(ch, float64(s.Reclaim.Helped), name, "helped")
 	f.reclaimRounds.send(ch, float64(s.Reclaim.Rounds-min(s.Reclaim.Helped, s.Reclaim.Rounds)), name, "failed")
 	f.reclaimedObjects.send(ch, float64(s.Reclaim.Objects), name)
+	f.reclaimTime.sendTimes(ch, s.Reclaim.Times, name)
 	for _, shrinker := range merged(s.Reclaim.Shrinkers) {
 		f.shrinkerCalls.send(ch, float64(shrinker.Calls), name, shrinker.Name)
 		f.shrinkerFreed.send(ch, float64(shrinker.Freed), name, shrinker.Name)
@@ -233,13 +257,15 @@ func (c *collector) sendBacklog(ch chan<- prometheus.Metric, s slub.BacklogStats
 	f.overruns.send(ch, float64(s.Overruns), name)
 }
 
-func (c *collector) sendBuckets(ch chan<- prometheus.Metric, s slub.LargeStats) {
+func (c *collector) sendBuckets(ch chan<- prometheus.Metric, s bucketsStats) {
 	f, name := c.families, s.Name
+	f.bucketsBytes.send(ch, s.classBytes, name, "class")
 	for kind, p := range map[string]slub.PageStats{"run": s.Runs, "mapping": s.Mappings} {
 		f.largeAllocs.send(ch, float64(p.Allocs), name, kind)
 		f.largeObjects.send(ch, float64(p.Objects), name, kind)
-		f.largeBytes.send(ch, float64(p.Bytes), name, kind)
+		f.bucketsBytes.send(ch, float64(p.Bytes), name, kind)
 	}
+	sendFailures(ch, f.largeFailures, s.Failures, name)
 	f.largeWaiting.send(ch, float64(s.Waiting), name)
 }
 
@@ -270,6 +296,8 @@ func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {
 	f.sections.send(ch, float64(s.Entered), name)
 	f.openSections.send(ch, float64(s.Open), name)
 	f.oldestReader.send(ch, s.OldestReader.Seconds(), name)
+	f.oldestSection.send(ch, s.OldestSection.Seconds(), name)
+	f.gracePeriodTime.sendTimes(ch, s.GracePeriodTimes, name)
 }
 
 func (c *collector) sendProcess(ch chan<- prometheus.Metric) {

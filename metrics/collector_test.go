@@ -154,10 +154,12 @@ func testOperations(t *testing.T, flags slub.Flags) {
 	capacity := s.sum("slubd_cache_slab_objects")
 	if flags&slub.NoSheaves != 0 {
 		s.expect(t, 1000, "slubd_cache_alloc_slowpath_total")
-		s.expect(t, 0, "slubd_cache_alloc_cpu_sheaf_total")
+		s.expect(t, 0, "slubd_cache_alloc_fastpath_total")
 		s.expect(t, 0, "slubd_cache_objects", "state=sheaf")
 	}
 	s.expect(t, 650, "slubd_cache_objects", "state=in_use")
+	s.expect(t, 650*64, "slubd_cache_in_use_bytes", "cache=moving")
+	s.expect(t, capacity*s.sum("slubd_cache_slot_size_bytes"), "slubd_cache_slab_bytes")
 	s.expect(t, capacity, "slubd_cache_objects")
 	s.expect(t, s.sum("slubd_cache_alloc_slab_total")-s.sum("slubd_cache_free_slab_total"), "slubd_cache_slabs")
 	s.expect(t, 64, "slubd_cache_object_size_bytes")
@@ -214,7 +216,7 @@ func TestSharedArenaIsShownOnce(t *testing.T) {
 	for _, n := range private.Stats().Nodes {
 		used += n.Used
 	}
-	s.expect(t, float64(used), "slubd_arena_bytes", "arena=private", "class=used")
+	s.expect(t, float64(used), "slubd_resident_bytes", "arena=private", "class=used")
 	s.expect(t, 1, "slubd_cache_objects", "cache=twin", "state=in_use")
 	if n := s.sum("slubd_cache_info"); n != 3 {
 		t.Errorf("%v of 3 caches shown", n)
@@ -255,7 +257,7 @@ func TestSeriesStayTheirOwners(t *testing.T) {
 	}
 	after := scrape(t, Config{Caches: only(caches[1])})
 	for key, value := range after {
-		if strings.HasPrefix(key, "slubd_rcu_grace_periods_total") || strings.HasPrefix(key, "slubd_arena_bytes") {
+		if strings.HasPrefix(key, "slubd_rcu_grace_periods_total") || strings.HasPrefix(key, "slubd_arena_reserved_bytes") {
 			if was, ok := before[key]; !ok || was != value {
 				t.Errorf("%s is %v, and was %v", key, value, was)
 			}
@@ -396,7 +398,7 @@ func TestLargeObjects(t *testing.T) {
 	for kind, want := range map[string][2]float64{"run": {runs, runs * run}, "mapping": {1, 5 << 20}} {
 		s.expect(t, want[0], "slubd_buckets_large_objects", "buckets=blobs", "kind="+kind)
 		s.expect(t, want[0], "slubd_buckets_large_allocs_total", "buckets=blobs", "kind="+kind)
-		s.expect(t, want[1], "slubd_buckets_large_bytes", "buckets=blobs", "kind="+kind)
+		s.expect(t, want[1], "slubd_buckets_in_use_bytes", "buckets=blobs", "kind="+kind)
 	}
 	s.expect(t, 1, "slubd_buckets_large_waiting_objects", "buckets=blobs")
 	n := 0
@@ -405,8 +407,8 @@ func TestLargeObjects(t *testing.T) {
 			n++
 		}
 	}
-	if n != 7 {
-		t.Errorf("%d series of large objects", n)
+	if n != 17 {
+		t.Errorf("%d series of Buckets", n)
 	}
 	p, err := all[1].Malloc(2 << 20)
 	if err != nil {
@@ -440,7 +442,7 @@ func TestSeriesPerCache(t *testing.T) {
 			n++
 		}
 	}
-	if n != 48+8*nodes {
+	if n != 55+9*nodes {
 		t.Errorf("%d series on %d nodes", n, nodes)
 	}
 }

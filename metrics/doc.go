@@ -8,22 +8,34 @@
 //
 //	slubd_cache_<kernel stat file>_total   one counter family per stat of SLUB
 //	slubd_cache_…, slubd_barn_sheaves      objects, slabs and sheaves by state
-//	slubd_arena_…                          memory by node and class
-//	slubd_buckets_large_…                  objects of Malloc that are of no cache
+//	slubd_resident_bytes                   memory by arena, node and class
+//	slubd_arena_…                          limits, placement, what the kernel refused
+//	slubd_buckets_…                        Malloc's bytes in use, and what is of no cache
+//	slubd_reclaim_…, slubd_shrinker_…      what was done before allocations failed
 //	slubd_groups, slubd_group_…            what tenants are charged for
 //	slubd_rcu_…                            grace periods, backlog, readers
 //	slubd_mode_info, slubd_build_info      what is running
 //	slubd_topology_difference_info         where sysfs and the processor disagree
 //
 // The series of a family with a state or class label are disjoint and add up
-// to a whole. A cache has 48 series and 8 more per NUMA node; nothing
-// depends on the number of CPUs or objects. Size classes of slub.Malloc and of
-// Buckets are shown once they have had a slab: all 67 on one node are 3752 series.
-// The large objects of Buckets have 7 series in all, once there was one.
-// A group has 9 series with a limit, and the first 100 groups are shown.
+// to a whole. slubd_cache_info joins a cache to its arena, domain, Buckets and group.
+//
+// # How many series
+//
+// A cache has 55 and 9 more per NUMA node; nothing depends on the number of objects or, without
+// Config.PerCPU, of CPUs. Size classes of slub.Malloc and of Buckets are shown once they have had
+// a slab: all 67 on one node are 4288 series. Buckets that were used have 17. A group has 9 with a
+// limit, and the first 100 groups are shown. A domain has 46 and an arena 47, 34 of these for the
+// buckets of a histogram, and an arena up to 10 more for each node and 2 for each shrinker.
 // Config.Caches can leave out more. Counters of a cache vanish when it
 // is closed and start at zero with a new cache of that name, which rate()
 // takes for the restart that it is.
+//
+// # What a scrape costs
+//
+// To read 1000 caches takes 8 ms, and to make 64,000 series of them and sort these, which is the
+// Prometheus client's part, 20 times as much (go test -bench Scrape). Counters are read of the CPUs
+// only that have used a cache.
 //
 // Lock order: the package has no lock. A scrape reads one snapshot per cache,
 // takes the locks of its barns and nodes for a moment each, which no fast path

@@ -30,32 +30,35 @@ func (f family) send(ch chan<- prometheus.Metric, value float64, labels ...strin
 type families struct {
 	descs []*prometheus.Desc // of all families, in order of definition
 
-	events                                                     [slub.NumEvents]family
-	allocCPUSheaf, freeCPUSheaf                                family
-	allocFailures, foreignFrees, quarantined                   family
-	objects, slabObjects, slabs                                family
-	objectSize, slotSize, cacheInfo                            family
-	aliases, locals, barnSheaves, remoteObjects, remoteSheaf   family
-	arenaBytes, arenaRuns, arenaNode                           family
-	arenaSampled, arenaMisplaced, arenaMisplacedShare          family
-	arenaMoved, arenaObservation                               family
-	arenaMappings, arenaMapped, arenaMappedFree, decayed       family
-	arenaNodeCharged, arenaNodeLimit                           family
-	arenaMetadata, arenaLimit, discardFailures, commitFailures family
-	gracePeriods, expedited, stalls, callbacks                 family
-	pendingCallbacks, pendingObjects                           family
-	readers, oldestReader                                      family
-	sections, openSections                                     family
-	reclaimRounds, reclaimedObjects                            family
-	shrinkerCalls, shrinkerFreed                               family
-	queueFallbacks                                             family
-	backlogBytes, backlogPeak, backlogLimit                    family
-	backlogExpedited, waits, waited, overruns                  family
-	backlogCharged                                             family
-	largeAllocs, largeObjects, largeBytes, largeWaiting        family
-	groups, groupBytes, groupPeak, groupLimit                  family
-	groupFailures, groupRounds, groupObjects, groupCaches      family
-	modeInfo, buildInfo, topologyDifference                    family
+	events                                                   [slub.NumEvents]family
+	allocFailures, foreignFrees, quarantined                 family
+	inUseBytes, slabBytes                                    family
+	cpuObjects, cpuAllocs, cpuFrees                          family
+	objects, slabObjects, slabs                              family
+	objectSize, slotSize, cacheInfo                          family
+	aliases, locals, barnSheaves, remoteObjects, remoteSheaf family
+	resident, arenaReserved, arenaRuns, arenaNode            family
+	arenaSampled, arenaMisplaced, arenaMisplacedShare        family
+	arenaMoved, arenaObservation                             family
+	arenaMappings, decayed                                   family
+	arenaNodeCharged, arenaNodeLimit                         family
+	arenaLimit, discardFailures, commitFailures              family
+	gracePeriods, expedited, stalls, callbacks               family
+	pendingCallbacks, pendingObjects                         family
+	readers, oldestReader, oldestSection                     family
+	gracePeriodTime, reclaimTime                             family
+	sections, openSections                                   family
+	reclaimRounds, reclaimedObjects                          family
+	shrinkerCalls, shrinkerFreed                             family
+	queueFallbacks                                           family
+	backlogBytes, backlogPeak, backlogLimit                  family
+	backlogExpedited, waits, waited, overruns                family
+	backlogCharged                                           family
+	largeAllocs, largeObjects, largeWaiting, largeFailures   family
+	bucketsBytes                                             family
+	groups, groupBytes, groupPeak, groupLimit                family
+	groupFailures, groupRounds, groupObjects, groupCaches    family
+	modeInfo, buildInfo, topologyDifference                  family
 }
 
 func (f *families) define(kind prometheus.ValueType, name, help string, labels []string) family {
@@ -68,6 +71,11 @@ func (f *families) counter(name, help string, labels ...string) family {
 	return f.define(prometheus.CounterValue, name, help, labels)
 }
 
+// histogram defines a family for sendTimes.
+func (f *families) histogram(name, help string, labels ...string) family {
+	return f.define(prometheus.UntypedValue, name, help, labels)
+}
+
 func (f *families) gauge(name, help string, labels ...string) family {
 	return f.define(prometheus.GaugeValue, name, help, labels)
 }
@@ -77,9 +85,9 @@ func newFamilies() *families {
 	for e := range slub.NumEvents {
 		f.events[e] = f.counter("cache_"+e.String()+"_total", e.Help(), "cache")
 	}
-	f.allocCPUSheaf = f.counter("cache_alloc_cpu_sheaf_total", "Objects allocated from a CPU's sheaves: alloc_fastpath by its older name, kept for dashboards.", "cache")
-	f.freeCPUSheaf = f.counter("cache_free_cpu_sheaf_total", "Objects freed to a CPU's sheaves: free_fastpath by its older name, kept for dashboards.", "cache")
-	f.allocFailures = f.counter("cache_alloc_failures_total", "Allocations that returned an error.", "cache")
+	f.allocFailures = f.counter("cache_alloc_failures_total",
+		"Allocations that returned an error, by reason: a limit that is reached (limit, node_limit, group_limit), addresses that are used "+
+			"up (range), a kernel that refuses (kernel), memory that is not on the node (placement), too_large, closed, other.", "cache", "reason")
 	f.foreignFrees = f.counter("cache_foreign_frees_total",
 		"Frees refused because the pointer was not an object of the cache.", "cache")
 	f.quarantined = f.gauge("cache_quarantined_slabs",
@@ -88,6 +96,15 @@ func newFamilies() *families {
 	f.objects = f.gauge("cache_objects",
 		"Objects by where they are: held by the user (in_use), free in per-CPU sheaves (sheaf), in Locals (local), in the sheaves of barns (barn), "+
 			"waiting for a grace period (rcu), given to FreeDeferred (deferred), free in slabs (slab).", "cache", "state")
+	f.inUseBytes = f.gauge("cache_in_use_bytes", "Bytes of the objects that the user holds, without alignment.", "cache")
+	f.slabBytes = f.gauge("cache_slab_bytes",
+		"Bytes that the slabs of a node have for objects, free or in use. What of them is not in use is kept: in sheaves and barns, for a "+
+			"grace period, or in slabs.", "cache", "node")
+	f.cpuObjects = f.gauge("cpu_sheaf_objects",
+		"Objects in a CPU's sheaves: free ones that it allocates from (main, spare), and those that gather for a grace period (rcu_free); "+
+			"with Config.PerCPU.", "cache", "cpu", "sheaf")
+	f.cpuAllocs = f.counter("cpu_allocs_total", "Objects allocated from a CPU's sheaves, or from slabs there; with Config.PerCPU.", "cache", "cpu", "path")
+	f.cpuFrees = f.counter("cpu_frees_total", "Objects freed to a CPU's sheaves, or to slabs there; with Config.PerCPU.", "cache", "cpu", "path")
 	f.slabObjects = f.gauge("cache_slab_objects", "Objects that the slabs of a node have room for.", "cache", "node")
 	f.slabs = f.gauge("cache_slabs",
 		"Slabs by whether they have free objects and are listed (partial), have none (full), or are empty and wait for a grace period (retired; TypesafeByRCU).", "cache", "node", "state")
@@ -99,16 +116,20 @@ func newFamilies() *families {
 			"period (free_rcu).", "cache", "operation")
 	f.objectSize = f.gauge("cache_object_size_bytes", "Usable size of an object.", "cache")
 	f.slotSize = f.gauge("cache_slot_size_bytes", "Distance from one object of a slab to the next.", "cache")
-	f.cacheInfo = f.gauge("cache_info", "Layout of a cache; always 1.",
-		"cache", "id", "align", "objects_per_slab", "order", "sheaf_capacity")
+	f.cacheInfo = f.gauge("cache_info",
+		"What a cache belongs to, its arena, RCU domain, Buckets and group, by the names of their series, and its layout; always 1. Multiply "+
+			"by it to join: on(cache) group_left(arena).",
+		"cache", "id", "arena", "domain", "buckets", "group", "align", "objects_per_slab", "order", "sheaf_capacity")
 	f.aliases = f.gauge("cache_aliases", "Other caches that share a cache's slabs and counters.", "cache")
 	f.locals = f.gauge("cache_locals", "Locals that were not closed, nor found lost by the collector.", "cache")
 	f.barnSheaves = f.gauge("barn_sheaves",
 		"Sheaves in a node's barn: full, empty, or waiting for a grace period.", "cache", "node", "state")
 
-	f.arenaBytes = f.gauge("arena_bytes",
-		"Address range of an arena by class: handed out (used), free and perhaps resident (free), free and not resident (purged), "+
-			"never touched (unused).", "arena", "node", "class")
+	f.resident = f.gauge("resident_bytes",
+		"Memory of an arena by class: handed out in runs (used), free and not given back (free), both by node; allocations larger than a run "+
+			"(mapping), freed ones that are not given back (mapping_free), and tables (page_map). The kernel counts as resident what of it was touched.",
+		"arena", "node", "class")
+	f.arenaReserved = f.gauge("arena_reserved_bytes", "Addresses that an arena has for runs, which are no memory until they are used.", "arena", "node")
 	f.arenaRuns = f.gauge("arena_runs", "Page runs handed out.", "arena", "node")
 	f.arenaNode = f.gauge("arena_node_info", "How the kernel places the memory of a node's range; always 1.",
 		"arena", "node", "placement")
@@ -125,9 +146,6 @@ func newFamilies() *families {
 	f.arenaObservation = f.gauge("arena_observation_info",
 		"How the kernel is asked where pages lie, move_pages or numa_maps, or why it is not (reason); always 1.", "arena", "by", "reason")
 	f.arenaMappings = f.gauge("arena_mappings", "Allocations larger than a page run.", "arena")
-	f.arenaMapped = f.gauge("arena_mapped_bytes", "Bytes of the allocations larger than a page run.", "arena")
-	f.arenaMappedFree = f.gauge("arena_mapped_free_bytes", "Bytes of freed allocations larger than a page run that are perhaps resident.", "arena")
-	f.arenaMetadata = f.gauge("arena_metadata_bytes", "Memory for the arena's own tables.", "arena")
 	f.decayed = f.counter("arena_decayed_bytes_total", "Bytes of idle runs and mappings given back to the kernel in the background.", "arena")
 	f.discardFailures = f.counter("arena_discard_failures_total", "Free runs and mappings whose pages the kernel would not take back.", "arena")
 	f.commitFailures = f.counter("arena_commit_failures_total", "Times that the kernel would not make pages writable, populate or lock them.", "arena")
@@ -140,6 +158,9 @@ func newFamilies() *families {
 		"Free objects in sheaves, and empty slabs, that caches gave back because an allocation found no memory.", "arena")
 	f.shrinkerCalls = f.counter("shrinker_calls_total", "Times that a shrinker was asked to free objects.", "arena", "shrinker")
 	f.shrinkerFreed = f.counter("shrinker_freed_objects_total", "Objects that a shrinker says it has freed.", "arena", "shrinker")
+
+	f.reclaimTime = f.histogram("reclaim_round_duration_seconds",
+		"How long these rounds took, which the allocation waited for.", "arena")
 
 	f.queueFallbacks = f.counter("cache_rcu_fallback_total",
 		"Objects given to FreeRCU when there was no memory to queue them in: linked through their free pointers (link), "+
@@ -170,13 +191,22 @@ func newFamilies() *families {
 	f.oldestReader = f.gauge("rcu_oldest_reader_age_seconds",
 		"How long the reader most in the way of a grace period has been seen there; 0 if none is.", "domain")
 
+	f.oldestSection = f.gauge("rcu_oldest_section_age_seconds",
+		"How long a grace period has waited for sections begun by Enter; 0 if none does.", "domain")
+	f.gracePeriodTime = f.histogram("rcu_grace_period_duration_seconds",
+		"How long grace periods took, of those that were not over at the first look and were timed, one at a time.", "domain")
+
+	f.bucketsBytes = f.gauge("buckets_in_use_bytes",
+		"Bytes of the objects of Buckets, or of slub.Malloc, by kind: of size classes (class), page runs (run), and mappings of their own "+
+			"(mapping); the last two with those that wait for a grace period.", "buckets", "kind")
+	f.largeFailures = f.counter("buckets_large_alloc_failures_total",
+		"Allocations of Buckets of pages that no cache has that returned an error, by reason, as slubd_cache_alloc_failures_total.", "buckets", "reason")
 	f.largeAllocs = f.counter("buckets_large_allocs_total",
 		"Allocations of Buckets, or of slub.Malloc, of pages that no cache has: page runs (run) and mappings of their own (mapping).",
 		"buckets", "kind")
 	f.largeObjects = f.gauge("buckets_large_objects",
 		"Objects of Buckets that are of no cache, and whose pages are not free: page runs (run) and mappings of their own (mapping).",
 		"buckets", "kind")
-	f.largeBytes = f.gauge("buckets_large_bytes", "Bytes of the objects of Buckets that are of no cache.", "buckets", "kind")
 	f.largeWaiting = f.gauge("buckets_large_waiting_objects",
 		"Objects among these that were freed and wait, for a grace period or in the list of FreeDeferred.", "buckets")
 

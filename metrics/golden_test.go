@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/loghist"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
@@ -29,13 +30,19 @@ func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(ch, f.world) }
 func handmade() world {
 	s := slub.Stats{
 		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60, Aliases: 2,
-		AllocCPUSheaf: 201, FreeCPUSheaf: 202, AllocFailures: 203, ForeignFrees: 204, Quarantined: 205,
+		AllocFailures: 203, ForeignFrees: 204, Quarantined: 205,
 		InUse: 301, SheafObjects: 302, RCUObjects: 303, DeferredObjects: 304,
 		Nodes: []slub.NodeStats{
 			{Node: 0, Slabs: 20, Partial: 6, Objects: 1560, FreeInSlabs: 401, Retired: 402, Remote: 403, BarnFull: 3, BarnEmpty: 4, BarnWaiting: 5, BarnObjects: 180},
 			{Node: 3, Slabs: 2, Partial: 3, Objects: 156, FreeInSlabs: 99, BarnObjects: 1},
 		},
 	}
+	for r := range s.Failures {
+		s.Failures[r] = uint64(211 + r)
+	}
+	cpu := slub.CPUStats{CPU: 5, Main: 221, Spare: 222, RCU: 223}
+	cpu.Events[slub.AllocFastpath], cpu.Events[slub.AllocSlowpath] = 224, 225
+	cpu.Events[slub.FreeFastpath], cpu.Events[slub.FreeSlowpath] = 226, 227
 	s.Locals = slub.LocalStats{Open: 305, Objects: 306}
 	s.Remote = slub.RemoteStats{Allocs: 651, Frees: 652, FreesRCU: 653}
 	s.RCUQueue = slub.QueueStats{Linked: 601, Waited: 602, Callback: 603}
@@ -47,12 +54,17 @@ func handmade() world {
 	}
 	reclaimed := arena.ReclaimStats{Rounds: 15, Helped: 14, Objects: 16, Shrinkers: []arena.ShrinkerStats{
 		{Name: "answers", Calls: 17, Freed: 18}, {Name: "names\xff", Calls: 19, Freed: 20}, {Name: "answers", Calls: 1, Freed: 2}}}
+	var recorded loghist.Recorder
+	for _, d := range []time.Duration{time.Nanosecond, time.Millisecond, time.Millisecond, time.Hour} {
+		recorded.Observe(d)
+	}
+	reclaimed.Times = recorded.Read()
 	return world{
-		caches:   []slub.Stats{s},
+		caches:   []cacheStats{{Stats: s, cpus: []slub.CPUStats{cpu}, arena: "default", domain: "rcu", buckets: "malloc", group: "acme"}},
 		backlogs: []slub.BacklogStats{limited, unlimited},
-		buckets: []slub.LargeStats{{Name: "malloc", Waiting: 907,
+		buckets: []bucketsStats{{classBytes: 908, LargeStats: slub.LargeStats{Name: "malloc", Waiting: 907,
 			Runs:     slub.PageStats{Allocs: 901, Objects: 902, Bytes: 903},
-			Mappings: slub.PageStats{Allocs: 904, Objects: 905, Bytes: 906}}},
+			Mappings: slub.PageStats{Allocs: 904, Objects: 905, Bytes: 906}, Failures: [slub.NumFailureReasons]uint64{slub.FailedKernel: 909}}}},
 		arenas: []arena.Stats{
 			{Name: "default", Limit: 1 << 30, Metadata: 65536, Decayed: 13, ObservedBy: numa.SourceMovePages, Mappings: 11, Mapped: 12000, MappedFree: 4096, DiscardFailures: 5, CommitFailures: 6, Reclaim: reclaimed, Nodes: []arena.NodeStats{
 				{Node: 0, Reserved: 1000, Used: 100, Free: 20, Purged: 3, Runs: 9, Charged: 12132, Limit: 14000, Placement: "bound", Sampled: 64, Moved: 12},
@@ -62,7 +74,8 @@ func handmade() world {
 		},
 		domains: []rcu.Stats{{
 			Name: "default", GracePeriods: 501, Callbacks: 502, Pending: 503, PendingObjects: 504, Readers: 9, Online: 7,
-			Expedited: 505, Stalls: 506, Entered: 507, Open: 508, OldestReader: 1500 * time.Millisecond,
+			Expedited: 505, Stalls: 506, Entered: 507, Open: 508, OldestReader: 1500 * time.Millisecond, OldestSection: 250 * time.Millisecond,
+			GracePeriodTimes: reclaimed.Times,
 		}},
 		groups: []slub.GroupStats{
 			{Name: "tenants", Bytes: 1001, Peak: 1002, Limit: 1003, Failures: 1004, Rounds: 1015, Helped: 1006, Objects: 1007, Caches: 1008},

@@ -15,13 +15,12 @@ import (
 // world is what one scrape shows: values only, nothing that is still moving.
 // Names are valid label values and distinct within their slice.
 type world struct {
-	caches []slub.Stats
+	caches []cacheStats
 	arenas []arena.Stats
 	// backlogs of the caches; those of Buckets have one together.
 	backlogs []slub.BacklogStats
-	// buckets have the objects of Buckets that are of no cache, where there were any.
-	buckets []slub.LargeStats
-	domains []rcu.Stats
+	buckets  []bucketsStats // those that were used
+	domains  []rcu.Stats
 	// groups are the first of the openGroups.
 	groups     []slub.GroupStats
 	openGroups int
@@ -29,42 +28,114 @@ type world struct {
 	differences []numa.Difference
 }
 
+// cacheStats are a cache's with the names that the series have of what it belongs to; "" for no
+// Buckets or group.
+type cacheStats struct {
+	slub.Stats
+	cpus                          []slub.CPUStats // with Config.PerCPU
+	arena, domain, buckets, group string
+}
+
+// bucketsStats are those of the objects that are of no cache, with the bytes in use of the others.
+type bucketsStats struct {
+	slub.LargeStats
+	classBytes float64
+}
+
 // crossCheck is numa's for the machine. It reads files at the first call only.
 var crossCheck = sync.OnceValue(func() []numa.Difference { return numa.System().CrossCheck() })
 
+// observer takes the snapshots of what caches have in common, once each.
+type observer struct {
+	world
+	arenas   map[*arena.Arena]int // index in world.arenas
+	domains  map[*rcu.Domain]int
+	buckets  map[*slub.Buckets]int // -1: never used
+	backlogs map[uint32]bool       // by number
+}
+
 // observe takes the snapshots, one per cache, arena and domain.
-func observe(caches iter.Seq[*slub.Cache]) world {
-	w := world{differences: crossCheck()}
-	seenArena := map[*arena.Arena]bool{}
-	seenDomain := map[*rcu.Domain]bool{}
-	seenBacklog := map[uint32]bool{}
-	seenBuckets := map[*slub.Buckets]bool{}
+func observe(caches iter.Seq[*slub.Cache], perCPU bool) world {
+	o := observer{world: world{differences: crossCheck()}, arenas: map[*arena.Arena]int{},
+		domains: map[*rcu.Domain]int{}, buckets: map[*slub.Buckets]int{}, backlogs: map[uint32]bool{}}
+	var belongs [][3]int // of each cache: indexes of arena, domain, Buckets
 	for c := range caches {
-		s := c.Stats()
-		if !unused(s) {
-			w.caches = append(w.caches, s)
+		s := cacheStats{Stats: c.Stats()}
+		if id := s.Backlog.ID; !o.backlogs[id] {
+			o.backlogs[id] = true
+			o.world.backlogs = append(o.world.backlogs, s.Backlog)
 		}
-		if id := s.Backlog.ID; !seenBacklog[id] {
-			seenBacklog[id] = true
-			w.backlogs = append(w.backlogs, s.Backlog)
-		}
-		if b := c.Buckets(); b != nil && !seenBuckets[b] {
-			seenBuckets[b] = true
-			if large := b.LargeStats(); large.Runs.Allocs+large.Mappings.Allocs > 0 {
-				w.buckets = append(w.buckets, large)
+		at := [3]int{o.arenaOf(c), o.domainOf(c), -1}
+		shown := !unused(s.Stats)
+		if b := c.Buckets(); b != nil {
+			at[2] = o.bucketsOf(b, shown)
+			if shown {
+				o.world.buckets[at[2]].classBytes += float64(s.InUse) * float64(s.Size)
 			}
 		}
-		if a := c.Arena(); !seenArena[a] {
-			seenArena[a] = true
-			w.arenas = append(w.arenas, a.Stats())
+		if !shown {
+			continue
 		}
-		if d := c.Domain(); !seenDomain[d] {
-			seenDomain[d] = true
-			w.domains = append(w.domains, d.Stats())
+		if g := c.Group(); g != nil {
+			s.group = valid(g.Name())
+		}
+		if perCPU {
+			s.cpus = c.CPUStats()
+		}
+		o.caches, belongs = append(o.caches, s), append(belongs, at)
+	}
+	w := o.world
+	w.makeDistinct()
+	for i, at := range belongs {
+		s := &w.caches[i]
+		if s.arena, s.domain = w.arenas[at[0]].Name, w.domains[at[1]].Name; at[2] >= 0 {
+			s.buckets = w.buckets[at[2]].Name
 		}
 	}
+	return w
+}
 
-	// Open caches and arenas have distinct names, but closed ones may be among these.
+func (o *observer) arenaOf(c *slub.Cache) int {
+	a := c.Arena()
+	i, seen := o.arenas[a]
+	if !seen {
+		i = len(o.world.arenas)
+		o.arenas[a] = i
+		o.world.arenas = append(o.world.arenas, a.Stats())
+	}
+	return i
+}
+
+func (o *observer) domainOf(c *slub.Cache) int {
+	d := c.Domain()
+	i, seen := o.domains[d]
+	if !seen {
+		i = len(o.world.domains)
+		o.domains[d] = i
+		o.world.domains = append(o.world.domains, d.Stats())
+	}
+	return i
+}
+
+// bucketsOf returns the index of Buckets that were used: a class of them is shown, or there was an
+// object of no class. It is -1 for others.
+func (o *observer) bucketsOf(b *slub.Buckets, shown bool) int {
+	i, seen := o.buckets[b]
+	if seen && (i >= 0 || !shown) {
+		return i
+	}
+	i = -1
+	if large := b.LargeStats(); shown || large.Runs.Allocs+large.Mappings.Allocs > 0 {
+		i = len(o.world.buckets)
+		o.world.buckets = append(o.world.buckets, bucketsStats{LargeStats: large})
+	}
+	o.buckets[b] = i
+	return i
+}
+
+// makeDistinct gives everything of one kind a name of its own. Open caches and arenas have that,
+// but closed ones may be among these.
+func (w *world) makeDistinct() {
 	taken := map[string]bool{}
 	for i := range w.caches {
 		s := &w.caches[i]
@@ -93,7 +164,6 @@ func observe(caches iter.Seq[*slub.Cache]) world {
 		}
 		s.Name = distinct(taken, s.Name, id)
 	}
-	return w
 }
 
 // observeGroups takes the snapshots of at most limit groups, and counts all.

@@ -10,7 +10,7 @@ import (
 // CPUStats has the figures of a cache on one CPU.
 type CPUStats struct {
 	CPU  int
-	Node numa.Node // that it allocates on
+	Node numa.Node // of its own allocations
 	// Main, Spare and RCU are objects in the CPU's sheaves: free ones in main and spare, and those
 	// in rcu_free that gather for a grace period.
 	Main, Spare, RCU int
