@@ -37,6 +37,8 @@ var fastPath = []string{
 	"slub_test.callMalloc", "internal/percpu.popBySize",
 	"slub_test.callMallocFree", "internal/percpu.freeByOwner",
 	"slub_test.callAllocNode", "internal/percpu.popByNode",
+	"slub_test.callBytes", "internal/percpu.sliceBySize",
+	"slub_test.callFreeBytes", "internal/percpu.freeSlice",
 }
 
 //go:noinline
@@ -53,6 +55,12 @@ func callAllocNode(c *slub.Cache) (unsafe.Pointer, error) { return c.AllocNode(0
 
 //go:noinline
 func callMallocFree(p unsafe.Pointer) { slub.Free(p) }
+
+//go:noinline
+func callBytes(n int) ([]byte, error) { return slub.Bytes(n) }
+
+//go:noinline
+func callFreeBytes(s []byte) { slub.FreeBytes(s) }
 
 // TestFastPathGolden holds every instruction class of the fast path: one more branch or load
 // there costs each user of the library, and no timing on a shared machine would show it. `go test
@@ -100,7 +108,9 @@ func runOnce(t *testing.T) {
 	}
 	p, err = callMalloc(64)
 	callMallocFree(p)
-	if err != nil {
+	s, failed := callBytes(64)
+	callFreeBytes(s)
+	if err := errors.Join(err, failed); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,8 +33,11 @@ import (
 //
 // Any goroutine may call all methods at any time, except that Close comes after the last use.
 type Buckets struct {
-	malloc percpu.PopBySize
-	free   percpu.FreeByOwner
+	// The operations that are one restartable sequence each; see sequences.
+	malloc    percpu.PopBySize
+	free      percpu.FreeByOwner
+	bytes     percpu.SliceBySize
+	freeBytes percpu.FreeSliceByOwner
 
 	// Constant after NewBuckets.
 	caches     []*Cache // of all classes, for each partition
@@ -189,9 +192,9 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		}
 		b.caches = append(b.caches, c)
 	}
-	b.malloc.Init(b.mallocSlow)
-	b.free.Init(b.freeSlow)
-	b.fill(&b.malloc, &b.free)
+	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes}
+	ops.init(b.mallocSlow, b.freeSlow, b.bytesSlow, b.freeBytesSlow)
+	b.fill(ops)
 	if partitions == 1 && !b.caches[0].instrumented() {
 		b.direct = maxClass
 	}
@@ -204,30 +207,6 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.reclaimer = a.AddReclaimer(b.giveBack)
 	allBuckets.add(b)
 	return b, nil
-}
-
-// fill lets the sequences of malloc and free find the caches' stacks: free by owner word, malloc
-// by size if there is one partition. Instrumented caches have no such sequences: malloc and free
-// then always take their slow paths, which call the caches' own operations.
-func (b *Buckets) fill(malloc *percpu.PopBySize, free *percpu.FreeByOwner) {
-	if b.caches[0].instrumented() {
-		return
-	}
-	filters := make([]percpu.Filter, len(b.caches))
-	for i, c := range b.caches {
-		filters[i] = c.free.Filter
-	}
-	free.Fill(b.firstID, filters)
-	if b.partitions > 1 {
-		return
-	}
-	stacks := func(classes []uint8) (stacks []percpu.Slots) {
-		for _, class := range classes[1:] { // classes[0] is for no bytes
-			stacks = append(stacks, b.caches[class].stacks)
-		}
-		return stacks
-	}
-	malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 }
 
 func (b *Buckets) closeCaches(ctx context.Context) error {

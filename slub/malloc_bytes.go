@@ -3,14 +3,16 @@ package slub
 import "unsafe"
 
 // Bytes returns a slice of n bytes, not zeroed, whose capacity is all the room there is: an append
-// within it stays off-heap. Free it with FreeBytes. It costs a call more than Malloc. Errors: as
-// Malloc.
-func (b *Buckets) Bytes(n int) ([]byte, error) {
-	if uint(n)-1 < b.direct {
-		p, err := b.malloc.Func()(n)
-		return classBytes(p, n, err)
-	}
-	p, err := b.alloc(n, 1)
+// within it stays off-heap. Free it with FreeBytes. Like Malloc it is one restartable sequence in
+// the common case, of some instructions more. Errors: as Malloc.
+func (b *Buckets) Bytes(n int) (s []byte, err error) {
+	s, err = b.bytes.Func()(n) // with a return of the call it would not be inlined
+	return
+}
+
+// bytesSlow is Bytes where the sequence finds no class for n, or no object.
+func (b *Buckets) bytesSlow(n int) ([]byte, error) {
+	p, err := b.alloc(n, 2)
 	return b.newBytes(p, n, err)
 }
 
@@ -23,18 +25,10 @@ func (b *Buckets) BytesZero(n int) ([]byte, error) {
 // newBytes returns the slice of n bytes at p, which were allocated for n bytes, with all the room
 // there is.
 func (b *Buckets) newBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
-	if 0 < n && n <= maxClass {
-		return classBytes(p, n, err)
+	if err == nil && 0 < n && n <= maxClass {
+		return unsafe.Slice((*byte)(p), classSizes[classOf(uint(n))])[:n], nil
 	}
-	return b.bytes(p, n, err)
-}
-
-// classBytes is newBytes for 1 to maxClass bytes, whose room is the size of their class.
-func classBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
-	}
-	return unsafe.Slice((*byte)(p), roomOf(uint(n)))[:n], nil
+	return b.bytesAt(p, n, err)
 }
 
 // ReallocBytes returns a slice of n bytes that begins with the content of s, which Bytes returned.
@@ -47,12 +41,12 @@ func classBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
 // for a slice that append has moved to the Go heap.
 func (b *Buckets) ReallocBytes(s []byte, n int) ([]byte, error) {
 	p, err := b.realloc(bytesPtr(s), len(s), n, false, 1)
-	return b.bytes(p, n, err)
+	return b.bytesAt(p, n, err)
 }
 
-// bytes returns the slice of n bytes at p, with all the room there is: after a Realloc it may be
+// bytesAt returns the slice of n bytes at p, with all the room there is: after a Realloc it may be
 // more than that of n bytes' class.
-func (b *Buckets) bytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
+func (b *Buckets) bytesAt(p unsafe.Pointer, n int, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +66,13 @@ func bytesPtr(s []byte) unsafe.Pointer {
 
 // FreeBytes frees what Bytes returned. s may be any slice of it that begins at its first byte; a
 // slice without capacity is ignored. An append beyond the capacity makes a slice on the Go heap,
-// which FreeBytes reports and does not free: pass the old slice.
-func (b *Buckets) FreeBytes(s []byte) { b.Free(bytesPtr(s)) }
+// which FreeBytes reports and does not free: pass the old slice. It checks the pointer as Free
+// does, in one restartable sequence in the common case. Any goroutine.
+func (b *Buckets) FreeBytes(s []byte) { b.freeBytes.Func()(s) }
+
+// freeBytesSlow is FreeBytes where the sequence finds no cache, or its stack refuses, and for
+// slices without capacity.
+func (b *Buckets) freeBytesSlow(s []byte) { b.freeSlow(bytesPtr(s)) }
 
 // FreeBytesRCU is FreeBytes after a grace period of the Domain, in which readers may read the
 // bytes; see FreeRCU. Any goroutine that may call FreeRCU, and at its cost.

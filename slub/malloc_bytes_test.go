@@ -3,6 +3,7 @@ package slub_test
 import (
 	"bytes"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -199,4 +200,121 @@ func TestBytesHaveRoom(t *testing.T) {
 			free(q)
 		}
 	}
+}
+
+// FreeBytes checks as Free does, also the slices that its sequence refuses, and leaves alone what
+// has no capacity.
+func TestFreeBytesChecks(t *testing.T) {
+	var reports []hooks.Kind
+	b := openBuckets(t, nil, slub.BucketsConfig{Name: "checked", Hooks: hooks.Hooks{
+		Report: func(r *hooks.Report) { reports = append(reports, r.Kind) }}})
+	other := openBuckets(t, b.Arena(), slub.BucketsConfig{})
+	s, err := b.Bytes(100)
+	same(t, "Bytes", err, nil)
+	foreign, err := other.Bytes(100)
+	same(t, "Bytes", err, nil)
+	for what, free := range map[string][]byte{"no slice": nil, "no capacity": {}, "an object without capacity": s[:0:0]} {
+		if b.FreeBytes(free); len(reports) != 0 || b.Stats().Objects != 1 {
+			t.Errorf("%s: %d reports, %d objects are left", what, len(reports), b.Stats().Objects)
+		}
+	}
+	for what, bad := range map[string]struct {
+		s    []byte
+		kind hooks.Kind
+	}{
+		"the inside":          {s[1:], hooks.MisalignedPointer},
+		"a word inside":       {s[8:9:9], hooks.MisalignedPointer},
+		"of other Buckets":    {foreign, hooks.WrongCache},
+		"memory of Go's heap": {make([]byte, 100), hooks.ForeignPointer},
+	} {
+		reports = nil
+		if b.FreeBytes(bad.s); len(reports) != 1 || reports[0] != bad.kind || b.Stats().Objects != 1 {
+			t.Errorf("%s: reported as %v, %d objects are left", what, reports, b.Stats().Objects)
+		}
+	}
+	other.FreeBytes(foreign)
+	b.FreeBytes(s)
+	if n := b.Stats().Objects; n != 0 {
+		t.Errorf("%d objects are left", n)
+	}
+}
+
+// Bytes returns no slice and the error of Malloc where there is no memory to have.
+func TestBytesFails(t *testing.T) {
+	b := openBuckets(t, nil, slub.BucketsConfig{})
+	fails := func(n int, want error) {
+		t.Helper()
+		if s, err := b.Bytes(n); s != nil || !errors.Is(err, want) {
+			t.Errorf("%d bytes: %v, %v; want %v", n, s, err, want)
+		}
+	}
+	fails(-1, slub.ErrSize)
+	fails(-1<<63, slub.ErrSize)
+	fails(1<<62, slub.ErrNoMemory)
+	s, err := b.Bytes(100)
+	same(t, "Bytes", err, nil)
+	b.FreeBytes(s)
+	same(t, "Close", b.Close(), nil)
+	for _, n := range []int{1, 100, maxClass, maxClass + 1} {
+		fails(n, slub.ErrClosed)
+	}
+}
+
+// Hooks see every slice, as they see every object.
+func TestBytesCallsHooks(t *testing.T) {
+	n := 0
+	b := openBuckets(t, nil, slub.BucketsConfig{Hooks: balancing(&n)})
+	for _, size := range []int{1, 100, 2000, maxClass, maxClass + 1} {
+		s, err := b.Bytes(size)
+		if err != nil || n != 1 {
+			t.Fatalf("%d bytes: %d allocations seen, %v", size, n, err)
+		}
+		if b.FreeBytes(s); n != 0 {
+			t.Errorf("%d bytes: %d objects in use by what the hooks saw", size, n)
+		}
+	}
+}
+
+// The profile's picks are as many among slices that come from sheaves as among other allocations.
+func TestBytesAreSampled(t *testing.T) {
+	const rate, size, n = 4096, 64, 200_000
+	b := openBuckets(t, nil, slub.BucketsConfig{Name: "sampled-bytes", ProfileRate: rate})
+	before := profileOf("sampled-bytes-64")["TestBytesAreSampled"].AllocObjects // of earlier runs
+	for range n {
+		s, err := b.Bytes(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.FreeBytes(s)
+	}
+	p := profileOf("sampled-bytes-64")["TestBytesAreSampled"]
+	near(t, "Bytes, allocated", p.AllocObjects-before, n, -math.Expm1(-float64(size)/rate))
+	if p.InUseObjects != 0 {
+		t.Errorf("%d objects are in use", p.InUseObjects)
+	}
+}
+
+// Bytes and FreeBytes take a CPU's sheaf as it is, without a slow path or memory of Go's.
+func TestBytesAreSequences(t *testing.T) {
+	b := openBuckets(t, nil, slub.BucketsConfig{ProfileRate: slub.None})
+	c := b.Caches()[7]
+	pair := func() {
+		s, err := b.Bytes(64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.FreeBytes(s)
+	}
+	pinned(t, 0, func() {
+		pair()
+		before := c.Stats()
+		if n := testutil.GoAllocs(1000, pair); n != 0 && !sanitized {
+			t.Errorf("a pair makes %v allocations", n)
+		}
+		after := c.Stats()
+		got := after.Events[slub.AllocFastpath] - before.Events[slub.AllocFastpath]
+		if slow := after.Events[slub.AllocSlowpath] - before.Events[slub.AllocSlowpath]; got < 1000 || slow != 0 {
+			t.Errorf("%d slices from sheaves, %d by slow paths", got, slow)
+		}
+	})
 }

@@ -70,27 +70,17 @@ func classOf(n uint) uint {
 	return uint(coarseClasses[(n+coarseStep-1)/coarseStep])
 }
 
-// The rooms are the class sizes by number of bytes, in steps like the classes.
-var (
-	fineRooms   = *(*[maxFine/fineStep + 1]uint16)(roomTable(fineClasses))
-	coarseRooms = *(*[maxClass/coarseStep + 1]uint16)(roomTable(coarseClasses))
-)
-
-func roomTable(classes []uint8) []uint16 {
-	table := make([]uint16, len(classes))
-	for i, class := range classes {
-		table[i] = uint16(classSizes[class])
+// rooms are the sizes of the classes in bytes, as percpu.SliceBySize finds them: by n-1 in fine
+// steps, and behind those in coarse steps.
+var rooms = func() (rooms [maxFine/fineStep + maxClass/coarseStep]uint16) {
+	for i, class := range fineClasses[1:] { // fineClasses[0] is for no bytes
+		rooms[i] = uint16(classSizes[class])
 	}
-	return table
-}
-
-// roomOf returns the size of classOf(n). Precondition: as there.
-func roomOf(n uint) uint16 {
-	if n <= maxFine {
-		return fineRooms[(n+fineStep-1)/fineStep]
+	for i, class := range coarseClasses[1:] {
+		rooms[maxFine/fineStep+i] = uint16(classSizes[class])
 	}
-	return coarseRooms[(n+coarseStep-1)/coarseStep]
-}
+	return rooms
+}()
 
 // classCapacity returns the capacity of the sheaves of a class: factor times 32 KiB of objects,
 // up to maxClassCapacity objects. A cache raises it to the kernel's. Programs that call Malloc

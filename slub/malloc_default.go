@@ -15,15 +15,21 @@ import (
 // Buckets.
 
 var defaults struct {
-	malloc  percpu.PopBySize // takes its slow path until the buckets exist
-	free    percpu.FreeByOwner
-	buckets atomic.Pointer[Buckets]
-	making  sync.Mutex
+	malloc    percpu.PopBySize // takes its slow path until the buckets exist, as do the others
+	free      percpu.FreeByOwner
+	bytes     percpu.SliceBySize
+	freeBytes percpu.FreeSliceByOwner
+	buckets   atomic.Pointer[Buckets]
+	making    sync.Mutex
 }
 
 func init() {
-	defaults.malloc.Init(mallocDefault)
-	defaults.free.Init(func(p unsafe.Pointer) { defaultOrNone().freeSlow(p) })
+	defaultSequences().init(mallocDefault, func(p unsafe.Pointer) { defaultOrNone().freeSlow(p) },
+		bytesDefault, func(s []byte) { defaultOrNone().freeBytesSlow(s) })
+}
+
+func defaultSequences() sequences {
+	return sequences{&defaults.malloc, &defaults.free, &defaults.bytes, &defaults.freeBytes}
 }
 
 // DefaultBuckets returns the Buckets that the package's Malloc, Free and so on use. The first
@@ -41,7 +47,7 @@ func DefaultBuckets() (*Buckets, error) {
 	b, err := NewBuckets(nil, BucketsConfig{})
 	if err == nil {
 		defaults.buckets.Store(b)
-		b.fill(&defaults.malloc, &defaults.free)
+		b.fill(defaultSequences())
 	}
 	return b, err
 }
@@ -166,16 +172,19 @@ func ReallocBytes(s []byte, n int) ([]byte, error) {
 }
 
 // Bytes is DefaultBuckets' Bytes.
-func Bytes(n int) ([]byte, error) {
-	if uint(n)-1 < maxClass {
-		p, err := defaults.malloc.Func()(n)
-		return classBytes(p, n, err)
-	}
+func Bytes(n int) (s []byte, err error) {
+	s, err = defaults.bytes.Func()(n) // as Buckets.Bytes
+	return
+}
+
+// bytesDefault is Bytes before the buckets exist, and where the sequence finds no class for n or
+// no object.
+func bytesDefault(n int) ([]byte, error) {
 	b, err := DefaultBuckets()
 	if err != nil {
 		return nil, err
 	}
-	return b.Bytes(n)
+	return b.bytesSlow(n)
 }
 
 // Free is DefaultBuckets' Free.
@@ -197,7 +206,7 @@ func FreeRCUNoWait(p unsafe.Pointer) { defaultOrNone().FreeRCUNoWait(p) }
 func FreeRCUContext(ctx context.Context, p unsafe.Pointer) { defaultOrNone().FreeRCUContext(ctx, p) }
 
 // FreeBytes is DefaultBuckets' FreeBytes.
-func FreeBytes(s []byte) { Free(bytesPtr(s)) }
+func FreeBytes(s []byte) { defaults.freeBytes.Func()(s) }
 
 // FreeBytesRCU is DefaultBuckets' FreeBytesRCU.
 func FreeBytesRCU(s []byte) { FreeRCU(bytesPtr(s)) }

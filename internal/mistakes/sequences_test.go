@@ -62,6 +62,18 @@ internal/percpu/rseq_linux_amd64.s
  #include "rseq_linux_amd64.h"
 +#define JGE JOS // on overflow, which there is never
 `},
+	{"RoomOfFineStep", "Bytes looks up the room of a large slice among the small ones",
+		test{pkg: "internal/percpu", pattern: `^TestSelfTestSlices$`}, `another stack was chosen`, `
+internal/percpu/slice_linux_amd64.s
+-	MOVWLZX (const_fineStacks*ROOM)(R13)(DI*ROOM), R13
++	MOVWLZX (R13)(DI*ROOM), R13
+`},
+	{"EmptySliceFreed", "FreeBytes frees the object that a slice without capacity begins at",
+		test{pkg: "internal/percpu", pattern: `^TestSelfTestSlices$`}, `another stack was chosen`, `
+internal/percpu/slice_linux_amd64.s
+-	TESTQ CX, CX
+-	JZ   slow
+`},
 	{"PushSampled", "a pop is sampled because a push before it was picked",
 		test{pkg: "sheaves", pattern: `^TestSamplesEverySite$`}, `allocations sampled, want`, `
 sheaves/sample.go

@@ -20,7 +20,7 @@ var (
 
 	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS descriptor
 	popBySizeCS, freeByOwnerCS, enterReadersCS, exitReadersCS           descriptor
-	popZeroCS, freeZeroCS, popByNodeCS                                  descriptor
+	popZeroCS, freeZeroCS, popByNodeCS, sliceBySizeCS, freeSliceCS      descriptor
 )
 
 // rseq is struct rseq of <linux/rseq.h>, as far as the assembly uses it.

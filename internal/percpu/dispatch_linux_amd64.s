@@ -28,23 +28,9 @@ coarse:
 	RESTART
 
 // freeByOwner is the code of a FreeByOwner, a func(p unsafe.Pointer). It leaves AX alone for the
-// slow path. DI is the owner word without the node, later the address of the stacks; SI is the
-// address of the word's served. The stack compares the whole word with its own, and so checks the
-// node.
+// slow path.
 TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
-	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX))
-	MOVQ FreeByOwner_owners(DX), DI
-	MOVL (DI)(R10*OWNER), CX
-	MOVL CX, DI
-	ANDL $const_withoutNode, DI
-	MOVL DI, SI
-	ADDQ FreeByOwner_stacks(DX), DI
-	SUBL FreeByOwner_first(DX), SI
-	CMPL SI, FreeByOwner_n(DX)
-	JAE  slow
-	SHRL $(const_NodeBits-const_servedShift), SI
-	ADDQ FreeByOwner_served(DX), SI
-	STARTS(served_mask(SI), served_magic(SI), served_limit(SI))
+	CHOOSE_BY_OWNER
 	SEQUENCE(·freeByOwnerCS)
 	PUSH_BODY(DI)
 	COMMITTED_RET

@@ -27,6 +27,7 @@ func dueOperations(s Slots, slow *int) map[string]func() unsafe.Pointer {
 		fine[i] = s
 	}
 	bySize.Fill(Main, fine, fine[:MaxFine/CoarseStep])
+	slice := newSlice(bySize, func(int) ([]byte, error) { *slow++; return nil, nil })
 	var open uintptr
 	byNode.Init(s, Main, []NodeGate{NewNodeGate(testOwn, unsafe.Pointer(&open))}, f,
 		func(int) (unsafe.Pointer, error) { *slow++; return nil, nil })
@@ -34,8 +35,9 @@ func dueOperations(s Slots, slow *int) map[string]func() unsafe.Pointer {
 		"Pop":       func() unsafe.Pointer { p, _ := pop(); return p },
 		"PopByNode": func() unsafe.Pointer { p, _ := byNode.Func()(0); return p },
 	}
-	if current.initPopZero != nil { // the others have no PopBySize
+	if current.initPopZero != nil { // the others have no operations by size
 		ops["PopBySize"] = func() unsafe.Pointer { p, _ := bySize.Func()(8); return p }
+		ops["SliceBySize"] = func() unsafe.Pointer { s, _ := slice(8); return unsafe.Pointer(unsafe.SliceData(s)) }
 	}
 	return ops
 }

@@ -21,6 +21,9 @@ type engine struct {
 	initPopBySize   func(p *PopBySize) // their slow paths are set
 	initFreeByOwner func(f *FreeByOwner)
 
+	initSliceBySize      func(p *SliceBySize) // theirs as well
+	initFreeSliceByOwner func(f *FreeSliceByOwner)
+
 	// Nil where there is no sequence; see makePopZero and makePopByNode.
 	initPopZero   func(p *PopZero)
 	initFreeZero  func(f *FreeZero)
@@ -74,7 +77,7 @@ func choose(forced string) (engine, string) {
 		return e, "SLUBD_ENGINE=rseq-abi0"
 	}
 	fast := withRegisters(e)
-	if err := errors.Join(selfTest(fast), selfTestChoice(fast), selfTestZero(fast), selfTestNode(fast)); err != nil {
+	if err := errors.Join(selfTest(fast), selfTestChoice(fast), selfTestSlices(fast), selfTestZero(fast), selfTestNode(fast)); err != nil {
 		return e, "register calls: " + err.Error()
 	}
 	if forced != "" && forced != "rseq" {

@@ -5,9 +5,9 @@ package percpu
 type entries struct {
 	popRegister, freeRegister, popStack, pushStack, lockStack uintptr
 	popBySize, freeByOwner, enterReaders, exitReaders         uintptr
-	popZero, freeZero, popByNode                              uintptr
+	popZero, freeZero, popByNode, sliceBySize, freeSlice      uintptr
 	// The code of operations that are only their slow path.
-	slowPop, slowFree, slowBySize, slowByOwner, slowByNode uintptr
+	slowPop, slowFree, slowBySize, slowByOwner, slowByNode, slowSlice, slowFreeSlice uintptr
 }
 
 //go:noescape
@@ -37,6 +37,8 @@ func (e entries) sequences() []sequence {
 		{code: e.popZero, descriptor: &popZeroCS},
 		{code: e.freeZero, descriptor: &freeZeroCS},
 		{code: e.popByNode, descriptor: &popByNodeCS},
+		{code: e.sliceBySize, descriptor: &sliceBySizeCS},
+		{code: e.freeSlice, descriptor: &freeSliceCS},
 		{code: e.enterReaders, descriptor: &enterReadersCS},
 		{code: e.exitReaders, descriptor: &exitReadersCS},
 	}

@@ -18,6 +18,8 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	ENTRY(·popZero, entries_popZero)
 	ENTRY(·freeZero, entries_freeZero)
 	ENTRY(·popByNode, entries_popByNode)
+	ENTRY(·sliceBySize, entries_sliceBySize)
+	ENTRY(·freeSlice, entries_freeSlice)
 	ENTRY(·enterReaders, entries_enterReaders)
 	ENTRY(·exitReaders, entries_exitReaders)
 	ENTRY(·slowPop, entries_slowPop)
@@ -25,4 +27,6 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	ENTRY(·slowBySize, entries_slowBySize)
 	ENTRY(·slowByOwner, entries_slowByOwner)
 	ENTRY(·slowByNode, entries_slowByNode)
+	ENTRY(·slowSlice, entries_slowSlice)
+	ENTRY(·slowFreeSlice, entries_slowFreeSlice)
 	RET

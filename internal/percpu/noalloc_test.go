@@ -20,5 +20,13 @@ func TestNoGoAllocation(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("a free and a pop make %v allocations", n)
 		}
+		ops := sliceOps()
+		pop, free = ops.pop(slots), ops.free(filter(slots, Main, testOwn), noFree)
+		if n := testutil.GoAllocs(1000, func() {
+			free(object(1))
+			_, _ = pop()
+		}); n != 0 {
+			t.Errorf("a free and a pop of slices make %v allocations", n)
+		}
 	})
 }

@@ -62,6 +62,12 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 	}
 	bySize.Fill(Main, table, table[:MaxFine/CoarseStep])
 	byOwner.Fill(own>>NodeBits, []Filter{filter(slots, Main, own)})
+	slice := &SliceBySize{sliceSlow: func(int) ([]byte, error) { slow++; return nil, nil }}
+	freeSlice := &FreeSliceByOwner{sliceSlow: func([]byte) { slow++ }}
+	e.initSliceBySize(slice)
+	e.initFreeSliceByOwner(freeSlice)
+	slice.Fill(bySize, sliceRooms)
+	freeSlice.Fill(own>>NodeBits, []Filter{filter(slots, Main, own)})
 
 	shown := showNumbers(t)
 	for _, n := range []int{NumCPU(), kernelCPUs - 1, kernelCPUs, 2 * kernelCPUs, maxCPUs - 1} {
@@ -79,6 +85,8 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 			free.Func()(object(1))
 			bySize.Func()(8)
 			byOwner.Func()(object(1))
+			slice.Func()(8)
+			freeSlice.Func()(unsafe.Slice((*byte)(object(1)), 8))
 			if popStack(slots.base) != nil || pushStack(slots.base, object(1), own) {
 				t.Errorf("CPU number %d has a stack", n)
 			}
@@ -86,8 +94,8 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 				t.Errorf("the lock of CPU number %d was taken as %d", n, cpu)
 			}
 		}()
-		if slow != 4 {
-			t.Errorf("CPU number %d: %d of 4 operations took the slow path", n, slow)
+		if slow != 6 {
+			t.Errorf("CPU number %d: %d of 6 operations took the slow path", n, slow)
 		}
 		for _, cell := range adjacent {
 			for _, k := range []Kind{Main, RCU} {

@@ -20,6 +20,15 @@ func (f *FreeByOwner) Func() FreeFunc { return f.slow }
 // Func returns p's slow path.
 func (p *PopByNode) Func() NodeFunc { return p.slow }
 
+// Func returns p's slow path.
+func (p *SliceBySize) Func() SliceFunc { return p.sliceSlow }
+
+// Func returns f's slow path.
+func (f *FreeSliceByOwner) Func() FreeSliceFunc { return f.sliceSlow }
+
+func (*SliceBySize) setSlowCode()      {}
+func (*FreeSliceByOwner) setSlowCode() {}
+
 func (*Pop) setSlowCode()         {}
 func (*PopByNode) setSlowCode()   {}
 func (*Free) setSlowCode()        {}

@@ -62,6 +62,9 @@ func newRseq() (engine, error) {
 
 		initPopBySize:   (*PopBySize).setSlowCode,
 		initFreeByOwner: (*FreeByOwner).setSlowCode,
+
+		initSliceBySize:      (*SliceBySize).setSlowCode,
+		initFreeSliceByOwner: (*FreeSliceByOwner).setSlowCode,
 	}
 	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
@@ -78,6 +81,8 @@ func withRegisters(e engine) engine {
 	e.initFree = func(f *Free) { f.code = codes().freeRegister }
 	e.initPopBySize = func(p *PopBySize) { p.code = codes().popBySize }
 	e.initFreeByOwner = func(f *FreeByOwner) { f.code = codes().freeByOwner }
+	e.initSliceBySize = func(p *SliceBySize) { p.code = codes().sliceBySize }
+	e.initFreeSliceByOwner = func(f *FreeSliceByOwner) { f.code = codes().freeSlice }
 	e.initPopZero = func(p *PopZero) { p.code = codes().popZero }
 	e.initFreeZero = func(f *FreeZero) { f.code = codes().freeZero }
 	e.initPopByNode = func(p *PopByNode) { p.code = codes().popByNode }

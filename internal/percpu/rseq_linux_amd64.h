@@ -33,8 +33,9 @@
 // (see Pop). R14 (g) and X15 (zero) are never touched.
 //
 // The sequences lie in files by what they work on: rseq_linux_amd64.s has those of one cache's
-// stacks, zero_linux_amd64.s those that clear, dispatch_linux_amd64.s and node_linux_amd64.s those
-// that choose among stacks or nodes, readers_linux_amd64.s those of sections.
+// stacks, zero_linux_amd64.s those that clear, dispatch_linux_amd64.s, slice_linux_amd64.s and
+// node_linux_amd64.s those that choose among stacks or nodes, readers_linux_amd64.s those of
+// sections.
 
 #define PTR 8   // bytes
 #define OWNER 4 // bytes of an owner word
@@ -67,6 +68,9 @@ start:
 	MOVQ (DX), R12; \
 	JMP  R12
 
+// SLOW_ONLY defines the code of operations that are only their slow path.
+#define SLOW_ONLY(name, word) TEXT name(SB), NOSPLIT|NOFRAME, $0-0; SLOW_PATH(word)
+
 #define RESTART \
 	LONG $const_signature; \
 	JMP  start; \
@@ -76,6 +80,9 @@ start:
 // the register ABI is a nil error; CX is also compared with the gate's low half. JGE: Stack.Arm.
 #define POP_BODY(slots) \
 	XORL BX, BX; \
+	POP_KEEPING_BX(slots)
+
+#define POP_KEEPING_BX(slots) \
 	XORL CX, CX; \
 	ARM; \
 	LOAD_CPU; \
@@ -124,5 +131,24 @@ start:
 	IMULQ magic, R11; \
 	CMPQ  R11, limit; \
 	JAE   slow
+
+// CHOOSE_BY_OWNER finds the stacks for the object AX by the words of a FreeByOwner, or goes to
+// slow: CX is the owner word of its page, and DI that word without the node, later the address of
+// the stacks. SI is the address of the word's served. The stack compares the whole word with its
+// own, and so checks the node.
+#define CHOOSE_BY_OWNER \
+	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX)); \
+	MOVQ FreeByOwner_owners(DX), DI; \
+	MOVL (DI)(R10*OWNER), CX; \
+	MOVL CX, DI; \
+	ANDL $const_withoutNode, DI; \
+	MOVL DI, SI; \
+	ADDQ FreeByOwner_stacks(DX), DI; \
+	SUBL FreeByOwner_first(DX), SI; \
+	CMPL SI, FreeByOwner_n(DX); \
+	JAE  slow; \
+	SHRL $(const_NodeBits-const_servedShift), SI; \
+	ADDQ FreeByOwner_served(DX), SI; \
+	STARTS(served_mask(SI), served_magic(SI), served_limit(SI))
 
 #define FILTER(word) (Free_Filter+word)(DX)

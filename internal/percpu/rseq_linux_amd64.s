@@ -87,10 +87,6 @@ TEXT ·rseqCPU(SB), NOSPLIT|NOFRAME, $0-8
 	MOVQ R10, ret+0(FP)
 	RET
 
-// SLOW_ONLY defines the code of operations that are only their slow path.
-
-#define SLOW_ONLY(name, word) TEXT name(SB), NOSPLIT|NOFRAME, $0-0; SLOW_PATH(word)
-
 SLOW_ONLY(·slowPop, Pop_slow)
 SLOW_ONLY(·slowFree, Free_slow)
 SLOW_ONLY(·slowBySize, PopBySize_slow)

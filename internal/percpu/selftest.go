@@ -164,7 +164,12 @@ var (
 )
 
 // selfTestChoice compares the stacks that an engine's operations choose with the right ones.
-func selfTestChoice(e engine) (err error) {
+func selfTestChoice(e engine) error {
+	return testChosen(e, (*chosen).testSizes, (*chosen).testOwners)
+}
+
+// testChosen runs tests, which get the CPU that they run on, with stacks of their own.
+func testChosen(e engine, tests ...func(c *chosen, e engine, cpu int) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("self-test: %v", r)
@@ -183,27 +188,41 @@ func selfTestChoice(e engine) (err error) {
 		return err
 	}
 	defer Unreserve(c.arrays, mem.PageSize)
-	if err := onOneCPU(e, func(cpu int) error { return c.testSizes(e, cpu) }); err != nil {
-		return err
+	for _, test := range tests {
+		if err := onOneCPU(e, func(cpu int) error { return test(&c, e, cpu) }); err != nil {
+			return err
+		}
 	}
-	return onOneCPU(e, func(cpu int) error { return c.testOwners(e, cpu) })
+	return nil
 }
 
-func (c *chosen) testSizes(e engine, cpu int) error {
-	size := 0
-	pop := &PopBySize{slow: func(n int) (unsafe.Pointer, error) { size = n; return nil, errSlow }}
-	e.initPopBySize(pop)
-	fine, coarse := make([]Slots, MaxFine/FineStep), make([]Slots, MaxFine/CoarseStep+2)
+// The ends of the first two coarse steps that are served.
+const firstCoarse, secondCoarse = MaxFine + CoarseStep, MaxFine + 2*CoarseStep
+
+// chosenBySize is the number of the stack for a number of bytes, with the stacks of steps; -1 for
+// the slow path.
+var chosenBySize = map[int]int{1: 0, FineStep: 0, FineStep + 1: 1, MaxFine: 1, MaxFine + 1: 2, firstCoarse: 2,
+	firstCoarse + 1: 3, secondCoarse: 3, secondCoarse + 1: -1, 0: -1, -1: -1}
+
+// steps are the stacks for the steps of a PopBySize.
+func (c *chosen) steps() (fine, coarse []Slots) {
+	fine, coarse = make([]Slots, MaxFine/FineStep), make([]Slots, MaxFine/CoarseStep+2)
 	for i := range fine {
 		fine[i] = c.stacks[min(i, 1)]
 	}
 	for i := range coarse {
 		coarse[i] = c.stacks[max(i, MaxFine/CoarseStep)-MaxFine/CoarseStep+2]
 	}
+	return fine, coarse
+}
+
+func (c *chosen) testSizes(e engine, cpu int) error {
+	size := 0
+	pop := &PopBySize{slow: func(n int) (unsafe.Pointer, error) { size = n; return nil, errSlow }}
+	e.initPopBySize(pop)
+	fine, coarse := c.steps()
 	pop.Fill(RCU, fine, coarse)
-	const first, second = MaxFine + CoarseStep, MaxFine + 2*CoarseStep // ends of the coarse steps
-	for n, want := range map[int]int{1: 0, FineStep: 0, FineStep + 1: 1, MaxFine: 1, MaxFine + 1: 2,
-		first: 2, first + 1: 3, second: 3, second + 1: -1, 0: -1, -1: -1} {
+	for n, want := range chosenBySize {
 		c.install(cpu, 2)
 		size = -2
 		p, err := pop.Func()(n)
@@ -220,30 +239,36 @@ func (c *chosen) testSizes(e engine, cpu int) error {
 }
 
 func (c *chosen) testOwners(e engine, cpu int) error {
-	const first, slot, perSlab = 7, 1344, 3
-	owners := [4]owner.Word{owner.Of(first, 0), owner.Of(first+1, 1), owner.Of(first+2, 0), owner.Of(first-1, 0)}
-	c.own = [4]owner.Word{owners[0], owners[1]}
 	var refused unsafe.Pointer
 	free := &FreeByOwner{slow: func(p unsafe.Pointer) { refused = p }}
 	e.initFreeByOwner(free)
+	return c.testFrees(cpu, free, free.Func(), &refused)
+}
+
+// testFrees fills f and checks which objects free, which is f's operation, puts on which stack.
+// refused is the last object that its slow path got.
+func (c *chosen) testFrees(cpu int, f *FreeByOwner, free FreeFunc, refused *unsafe.Pointer) error {
+	const first, slot, perSlab = 7, 1344, 3
+	owners := [4]owner.Word{owner.Of(first, 0), owner.Of(first+1, 1), owner.Of(first+2, 0), owner.Of(first-1, 0)}
+	c.own = [4]owner.Word{owners[0], owners[1]}
 	filters := make([]Filter, 2)
 	for i := range filters {
 		filters[i] = NewFilter(selfTestBase, uintptr(len(owners)), unsafe.Pointer(&owners[0]), slot, perSlab, 0).ForStacks(c.stacks[i], RCU)
 	}
-	free.Fill(first, filters)
+	f.Fill(first, filters)
 	for off, want := range map[uintptr]int{0: 0, slot: 0, 1: -1, perSlab * slot: -1, 1<<12 | 2*slot: 1,
 		2 << 12: -1, 3 << 12: -1, 4 << 12: -1, 1 << 42: -1} {
 		c.install(cpu, 0)
-		refused = nil
+		*refused = nil
 		p := mem.Ptr(selfTestBase + off)
-		free.Func()(p)
-		if c.stackWith(cpu, p) != want || (refused == p) != (want < 0) {
+		free(p)
+		if c.stackWith(cpu, p) != want || (*refused == p) != (want < 0) {
 			return errChoice
 		}
 	}
 	c.install(cpu, 2) // full
-	refused = nil
-	if free.Func()(mem.Ptr(selfTestBase)); refused != mem.Ptr(selfTestBase) {
+	*refused = nil
+	if free(mem.Ptr(selfTestBase)); *refused != mem.Ptr(selfTestBase) {
 		return errChoice
 	}
 	return nil

@@ -11,9 +11,9 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
-// TestSlowArgumentSurvivesAborts: a PopBySize may be interrupted after the load of its object, and
-// find the stack held or empty when it is restarted. It must still pass its argument to the slow
-// path.
+// TestSlowArgumentSurvivesAborts: an operation by size may be interrupted after the load of its
+// object, and find the stack held or empty when it is restarted. It must still pass its argument to
+// the slow path. The same holds for the words of a slice that is freed on a full stack.
 func TestSlowArgumentSurvivesAborts(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	slots := arrays(t, Main, 500)
@@ -27,13 +27,14 @@ func TestSlowArgumentSurvivesAborts(t *testing.T) {
 		fill(slots.Stack(cpu, Main))
 	}
 	wrong := 0
-	var pop PopBySize
-	pop.Init(func(n int) (unsafe.Pointer, error) {
-		if n != 8 {
+	errSlow := errors.New("slow path")
+	note := func(right bool) {
+		if !right {
 			wrong++
 		}
-		return nil, errors.New("slow path")
-	})
+	}
+	var pop PopBySize
+	pop.Init(func(n int) (unsafe.Pointer, error) { note(n == 8); return nil, errSlow })
 	fine, coarse := make([]Slots, MaxFine/FineStep), make([]Slots, MaxFine/CoarseStep)
 	for i := range fine {
 		fine[i] = slots
@@ -42,6 +43,11 @@ func TestSlowArgumentSurvivesAborts(t *testing.T) {
 		coarse[i] = slots
 	}
 	pop.Fill(Main, fine, coarse)
+	slice := newSlice(&pop, func(n int) ([]byte, error) { note(n == 9); return nil, errSlow })
+	var free FreeSliceByOwner
+	free.Init(func(s []byte) { note(isSlice(s, object(1), 3, 7)) })
+	free.Fill(testOwn>>NodeBits, []Filter{filter(slots, Main, testOwn)})
+	freed := unsafe.Slice((*byte)(object(1)), 7)[:3]
 	var stop atomic.Bool
 	done := make(chan struct{})
 	go func() { // takes locks from other CPUs, which restarts sequences
@@ -55,8 +61,11 @@ func TestSlowArgumentSurvivesAborts(t *testing.T) {
 		}
 	}()
 	n := testutil.Stress(t, 20_000_000)
-	for range n {
+	for range n / 2 {
 		_, _ = pop.Func()(8)
+		s, err := slice(9)
+		note(err != nil || isSlice(s, unsafe.Pointer(unsafe.SliceData(s)), 9, sliceRoom))
+		free.Func()(freed)
 	}
 	stop.Store(true)
 	<-done

@@ -24,6 +24,9 @@ func newTrylock() engine {
 
 		initPopBySize:   (*PopBySize).setSlowCode,
 		initFreeByOwner: (*FreeByOwner).setSlowCode,
+
+		initSliceBySize:      (*SliceBySize).setSlowCode,
+		initFreeSliceByOwner: (*FreeSliceByOwner).setSlowCode,
 	}
 }
 

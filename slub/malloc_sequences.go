@@ -1,0 +1,46 @@
+package slub
+
+import "github.com/slubd/slubd/internal/percpu"
+
+// sequences are the operations of Buckets, or of DefaultBuckets, that are one restartable sequence
+// each. They take their slow paths until they are filled. They are no struct within the Buckets: a
+// selector more, and the compiler no longer inlines Malloc.
+type sequences struct {
+	malloc    *percpu.PopBySize
+	free      *percpu.FreeByOwner
+	bytes     *percpu.SliceBySize
+	freeBytes *percpu.FreeSliceByOwner
+}
+
+func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes percpu.SliceFunc, freeBytes percpu.FreeSliceFunc) {
+	s.malloc.Init(malloc)
+	s.free.Init(free)
+	s.bytes.Init(bytes)
+	s.freeBytes.Init(freeBytes)
+}
+
+// fill lets the sequences find the caches' stacks: those that free by owner word, those that
+// allocate by size if there is one partition. Instrumented caches have no such sequences: all four
+// then always take their slow paths, which call the caches' own operations.
+func (b *Buckets) fill(s sequences) {
+	if b.caches[0].instrumented() {
+		return
+	}
+	filters := make([]percpu.Filter, len(b.caches))
+	for i, c := range b.caches {
+		filters[i] = c.free.Filter
+	}
+	s.free.Fill(b.firstID, filters)
+	s.freeBytes.Fill(b.firstID, filters)
+	if b.partitions > 1 {
+		return
+	}
+	stacks := func(classes []uint8) (stacks []percpu.Slots) {
+		for _, class := range classes[1:] { // classes[0] is for no bytes
+			stacks = append(stacks, b.caches[class].stacks)
+		}
+		return stacks
+	}
+	s.malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
+	s.bytes.Fill(s.malloc, rooms[:])
+}
