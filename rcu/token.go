@@ -61,7 +61,11 @@ func (d *Domain) step(t Token) bool {
 	if s := d.sections.Load(); s != nil && !reached(s.completed.load(), t) {
 		s.advance(d, t)
 	}
-	return d.scan(t)
+	over := d.scan(t)
+	if !over {
+		d.times.begin(t, &d.completed)
+	}
+	return over
 }
 
 // scan is the slow path of Poll. It publishes in completed how far all readers have come, so that
@@ -71,7 +75,6 @@ func (d *Domain) scan(t Token) bool {
 		return true
 	}
 	if b := d.blocker.Load(); b != nil && b.behind(t) {
-		d.times.begin(t, &d.completed)
 		return false
 	}
 	// seq is loaded before sections and the words. For a reader that comes online during the scan
@@ -102,9 +105,5 @@ func (d *Domain) scan(t Token) bool {
 	if invariants.Enabled {
 		d.check()
 	}
-	if !reached(oldest, t) {
-		d.times.begin(t, &d.completed)
-		return false
-	}
-	return true
+	return reached(oldest, t)
 }
