@@ -7,17 +7,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/slubd/slubd/slub/debugpage"
 	"github.com/slubd/slubd/slub/profile"
 )
 
-// DebugHandler serves Handler at /metrics, and the allocation profile of package slub/profile at
-// /debug/pprof/slubd:
+// DebugHandler serves Handler at /metrics, the page of package slub/debugpage at /debug/slubd/, and
+// the allocation profile of package slub/profile at /debug/pprof/slubd:
 //
 //	go http.ListenAndServe("localhost:6060", metrics.DebugHandler())
 //	go tool pprof http://localhost:6060/debug/pprof/slubd
 func DebugHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", Handler())
+	mux.Handle("/debug/slubd/", debugpage.Handler())
 	mux.Handle("/debug/pprof/slubd", profile.Handler())
 	return mux
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/slubd/slubd/metrics"
+	"github.com/slubd/slubd/slub/debugpage"
 	"github.com/slubd/slubd/slub/profile"
 )
 
@@ -23,6 +24,7 @@ func handler(s *server) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
 	mux.Handle("GET /debug/pprof/slubd", profile.Handler()) // for go tool pprof
+	mux.Handle("GET /debug/slubd/", debugpage.Handler())    // a page to look at
 	return mux
 }
 

@@ -6,6 +6,7 @@
 //	redis-benchmark -p 6380 -t get,set -P 16 -q
 //	curl -s 127.0.0.1:9380/metrics | grep slubd_arena
 //	go tool pprof -top http://127.0.0.1:9380/debug/pprof/slubd
+//	xdg-open http://127.0.0.1:9380/debug/slubd/
 //
 // Connections (client.go) read requests (resp.go) and run commands (command*.go) on a store
 // (store*.go). The one that this example is about is store_slubd.go.
@@ -44,7 +45,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:6380", "`address` to serve the Redis protocol on")
-	flag.StringVar(&o.http, "http", "127.0.0.1:9380", "`address` of /metrics and /debug/pprof/slubd; empty for none")
+	flag.StringVar(&o.http, "http", "127.0.0.1:9380", "`address` of /metrics, /debug/slubd/ and /debug/pprof/slubd; empty for none")
 	flag.StringVar(&o.store, "store", "slubd", "where data lies: slubd, heap or syncmap")
 	flag.Int64Var(&o.limit, "limit", 0, "`bytes` of memory for data, at which keys are evicted; 0 for no limit")
 	flag.Int64Var(&o.profileRate, "profile-rate", 512<<10,
@@ -56,7 +57,7 @@ func main() {
 	ctx, stop := untilSignal()
 	defer stop()
 	ready := func(redis, web net.Addr) {
-		fmt.Printf("kvd: serving %s on %v, metrics and profile on %v\n", o.store, redis, web)
+		fmt.Printf("kvd: serving %s on %v, /metrics and /debug/slubd/ on %v\n", o.store, redis, web)
 	}
 	if err := run(ctx, o, os.Stdout, ready); err != nil {
 		fmt.Fprintln(os.Stderr, "kvd:", err)

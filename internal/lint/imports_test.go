@@ -46,12 +46,13 @@ var graph = map[string][]string{
 	},
 	"slub/internal/sampling": {},
 	"slub/profile":           {"slub"},
+	"slub/debugpage":         {"arena", "rcu", "slub"},
 	"slub/internal/slab": {
 		"internal/callback", "internal/invariants", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner",
 		"internal/percpu", "internal/sys", "internal/text", "arena",
 	},
 	"slub/rcumap": {"arena", "rcu", "slub"},
-	"metrics":     {"arena", "internal/loghist", "numa", "rcu", "slub", "slub/profile"},
+	"metrics":     {"arena", "internal/loghist", "numa", "rcu", "slub", "slub/debugpage", "slub/profile"},
 }
 
 // foreign lists the module paths that a package of the library may import,

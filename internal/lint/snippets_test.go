@@ -29,7 +29,7 @@ import (
 // as an editor would import them. A whole file imports what it needs itself, from these.
 var snippetImports = []string{
 	module + "/arena", module + "/hooks", module + "/metrics", module + "/numa", module + "/rcu",
-	module + "/sheaves", module + "/slub", module + "/slub/profile", "github.com/prometheus/client_golang/prometheus",
+	module + "/sheaves", module + "/slub", module + "/slub/debugpage", module + "/slub/profile", "github.com/prometheus/client_golang/prometheus",
 	"context", "errors", "fmt", "log", "net/http", "os", "runtime", "sync", "sync/atomic", "time", "unsafe",
 }
 

@@ -1,0 +1,201 @@
+"use strict";
+const every = 2000, $ = id => document.getElementById(id);
+let last = null, now = null, paused = false, open = new Set(), texts = new Map();
+
+// el makes an element; text goes in as text, so that no name can be markup.
+function el(tag, attrs, ...children) {
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(attrs || {})) if (v !== undefined) e.setAttribute(k, v);
+  for (const c of children.flat(Infinity)) if (c !== null && c !== undefined) e.append(c);
+  return e;
+}
+function num(n, digits) { return n >= 100 ? Math.round(n).toLocaleString("en") : n.toFixed(digits ?? (n % 1 ? 1 : 0)); }
+function bytes(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let u = 0, v = Math.abs(n);
+  while (v >= 1024 && u < 4) { v /= 1024; u++; }
+  return (n < 0 ? "−" : "") + (u ? v.toFixed(v < 10 ? 2 : v < 100 ? 1 : 0) : v) + " " + units[u];
+}
+function count(n) {
+  if (n < 1e4) return String(Math.round(n));
+  for (const [unit, size] of [["G", 1e9], ["M", 1e6], ["k", 1e3]])
+    if (n >= size) return (n / size).toFixed(n / size < 10 ? 2 : n / size < 100 ? 1 : 0) + " " + unit;
+}
+function secs(s) {
+  if (s >= 90) return (s / 60).toFixed(1) + " min";
+  return s >= 1 ? s.toFixed(1) + " s" : s >= 1e-3 ? (s * 1e3).toFixed(1) + " ms" : Math.round(s * 1e6) + " µs";
+}
+function percent(r) { return r < 0 ? "–" : (r * 100).toFixed(r > 0.9995 || r < 0.1 ? 1 : r > 0.99 ? 2 : 1) + " %"; }
+const sum = (list, f) => (list || []).reduce((n, x) => n + f(x), 0);
+const list = l => l || [];
+function facts(...pairs) {
+  return el("dl", {}, pairs.filter(p => p).map(([k, v, cls]) => [el("dt", {}, k), el("dd", { class: cls }, v)]));
+}
+function panel(title, ...rest) { return el("div", { class: "panel" }, el("h3", {}, title), ...rest); }
+
+// rates of what has happened since the last answer; whole lives at the first one.
+function withRates(data) {
+  const before = new Map(list(last && last.Caches).map(c => [c.Name, c]));
+  const dt = last ? data.time - last.time : 0;
+  for (const c of list(data.Caches)) {
+    const b = before.get(c.Name), d = k => c[k] - b[k];
+    const sane = b && dt > 0 && d("Allocs") >= 0 && d("Frees") >= 0;
+    c.allocRate = sane ? d("Allocs") / dt : undefined;
+    c.freeRate = sane ? d("Frees") / dt : undefined;
+    c.hit = sane && d("Allocs") > 0 ? Math.max(0, 1 - (d("Slow") + d("Refilled")) / d("Allocs")) : c.HitRate;
+    c.wasted = c.SlabBytes - c.InUseBytes;
+  }
+  return data;
+}
+
+function drawSummary(d) {
+  const inUse = sum(d.Caches, c => c.InUseBytes), slabs = sum(d.Caches, c => c.SlabBytes);
+  const resident = sum(d.Arenas, a => a.Mapped + a.MappedFree + sum(a.Nodes, n => n.Used + n.Dirty));
+  const limit = sum(d.Arenas, a => a.Limit), waiting = sum(d.Backlogs, b => b.Bytes);
+  const oldest = Math.max(0, ...list(d.Domains).map(x => x.OldestSeconds));
+  const failures = sum(d.Caches, c => c.Failures), rate = sum(d.Caches, c => c.allocRate || 0);
+  const card = (label, value, note, cls) =>
+    el("div", { class: "card" }, el("small", {}, label), el("b", { class: cls }, value), el("small", {}, note || " "));
+  $("summary").replaceChildren(
+    card("objects in use", bytes(inUse), count(sum(d.Caches, c => c.InUse)) + " objects"),
+    card("slabs", bytes(slabs), slabs ? percent(inUse / slabs) + " in use" : ""),
+    card("resident in arenas", bytes(resident), limit ? "limits: " + bytes(limit) : "no limit"),
+    card("wait for readers", bytes(waiting), oldest ? "oldest reader " + secs(oldest) : "no reader in the way", oldest > 10 ? "bad" : ""),
+    card("allocations", last ? count(rate) + "/s" : "–", d.Engine + (d.Reason ? ": " + d.Reason : "")),
+    card("failed allocations", count(failures), "in all", failures ? "bad" : ""));
+}
+
+function drawArenas(d) {
+  const widest = Math.max(1, ...list(d.Arenas).flatMap(a => list(a.Nodes).map(n => n.Used + n.Dirty + n.Clean)));
+  $("arenas").replaceChildren(...list(d.Arenas).map(a => el("div", { class: "arena" },
+    el("h3", {}, a.Name, " ", el("small", { class: a.NearLimit ? "bad" : "" }, bytes(a.InUse) +
+      (a.Limit ? " of " + bytes(a.Limit) + " (" + percent(a.InUse / a.Limit) + ")" : ", no limit") + (a.NearLimit ? ", near the limit" : ""))),
+    list(a.Nodes).map(n => {
+      const part = (cls, b) => el("i", { class: cls, style: "width:" + (100 * b / widest) + "%", title: cls + " " + bytes(b) });
+      return el("div", { class: "node" }, el("span", {}, "node " + n.Node),
+        el("div", { class: "bar", role: "img", "aria-label": "used " + bytes(n.Used) + ", dirty " + bytes(n.Dirty) + ", clean " + bytes(n.Clean) },
+          part("used", n.Used - n.Misplaced), part("misplaced", n.Misplaced), part("dirty", n.Dirty), part("clean", n.Clean)),
+        el("span", { class: "figures" }, `used ${bytes(n.Used)}, dirty ${bytes(n.Dirty)}, clean ${bytes(n.Clean)}` +
+          (n.Misplaced ? `, misplaced ${bytes(n.Misplaced)}` : "") + (n.Placement ? `; ${n.Placement}` : "")));
+    }),
+    a.Mapped || a.MappedFree ? el("p", { class: "dim" }, "mappings of their own: " + bytes(a.Mapped) + " used, " + bytes(a.MappedFree) + " dirty") : null)));
+}
+
+function drawRCU(d) {
+  $("rcu").replaceChildren(
+    ...list(d.Domains).map(x => panel("domain " + (x.Name || "without a name"), facts(
+      ["oldest reader", x.OldestSeconds ? secs(x.OldestSeconds) : "none in the way", x.OldestSeconds > 10 ? "bad" : ""],
+      x.OldestSeconds ? ["which", x.OldestName || "sections of Enter"] : null,
+      x.OldestPlace ? ["where", x.OldestPlace.split("/").slice(-2).join("/")] : null,
+      ["sections", x.Open + " open" + (x.SectionSecond ? ", in the way for " + secs(x.SectionSecond) : "")],
+      ["readers", x.Readers + ", " + x.Online + " online"],
+      ["grace periods", count(x.GracePeriods) + (x.MeanSeconds ? ", mean " + secs(x.MeanSeconds) : "")],
+      ["stalls", String(x.Stalls), x.Stalls ? "bad" : ""],
+      ["callbacks", x.Pending + " pending"]))),
+    ...list(d.Backlogs).filter(b => b.Bytes || b.Peak).map(b => panel("backlog " + b.Name, facts(
+      ["waits now", bytes(b.Bytes)], ["at most", bytes(b.Peak)],
+      ["soft limit", b.Soft ? bytes(b.Soft) : "none"], ["hard limit", b.Hard ? bytes(b.Hard) + " (" + percent(b.Charged / b.Hard) + ")" : "none"],
+      ["FreeRCU waited", count(b.Waits) + " times, " + secs(b.WaitedSeconds)], ["overruns", String(b.Overruns), b.Overruns ? "bad" : ""]))));
+}
+
+function fillOf(c) {
+  const cap = Math.max(1, 2 * c.SheafCapacity);
+  const bar = (share, title, cls) => el("s", { class: cls, title, style: "--h:" + Math.min(100, 100 * share).toFixed(0) + "%" });
+  return el("span", { class: "fill" }, list(c.CPUs).map(p => bar((p.Main + p.Spare) / cap, `CPU ${p.CPU}, node ${p.Node}: main ${p.Main}, spare ${p.Spare}, rcu_free ${p.RCU}`)));
+}
+function barnOf(c) {
+  const max = Math.max(1, c.MaxBarnFull);
+  return el("span", { class: "fill" }, list(c.Nodes).map(n => [
+    el("s", { title: `node ${n.Node}: ${n.Full} full sheaves of at most ${c.MaxBarnFull}, ${n.Empty} empty`, style: "--h:" + Math.min(100, 100 * n.Full / max) + "%" }),
+    n.Waiting ? el("s", { class: "rcu", title: `node ${n.Node}: ${n.Waiting} sheaves wait for a grace period`, style: "--h:" + Math.min(100, 100 * n.Waiting / max) + "%" }) : null]));
+}
+const columns = ["cache", "in use", "slabs", "in use of slabs", "hit rate", "allocs/s", "frees/s", "CPUs' sheaves", "barns", "waiting", "failed"];
+function drawCaches(d) {
+  const want = $("filter").value.toLowerCase(), by = $("sort").value;
+  const all = list(d.Caches);
+  const rows = all.filter(c => [c.Name, c.Arena, c.Group, c.Buckets, c.Domain].join(" ").toLowerCase().includes(want));
+  const key = c => by === "HitRate" ? c.hit : c[by] ?? -1;
+  rows.sort((a, b) => by === "Name" ? a.Name.localeCompare(b.Name, "en", { numeric: true }) : by === "HitRate" ? key(a) - key(b) : key(b) - key(a));
+  $("count").textContent = rows.length === all.length ? all.length : rows.length + " of " + all.length;
+  const body = rows.flatMap(c => {
+    const cells = [bytes(c.InUseBytes), bytes(c.SlabBytes), c.SlabBytes ? percent(c.InUseBytes / c.SlabBytes) : "–", percent(c.hit),
+      c.allocRate === undefined ? "–" : count(c.allocRate), c.freeRate === undefined ? "–" : count(c.freeRate),
+      fillOf(c), barnOf(c), count(c.Waiting), count(c.Failures)];
+    const name = el("button", { type: "button", "aria-expanded": open.has(c.Name) }, c.Name);
+    name.onclick = () => { open.has(c.Name) ? open.delete(c.Name) : (open.add(c.Name), details(c.Name)); draw(); };
+    const row = el("tr", {}, el("td", { class: "name" }, name),
+      cells.map((v, i) => el("td", { "data-l": columns[i + 1], class: i === 9 && c.Failures ? "bad" : undefined }, v)));
+    if (!open.has(c.Name)) return [row];
+    const of = [["size", c.Size + " B"], ["arena", c.Arena], ["domain", c.Domain || "–"], c.Buckets && ["Buckets", c.Buckets], c.Group && ["group", c.Group],
+      ["in sheaves", c.Sheaf], ["in barns", c.Barn], ["free in slabs", c.InSlabs], ["deferred", c.Deferred], c.Quarantined && ["quarantined slabs", c.Quarantined]];
+    return [row, el("tr", { class: "detail" }, el("td", { class: "detail", colspan: columns.length },
+      el("p", { class: "dim" }, of.filter(x => x).map(([k, v]) => k + " " + v).join(" · ")),
+      el("pre", {}, texts.get(c.Name) || "asking …")))];
+  });
+  $("caches").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, columns.map(c => el("th", { scope: "col" }, c)))), el("tbody", {}, body)));
+}
+async function details(name) {
+  try {
+    const r = await fetch("counters?cache=" + encodeURIComponent(name), { cache: "no-store" });
+    texts.set(name, (await r.text()).trimEnd());
+  } catch (e) { texts.set(name, String(e)); }
+  if (now) drawCaches(now);
+}
+
+function drawSites(d) {
+  const p = d.Profile, rows = list(p.Sites);
+  if (!rows.length) {
+    $("sites").replaceChildren(el("p", { class: "dim" }, "Nothing was sampled. Start with SLUBD_PROFILE_RATE=524288, or set Config.ProfileRate."));
+    return;
+  }
+  const head = ["call site", "in use", "share", "objects", "cache", "ever allocated"];
+  $("sites").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, head.map(h => el("th", {}, h)))), el("tbody", {}, rows.map(s => el("tr", {},
+    el("td", { class: "name" }, s.Function, " ", el("small", {}, s.Place)),
+    [bytes(s.InUseBytes), percent(p.InUseBytes ? s.InUseBytes / p.InUseBytes : -1), count(s.InUse), s.Cache, bytes(s.AllocBytes)]
+      .map((v, i) => el("td", { "data-l": head[i + 1] }, v)))))),
+    p.Dropped ? el("p", { class: "dim" }, count(p.Dropped) + " samples were not taken for lack of room.") : "");
+}
+
+function drawPressure(d) {
+  $("pressure").replaceChildren(...list(d.Arenas).map(a => panel(a.Name, facts(
+    ["limit", a.Limit ? bytes(a.Limit) : "none", a.NearLimit ? "bad" : ""],
+    ["rounds before failing", count(a.Rounds) + ", " + count(a.Helped) + " helped", a.Rounds > a.Helped ? "bad" : ""],
+    ["given back in rounds", count(a.Objects) + " objects"], ["given back when idle", bytes(a.Decayed)],
+    ["refused by the kernel", String(a.Refused), a.Refused ? "bad" : ""], ["page map", bytes(a.PageMap)],
+    ...list(a.Shrinkers).map(s => ["shrinker " + s.Name, count(s.Calls) + " calls, " + count(s.Freed) + " freed"])))));
+  $("groups-section").hidden = !list(d.Groups).length;
+  $("groups").replaceChildren(...list(d.Groups).map(g => panel(g.Name + (g.Parent ? " of " + g.Parent : ""), facts(
+    ["charged", bytes(g.Bytes)], ["at most", bytes(g.Peak)], ["limit", g.Limit ? bytes(g.Limit) + " (" + percent(g.Bytes / g.Limit) + ")" : "none"],
+    ["failures", String(g.Failures), g.Failures ? "bad" : ""], ["caches", String(g.Caches)]))));
+}
+
+function draw() {
+  if (!now) return;
+  for (const part of [drawSummary, drawArenas, drawRCU, drawCaches, drawSites, drawPressure]) part(now);
+}
+async function ask() {
+  if (!paused && !document.hidden) {
+    try {
+      const r = await fetch("data.json", { cache: "no-store" });
+      if (!r.ok) throw new Error("status " + r.status);
+      const data = withRates(await r.json());
+      last = now = data;
+      $("status").textContent = "process " + data.pid + ", " + data.go + ", " + new Date(data.time * 1000).toLocaleTimeString("en-GB");
+      $("status").className = "";
+      for (const name of open) details(name);
+      draw();
+      document.body.dataset.drawn = String(1 + Number(document.body.dataset.drawn || 0));
+    } catch (e) {
+      $("status").textContent = "no answer: " + e.message;
+      $("status").className = "bad";
+    }
+  }
+  setTimeout(ask, every);
+}
+$("pause").onclick = () => { paused = !paused; $("pause").textContent = paused ? "go on" : "pause"; };
+$("filter").oninput = draw;
+$("sort").onchange = draw;
+// A link to one cache: #NAME.
+const linked = decodeURIComponent(location.hash.slice(1));
+if (linked) open.add(linked);
+ask();
