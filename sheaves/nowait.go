@@ -11,20 +11,25 @@ import (
 // nothing is ever waited for. It makes no system call to get the lock, and never calls the Source.
 // (Kernel: alloc_from_pcs without ALLOC_SPIN.)
 func (s *Set) TryAllocNoWait() unsafe.Pointer {
+	p, _ := s.TryAllocNoWaitSample()
+	return p
+}
+
+// TryAllocNoWaitSample is TryAllocNoWait for a caller that samples, and counts what it can't. With
+// picked the allocation is one of those that are picked, and has got an object like the
+// others: to make it a sample takes what may have to be waited for.
+func (s *Set) TryAllocNoWaitSample() (p unsafe.Pointer, picked bool) {
 	st, cpu := s.slots.TryLockNoWait(percpu.Main)
 	if st == nil {
-		return nil
+		return nil, false
 	}
-	var p unsafe.Pointer
 	b, _ := s.barnOf(cpu)
 	if st.Size() > 0 || s.swapIn(st, b) || s.adoptFull(st, cpu) {
-		if st.Due() {
-			s.rearm(st) // what is picked is lost
-		}
+		picked = st.Due() && s.rearm(st) > 0
 		p = st.Pop()
 	}
 	s.unlock(st)
-	return p
+	return p, picked
 }
 
 // adoptFull makes a full sheaf of the barn of a CPU's node the first main of its locked stack, if

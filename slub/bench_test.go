@@ -35,6 +35,36 @@ func BenchmarkPrefill(b *testing.B) {
 	}
 }
 
+func BenchmarkLocal(b *testing.B) {
+	c, _ := slub.New(nil, slub.Config{Size: 64})
+	l, err := c.NewLocal(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; i < b.N; i++ {
+		p, _ := l.Alloc()
+		*(*uint64)(p) = 1
+		l.Free(p)
+	}
+}
+
+func BenchmarkLocalBatch(b *testing.B) {
+	c, _ := slub.New(nil, slub.Config{Size: 64})
+	l, err := c.NewLocal(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ps [16]unsafe.Pointer
+	for i := 0; i < b.N; i += len(ps) {
+		for k := range ps {
+			ps[k], _ = l.Alloc()
+		}
+		for _, p := range ps {
+			l.Free(p)
+		}
+	}
+}
+
 func BenchmarkBulk(b *testing.B) {
 	c, _ := slub.New(nil, slub.Config{Size: 64})
 	var ps [32]unsafe.Pointer

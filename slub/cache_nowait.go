@@ -15,6 +15,9 @@ import "unsafe"
 // run another goroutine, as in any call. The object may lie on a page that was never touched,
 // unless the cache has InitOnAlloc or InitOnFree.
 //
+// The allocation profile has no samples of it: one takes a slab of its own, and an arena that has
+// none at hand would have to be waited for. ProfileDropped counts those that are missing.
+//
 // Any goroutine, also in the cache's own constructor, hooks and destructor. Errors:
 // ErrWouldBlock, ErrClosed. (Kernel: kmalloc_nolock.)
 func (c *Cache) AllocNoWait() (unsafe.Pointer, error) {
@@ -32,12 +35,19 @@ func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 		return nil, c.failClosed()
 	}
 	if c.sheaves != nil {
-		if p := c.sheaves.TryAllocNoWait(); p != nil {
+		p, picked := c.sheaves.TryAllocNoWaitSample()
+		if picked {
+			samples.Drop()
+		}
+		if p != nil {
 			return p, nil
 		}
 	}
 	c.count(AllocSlowpath, 1)
 	if p := c.slabs.TakeNoWait(c.localNode()); p != nil {
+		if c.sampler.pick(c.layout.slot) > 0 {
+			samples.Drop()
+		}
 		return p, nil
 	}
 	c.count(singleFailed, 1)

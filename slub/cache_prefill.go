@@ -25,6 +25,8 @@ type Prefilled struct {
 	cache *Cache
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when they were last counted
+
+	samples int // of the objects that were lent, those that have a slab of their own
 }
 
 // noCopy makes vet report copies: a sheaf has one borrower.
@@ -160,6 +162,7 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 	room := loan.Slots()
 	p.loan, p.array, p.room = loan, unsafe.Pointer(unsafe.SliceData(room)), uint(len(room))
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
+	p.sample(room[:p.n])
 	if p.cache.instrumented() {
 		p.cache.onAllocAll(room[:p.n], func(accepted, rest []unsafe.Pointer) {
 			for _, obj := range rest {
@@ -171,8 +174,9 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 }
 
 // settle ends the use of the objects that are left, and counts those that were taken. The caller
-// passes the loan on.
-func (p *Prefilled) settle() {
+// passes the loan on. It returns the samples among what is left, which no sheaf may take: they are
+// no longer in the array.
+func (p *Prefilled) settle() (samples []unsafe.Pointer) {
 	left := int(p.n)
 	if p.cache.instrumented() {
 		objs := p.loan.Slots()[:p.n]
@@ -180,9 +184,11 @@ func (p *Prefilled) settle() {
 			p.end(p.lent-uint(len(free)+len(rest)), free, rest)
 		})
 	}
+	left, samples = p.withdraw(p.loan.Slots()[:left])
 	p.loan.SetSize(left)
-	p.count(p.lent - uint(left))
+	p.count(p.lent - uint(left+len(samples)))
 	p.n = uint(left)
+	return samples
 }
 
 // count counts how many of the objects that were lent are in use, now that the others go back.
@@ -207,7 +213,9 @@ func (p *Prefilled) end(taken uint, free, rest []unsafe.Pointer) {
 }
 
 // forget makes p a Prefilled without a loan.
-func (p *Prefilled) forget() { p.loan, p.array, p.room, p.n, p.lent = sheaves.Loan{}, nil, 0, 0, 0 }
+func (p *Prefilled) forget() {
+	p.loan, p.array, p.room, p.n, p.lent, p.samples = sheaves.Loan{}, nil, 0, 0, 0, 0
+}
 
 // Len returns how many objects are left.
 func (p *Prefilled) Len() int { return int(p.n) }
@@ -249,7 +257,8 @@ func (p *Prefilled) Refill(n int) error {
 	if err := p.cache.checkPrefill(n); err != nil {
 		return err
 	}
-	p.settle()
+	samples := p.settle()
+	defer func() { p.cache.flushSamples(samples) }()
 	var loan sheaves.Loan
 	refill := func() (err error) {
 		callback.Guard(func() { loan, err = p.cache.sheaves.Refill(p.loan, n) }, p.forget)
@@ -264,7 +273,15 @@ func (p *Prefilled) Refill(n int) error {
 		}
 	})
 	if err != nil {
-		p.adopt(loan) // the old one, whose objects count as allocated again
+		// The old one, whose objects count as allocated again. The samples count as taken before,
+		// as what Free puts into it does.
+		again := copy(loan.Slots()[loan.Size():], samples)
+		loan.SetSize(loan.Size() + again)
+		samples = nil
+		p.adopt(loan)
+		p.count(uint(again))
+		p.lent = uint(loan.Size() - again)
+		p.samples += again
 		return p.cache.prefillError(err)
 	}
 	p.adopt(loan)
@@ -277,7 +294,8 @@ func (p *Prefilled) Return() {
 	if p.loan == (sheaves.Loan{}) {
 		return
 	}
-	p.settle()
+	samples := p.settle()
+	defer p.cache.flushSamples(samples)
 	loan := p.loan
 	p.forget()
 	p.cache.sheaves.Return(loan)

@@ -61,6 +61,7 @@ func (c *Cache) NewLocal(objects int) (*Local, error) {
 	}
 	c.locals.add(s)
 	if s.mode == localArray {
+		s.draw()
 		s.admit()
 	}
 	l := &Local{state: s}
@@ -93,13 +94,14 @@ func (l *Local) alloc(pop func(*localState) (unsafe.Pointer, bool),
 	return slow(l)
 }
 
-// pop takes an object, if there is one and the fast path is open.
+// pop takes an object, if there is one, the fast path is open, and it is not the turn of an
+// allocation to be sampled: one comparison tells; see localState.
 func (s *localState) pop() (p unsafe.Pointer, ok bool) {
 	if invariants.Enabled {
 		defer s.use()()
 	}
 	h := s.head
-	if h&localMask <= s.low {
+	if uint64(uint32(h)&(localOpen|localMask)) <= s.low {
 		return nil, false
 	}
 	s.head = h + localOne - 1

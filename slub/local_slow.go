@@ -24,6 +24,9 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 	case s.refused():
 		s.giveAll() // while memory is short a Local takes what it needs now, and no more
 	default:
+		if p := s.allocDue(); p != nil {
+			return p, nil
+		}
 		if p := s.refill(); p != nil {
 			return p, nil
 		}
@@ -44,8 +47,14 @@ func (s *localState) refill() unsafe.Pointer {
 	}
 	s.own = own
 	s.move(n) // the Local was empty: refused tells of every other reason to come here
-	atomic.StoreUint64(&s.head, s.head+localOne-1)
-	return s.slots()[n-1]
+	return s.take()
+}
+
+// take takes the last of the objects, of which there is one.
+func (s *localState) take() unsafe.Pointer {
+	head := s.head + localOne - 1
+	atomic.StoreUint64(&s.head, head)
+	return s.slots()[head&localMask]
 }
 
 // freeSlow is Free of what push does not take.

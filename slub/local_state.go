@@ -17,28 +17,36 @@ const maxLocal = 1<<localBits - 1
 const (
 	localBits = 9
 	// The head of a Local. Its lower bits are the number of objects, the others count allocations,
-	// so that one store maintains both. The count wraps after 2^55: a year of nothing else.
-	localMask = maxLocal
-	localOne  = 1 << localBits // one allocation
+	// so that one store maintains both. The count begins so that the bit localOpen is set. The
+	// allocation that finds it clear takes the slow path: see arm. The bit is not the highest one
+	// because a mask of 32 bits takes no instruction of its own.
+	localMask  = maxLocal
+	localOne   = 1 << localBits // one allocation
+	localOpen  = 1 << 31
+	localCount = 1<<(64-localBits) - 1
+	// localMost is the largest number of allocations that arm takes.
+	localMost = localOpen / localOne
 )
 
 // A localState is all of a Local but the reference to it. It is an object of its own, so that the
 // cleanup of a Local that was lost finds what it held.
 //
 //	0 <= head&localMask <= capacity     objs[0:head&localMask) are free objects of the cache
+//	allocations = count in head + base
 //	frees = allocations + objects now - moved
 //
-// Alloc takes an object while there are more than low, and Free keeps one while there are fewer
-// than high. These are 0 and capacity in normal operation. Otherwise every operation takes the slow
-// path: low is then more than there can be, and high is 0. Any goroutine may close the fast path
-// with refuse; only the Local's opens it, with admit.
+// Alloc takes an object while the bit localOpen of the head together with the number of objects is
+// more than low, and Free keeps one while there are fewer objects than high. These are localOpen
+// and capacity in normal operation: then Alloc takes an object if there is one and the bit is set.
+// Otherwise every operation takes the slow path: low is then more than there can be, and high is 0.
+// Any goroutine may close the fast path with refuse; only the Local's opens it, with admit.
 //
-// The Local's goroutine owns the state. Others load head and moved under mu, which the owner takes
-// where it changes them together, store low and high, and read what is constant. They load and
-// store atomically what the fast path loads and stores plainly. In race builds the fast path is
+// The Local's goroutine owns the state. Others load head, base and moved under mu, which the owner
+// takes where it changes them together, store low and high, and read what is constant. They load
+// and store atomically what the fast path loads and stores plainly. In race builds the fast path is
 // closed.
 type localState struct {
-	head      uint64 // allocations<<localBits | objects
+	head      uint64 // count of allocations<<localBits | objects
 	low, high uint64
 	own       owner.Word    // of the objects that Free keeps: the cache's on one node
 	filter    percpu.Filter // the cache's
@@ -47,12 +55,15 @@ type localState struct {
 	cache    *Cache // constant, as the next two fields
 	capacity uint64
 	mode     localMode
-	closed   bool   // by Local.Close
-	touched  uint64 // written by every operation in builds with invariants, as is the next field
+	closed   bool    // by Local.Close
+	left     uint64  // allocations from the one that is due to the one that is sampled
+	mean     float64 // of the distance that was drawn for the latter
+	touched  uint64  // written by every operation in builds with invariants, as is the next field
 	inUse    atomic.Bool
 
 	mu    sync.Mutex // a leaf
 	moved int64      // objects got from the cache, less those given back
+	base  uint64     // what the allocations are more than the head's count, modulo localCount+1
 
 	prev, next *localState // of localSet's list, under its mu
 }
@@ -69,7 +80,7 @@ const (
 // flag closed was set: either the flag is seen here, or refuse comes after the stores of this.
 func (s *localState) admit() {
 	atomic.StoreUint64(&s.high, s.capacity)
-	atomic.StoreUint64(&s.low, 0)
+	atomic.StoreUint64(&s.low, localOpen)
 	if s.cache.closed.Load() {
 		s.refuse()
 	}
@@ -82,10 +93,10 @@ func (s *localState) refuse() {
 }
 
 // refused reports whether the fast path is closed, or half closed: an operation may come between
-// the two stores of refuse. Only the Local's goroutine stores a low of 0, so an Alloc that low has
+// the two stores of refuse. Only the Local's goroutine stores localOpen, so an Alloc that low has
 // sent to the slow path finds it here.
 func (s *localState) refused() bool {
-	return atomic.LoadUint64(&s.low) != 0 || atomic.LoadUint64(&s.high) == 0
+	return atomic.LoadUint64(&s.low) != localOpen || atomic.LoadUint64(&s.high) == 0
 }
 
 // len returns the number of objects.
@@ -184,9 +195,9 @@ func (l *localSet) remove(s *localState) {
 // addTo adds the state's figures.
 func (s *localState) addTo(sum *LocalStats) {
 	s.mu.Lock()
-	head, moved := atomic.LoadUint64(&s.head), s.moved
+	head, moved, base := atomic.LoadUint64(&s.head), s.moved, s.base
 	s.mu.Unlock()
-	allocs, objects := head>>localBits, head&localMask
+	allocs, objects := (head>>localBits+base)&localCount, head&localMask
 	sum.Objects += objects
 	sum.Allocs += allocs
 	sum.Frees += allocs + objects - uint64(moved)

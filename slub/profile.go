@@ -30,8 +30,10 @@ type ProfileRecord struct {
 // another allocation: after FreeRCU until its grace period is over, after FreeDeferred until the
 // list is drained.
 //
-// Not sampled are objects of AllocNoWait and MallocNoWait, and those that a Local or a Prefilled
-// hands out itself.
+// The objects of a Prefilled are allocated where Prefill or Refill was called, those that it still
+// has when it is returned included. An object that Prefilled.Free has put back is not sampled when
+// it is taken again. Not sampled are objects of AllocNoWait and MallocNoWait, which must not wait
+// for the slab that a sample takes.
 //
 // Package slub/profile writes the records as a file for go tool pprof. Any goroutine. It costs some
 // hundred nanoseconds for each record, and allocates Go memory.
@@ -45,7 +47,8 @@ func ReadProfile() []ProfileRecord {
 }
 
 // ProfileDropped returns how many allocations should have been sampled and were not, since memory
-// was near a limit or there were 131,072 samples in use. Any goroutine.
+// was near a limit, there were 131,072 samples in use, or the allocation was one that must not
+// wait, by AllocNoWait or MallocNoWait. Any goroutine.
 func ProfileDropped() int64 { return samples.Dropped() }
 
 // ProfileRate returns the process's automatic Config.ProfileRate, 0 for none. Any goroutine.

@@ -30,7 +30,7 @@ sheaves/local.go
 	{"LocalHalfClosed", "a Local that is just being asked to give back takes more objects on top of those that it holds",
 		test{pkg: "slub", pattern: `^TestLocalHalfRefused$`}, `still in use`, `
 slub/local_state.go
--	return atomic.LoadUint64(&s.low) != 0 || atomic.LoadUint64(&s.high) == 0
+-	return atomic.LoadUint64(&s.low) != localOpen || atomic.LoadUint64(&s.high) == 0
 +	return atomic.LoadUint64(&s.high) == 0
 `},
 	{"LocalStaysOpen", "a Local opens its fast path although its cache is closed",
