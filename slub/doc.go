@@ -24,6 +24,7 @@
 //	readers may hold it, no grace period    TypesafeByRCU, and a check by the reader
 //	a reference that costs the GC nothing   Ref, RefOf, Slice
 //	what a pointer belongs to               Owner
+//	which objects are in use                Cache.Live, Buckets.Live
 //	a bound for several caches together     NewGroup, then Config.Group
 //
 // # Ownership

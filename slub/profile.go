@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/slubd/slubd/numa"
-	"github.com/slubd/slubd/slub/internal/sampling"
 )
 
 // A ProfileRecord says what has been allocated at one call site, from one cache and on one node. It
@@ -63,13 +62,13 @@ type SampledObject struct {
 // Sampled returns what the profile knows of the object at p, which its caller holds: where and when
 // it was allocated. ok is false if it was not sampled. Any goroutine.
 func (o OwnerInfo) Sampled() (s SampledObject, ok bool) {
-	sample, ok := samples.At(o.Addr)
+	return sampledAt(o.Addr)
+}
+
+func sampledAt(addr uintptr) (s SampledObject, ok bool) {
+	sample, ok := samples.At(addr)
 	if !ok {
 		return SampledObject{}, false
 	}
-	return sampledObject(sample), true
-}
-
-func sampledObject(s sampling.Sample) SampledObject {
-	return SampledObject{Stack: s.Site.Stack, Since: s.Since}
+	return SampledObject{Stack: sample.Site.Stack, Since: sample.Since}, true
 }

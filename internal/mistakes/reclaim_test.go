@@ -39,6 +39,12 @@ slub/internal/slab/retire.go
 -		r.next, kind.fresh = kind.fresh, r.link()
 +		r.next, kind.aging = kind.aging, r.link()
 `},
+	{"LiveInBarns", "Live takes the objects of full sheaves in the barns for objects in use",
+		test{pkg: "slub", pattern: `^TestLive$`}, `Live yields \d+ objects, want`, `
+sheaves/held.go
+-		b.full.all(func(sh *sheaf) { dst = append(dst, sh.objects()...) })
++		b.full.all(func(sh *sheaf) {})
+`},
 	{"AloneNotReused", "a sample of a TypesafeByRCU cache never uses the slab of one before again",
 		test{pkg: "slub/internal/slab", pattern: `^TestAloneIsUsedAgain$`}, `the one before was at`, `
 slub/internal/slab/alone.go
