@@ -79,7 +79,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
 	fs.StringVar(&o.format, "format", formatText, "`text` or gobench (input for benchstat)")
 	fs.StringVar(&o.native, "native", "", "`directory` of native libraries (and headers, for liburcu and ck) to measure in place of the system's")
-	fs.StringVar(&o.listen, "listen", "", "serve /metrics at this `address` while running")
+	fs.StringVar(&o.listen, "listen", "", "serve /metrics, /debug/slubd/ and the profile at this `address` while running")
 	return fs
 }
 
@@ -216,7 +216,8 @@ func numbers(list string, low, high int) ([]int, error) {
 
 // usage prints the flags with their defaults.
 func usage(w io.Writer) {
-	fmt.Fprintf(w, "Usage: slubd-bench [env] [flags]\n\nMeasures slubd beside other allocators. Flags:\n\n")
+	fmt.Fprintf(w, "Usage: slubd-bench [env] [flags]\n       slubd-bench top [-once] [-sort ORDER] [-n ROWS] [-every TIME] URL\n\n"+
+		"Measures slubd beside other allocators, or shows the caches of a running program. Flags:\n\n")
 	fs := flags(&options{}, &raw{})
 	fs.SetOutput(w)
 	fs.PrintDefaults()

@@ -11,6 +11,7 @@
 //	go run ./cmd/slubd-bench -native DIR          libraries of DIR in place of the system's
 //	go run ./cmd/slubd-bench -numa                nodes by nodes: allocate on one, free on another
 //	go run ./cmd/slubd-bench env                  the machine, and what may spoil a measurement
+//	go run ./cmd/slubd-bench top URL              the caches of a program that serves debugpage
 //
 // Native allocators run as C loops timed in C, in copies of this process that are started with
 // LD_PRELOAD. The loops of liburcu and ck_epoch are compiled first, if their headers are
@@ -34,6 +35,7 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/top"
 )
 
 // Exit codes.
@@ -53,6 +55,9 @@ func main() {
 
 // run is main with everything that main uses as parameters.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "top" {
+		return showTop(ctx, args[1:], stdout, stderr)
+	}
 	o, err := parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -73,6 +78,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
+}
+
+// showTop is the word top: it shows the caches of another program.
+func showTop(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	clear := ""
+	if f, ok := stdout.(*os.File); ok {
+		clear = top.ClearFor(f)
+	}
+	err := top.Run(ctx, args, stdout, clear)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "slubd-bench:", err)
+	if errors.Is(err, top.ErrUsage) {
+		return exitUsage
+	}
+	return exitFailed
 }
 
 // errInterrupted reports a document that ends early.
