@@ -79,6 +79,10 @@ func (s *sampler) pick(bytes uintptr) (weight float64) {
 
 // newSampler returns a sampler for the ProfileRate of a config, or nil if it takes no samples.
 func newSampler(configured int64, labels sampling.Labels) *sampler {
+	if configured == 0 && sampling.All() {
+		// A chance of 1 - exp(-64 * bytes), which is 1 also for 8 bytes.
+		return &sampler{rate: 1.0 / 64, labels: labels}
+	}
 	rate := profileRate(configured)
 	if rate == 0 {
 		return nil

@@ -46,6 +46,7 @@ var graph = map[string][]string{
 	},
 	"slub/internal/sampling": {},
 	"slub/profile":           {"slub"},
+	"slub/slubtest":          {"slub", "slub/internal/sampling"},
 	"slub/debugpage":         {"arena", "rcu", "slub"},
 	"slub/internal/slab": {
 		"internal/callback", "internal/invariants", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner",
