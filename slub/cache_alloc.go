@@ -20,6 +20,9 @@ func (c *Cache) Alloc() (unsafe.Pointer, error) { return c.pop.Func()() }
 
 // allocSlow is Alloc when the CPU's main sheaf is empty, or its stack is due for a sample.
 func (c *Cache) allocSlow() (unsafe.Pointer, error) {
+	if err := c.injected(1); err != nil {
+		return nil, err
+	}
 	c.drain(drainMost)
 	dropped := false
 	if c.sheaves != nil {

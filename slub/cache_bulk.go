@@ -16,6 +16,10 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		clear(dst)
 		return c.failClosed()
 	}
+	if err := c.injected(len(dst)); err != nil {
+		clear(dst)
+		return err
+	}
 	c.drain(drainMost)
 	got := 0
 	if c.sheaves != nil {

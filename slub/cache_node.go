@@ -59,6 +59,9 @@ func (c *Cache) allocNode(number int) (unsafe.Pointer, error) {
 	if err := c.misplaced(i); err != nil {
 		return nil, fmt.Errorf("slub: cache %q: %w", c.name, c.failed(err))
 	}
+	if err := c.injected(1); err != nil {
+		return nil, err
+	}
 	if p := c.popNode(i); p != nil {
 		return p, nil
 	}

@@ -34,6 +34,9 @@ func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 	if c.closed.Load() {
 		return nil, c.failClosed()
 	}
+	if c.sampler.injected(c.name, c.config.Size) {
+		return nil, ErrWouldBlock
+	}
 	if c.sheaves != nil {
 		p, picked := c.sheaves.TryAllocNoWaitSample()
 		if picked {

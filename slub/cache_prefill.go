@@ -82,6 +82,9 @@ func (c *Cache) prefill(n int, name string, borrow func() (sheaves.Loan, error))
 	if err := c.checkPrefill(n); err != nil {
 		return nil, err
 	}
+	if err := c.injected(n); err != nil {
+		return nil, err
+	}
 	c.drain(drainMost)
 	var loan sheaves.Loan
 	err := c.lend(n, func() (err error) {

@@ -52,6 +52,7 @@ func profileRate(configured int64) int64 {
 type sampler struct {
 	rate   float64 // mean number of bytes from one sample to the next
 	scaled bool    // the governor scales it
+	every  bool    // by sampling.SampleAll: every allocation takes its slow path
 	labels sampling.Labels
 }
 
@@ -81,7 +82,7 @@ func (s *sampler) pick(bytes uintptr) (weight float64) {
 func newSampler(configured int64, labels sampling.Labels) *sampler {
 	if configured == 0 && sampling.All() {
 		// A chance of 1 - exp(-64 * bytes), which is 1 also for 8 bytes.
-		return &sampler{rate: 1.0 / 64, labels: labels}
+		return &sampler{rate: 1.0 / 64, every: true, labels: labels}
 	}
 	rate := profileRate(configured)
 	if rate == 0 {

@@ -24,6 +24,9 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 	case s.refused():
 		s.giveAll() // while memory is short a Local takes what it needs now, and no more
 	default:
+		if err := c.injected(1); err != nil {
+			return nil, err
+		}
 		if p := s.allocDue(); p != nil {
 			return p, nil
 		}

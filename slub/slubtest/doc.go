@@ -1,5 +1,5 @@
 // Package slubtest helps to test programs that use package slub: NoLeaks fails a test that has not
-// freed what it has allocated, with the stacks of the allocations.
+// freed what it has allocated, with the stacks of the allocations; FailAlloc lets allocations fail.
 //
 //	func TestServer(t *testing.T) {
 //		slubtest.NoLeaks(t) // before any cache is made
@@ -11,14 +11,16 @@
 //	NoLeaks -> sampling.SampleAll -> slub.New: every object is a sample
 //	the end of the test -> Barrier -> Live -> Sampled -> testing.TB.Errorf
 //
+//	FailAlloc -> sampling.SampleAll, failslab.Set: every allocation asks the Injector
+//
 // It is for tests only: it links package testing.
 //
 // # Locks
 //
-// None. What it calls takes locks of its own, and may be called by any goroutine.
+//	Injector.mu   a leaf; allocations take it
 //
 // # Not allowed
 //
-// NoLeaks without sources in tests that run in parallel with others: the caches that these make
-// count as the test's.
+// NoLeaks without sources, and FailAlloc, in tests that run in parallel with others: the caches
+// that these make count as the test's.
 package slubtest

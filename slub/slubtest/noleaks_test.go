@@ -25,6 +25,8 @@ func (f *fake) Errorf(format string, args ...any) {
 	f.failures = append(f.failures, fmt.Sprintf(format, args...))
 }
 
+func (f *fake) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
 // end ends the test, and returns what it has said.
 func (f *fake) end() string {
 	for i := len(f.cleanups) - 1; i >= 0; i-- {
