@@ -10,6 +10,7 @@ const (
 var (
 	registered   = test{pkg: "rcu", pattern: `^TestTorture$/^two_registered$`}
 	unregistered = test{pkg: "rcu", pattern: `^TestTorture$/^two_sections$`}
+	timed        = test{pkg: "rcu", pattern: `^TestBeginAfterTheEnd$`}
 	barrier      = test{pkg: "rcu", pattern: `^TestBarrierMissesNothing$`}
 
 	// A sequence that is interrupted starts again. So a reader can come late to what it
@@ -47,6 +48,11 @@ rcu/token.go
 -		return false
 +	if b := d.blocker.Load(); b != nil {
 +		return !b.behind(t)
+`},
+	{"TimedAfterTheEnd", "a grace period that has ended meanwhile is timed until a later one ends", timed, `a grace period that is over is being timed`, `
+rcu/times.go
+-	if p.token.CompareAndSwap(0, uint64(t)) && reached(completed.load(), t) {
++	if p.token.CompareAndSwap(0, uint64(t)) && t == 0 {
 `},
 	{"ReportTooFar", "Quiescent reports for the next grace period as well", registered, early, `
 rcu/reader.go
