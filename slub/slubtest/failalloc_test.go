@@ -102,6 +102,7 @@ func TestFailAllocWays(t *testing.T) {
 		"Prefill":     func() error { _, err := c.Prefill(3); return err },
 		"Local":       func() error { _, err := l.Alloc(); return err },
 		"Malloc":      func() error { _, err := b.Malloc(100); return err },
+		"Bytes":       func() error { _, err := b.Bytes(100); return err },
 		"MallocZero":  func() error { _, err := b.MallocZero(100); return err },
 		"large":       func() error { _, err := b.Malloc(2 << 20); return err },
 		"mapping":     func() error { _, err := b.Malloc(8 << 20); return err },
