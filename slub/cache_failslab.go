@@ -23,6 +23,5 @@ func (c *Cache) injected(n int) error {
 	if !c.sampler.injected(c.name, int64(n)*c.config.Size) {
 		return nil
 	}
-	c.count(allocFailed, 1)
-	return fmt.Errorf("slub: cache %q: %w: %w", c.name, ErrNoMemory, errInjected)
+	return fmt.Errorf("slub: cache %q: %w: %w", c.name, c.failed(ErrNoMemory), errInjected)
 }

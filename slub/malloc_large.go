@@ -109,6 +109,7 @@ func isNothing(p unsafe.Pointer) bool { return p == nil || uintptr(p) == noBytes
 func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, error) {
 	b.drainLarge()
 	if s := b.sampler; s != nil && s.injected(s.labels.Cache, int64(n)) {
+		b.large.failures.count(ErrNoMemory)
 		return nil, fmt.Errorf("slub: buckets %q: %w: %w", b.config.name(), ErrNoMemory, errInjected)
 	}
 	l, dirty, err := b.tryLarge(n, node)

@@ -54,6 +54,8 @@ func TestFailAlloc(t *testing.T) {
 		}
 		if s := c.Stats(); s.InUse != 0 || s.AllocFailures != uint64(len(k.want)) {
 			t.Errorf("%s: %d in use, %d failures", name, s.InUse, s.AllocFailures)
+		} else if n := s.Failures[slub.FailedOther]; n != s.AllocFailures {
+			t.Errorf("%s: %d failures, %d by reason", name, s.AllocFailures, n)
 		}
 		closed(t, c)
 	}
