@@ -5,8 +5,18 @@
 # each number in one process, as -count does.
 TESTED := ./arena ./hooks ./metrics ./numa ./rcu ./sheaves ./slub/... ./internal/percpu ./internal/sys
 
-# Tests of source text and of compiled code, which neither order nor CPUs nor checks change.
-OF_SOURCE := TestFastPathGolden|TestFilesReferDownwards
+# Tests of source text and of compiled code, which neither order nor CPUs nor checks change, and
+# packages that have no others. `go test ./...` runs them.
+OF_SOURCE := TestFastPathGolden|TestFilesReferDownwards|TestGeneratedLoopsAreCurrent
+CHECKED = $$(go list ./... | grep -vE '/internal/(lint|mistakes)$$')
+
+# Without cgo and with checked pointers the files are those that `go test ./...` and `make vet` have
+# vetted, for one platform or another.
+NO_VET := -vet=off
+
+# Only the module's packages and x/sys have their pointers checked. Checking all packages would mean
+# compiling the standard library once more.
+CHECKPTR := -gcflags=github.com/slubd/slubd/...=-d=checkptr=2 -gcflags=golang.org/x/sys/...=-d=checkptr=2
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -19,13 +29,13 @@ test:           ## all tests
 	go test ./...
 
 race:           ## all tests with the race detector; arenas lie on the Go heap
-	go test -race -timeout 30m ./...
+	go test -race -timeout 30m -skip '$(OF_SOURCE)' $(CHECKED)
 
 nocgo:          ## all tests without cgo, that is on the trylock engine
-	CGO_ENABLED=0 go test ./...
+	CGO_ENABLED=0 go test $(NO_VET) -skip '$(OF_SOURCE)' $(CHECKED)
 
 invariants:     ## all tests with the types' equations checked
-	go test -tags invariants ./...
+	go test -tags invariants -skip '$(OF_SOURCE)' $(CHECKED)
 
 asan:           ## tests of what handles raw memory, with the address sanitizer
 	go test -asan ./slub ./sheaves ./arena ./internal/percpu
@@ -33,7 +43,7 @@ asan:           ## tests of what handles raw memory, with the address sanitizer
 flags:          ## quick tests in a random order, on 1, 2 and 4 CPUs, twice; with checked pointers
 	go test -short -count=1 -shuffle=on -cpu 1,2,4 -skip '$(OF_SOURCE)' $(TESTED)
 	go test -short -count=2 $(filter-out ./arena ./slub/...,$(TESTED))
-	go test -short -count=1 -gcflags=all=-d=checkptr=2 -skip '$(OF_SOURCE)' $(TESTED)
+	go test -short -count=1 $(NO_VET) $(CHECKPTR) -skip '$(OF_SOURCE)' $(TESTED)
 
 vet:            ## go vet for this machine, for linux/arm64 and for darwin
 	go vet ./...

@@ -88,7 +88,10 @@ var scenarios = []scenario{
 // stress is testutil.Stress. Its default is lower in builds with invariants, which record every
 // section.
 func stress(t *testing.T, deflt int) int {
-	if invariants.Enabled {
+	switch {
+	case testutil.Race: // together with the quarter that Stress leaves: a twentieth
+		deflt /= 5
+	case invariants.Enabled:
 		deflt /= 20
 	}
 	return testutil.Stress(t, deflt)

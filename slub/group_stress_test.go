@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
@@ -20,7 +21,10 @@ import (
 func TestGroupStress(t *testing.T) {
 	const tenants, workers = 3, 2
 	rounds := 1000
-	if testing.Short() || sanitized {
+	switch {
+	case testutil.Race:
+		rounds = 100
+	case testing.Short() || sanitized:
 		rounds = 300
 	}
 	a := newArena(t, arena.Config{Span: 64 * mib})

@@ -98,8 +98,15 @@ func TestStress(t *testing.T) {
 		}
 	}
 	t.Setenv("SLUBD_STRESS_OPS", "")
-	if n := Stress(t, 100); n != 100 && !testing.Short() {
+	want := 100
+	if Race {
+		want = 25
+	}
+	if n := Stress(t, 100); n != want && !testing.Short() {
 		t.Errorf("%d operations by default", n)
+	}
+	if n := Stress(t, 1); n != 1 {
+		t.Errorf("%d operations of 1", n)
 	}
 }
 

@@ -81,7 +81,7 @@ func TestEveryLoopRunsPinned(t *testing.T) {
 			if w.Kind.ByPeriod() || w.Kind == workload.Large {
 				continue // few operations
 			}
-			spec := w.Spec(2, 64, 1).Small()
+			spec := small(w.Spec(2, 64, 1))
 			spec.CPUs = allowed(t)[:1]
 			spec = spec.WithChunks()
 			s, err := Open(alloc, spec)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package testutil
+
+// Race reports whether this is a build with the race detector.
+const Race = false
