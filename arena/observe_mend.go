@@ -93,7 +93,7 @@ func (a *Arena) mendWindow(i int, room int64) (left int64) {
 				away = append(away, addrs[to])
 			}
 		}
-		if block != noBlock && len(away)*discardPart > to-from {
+		if block != noBlock && !a.cfg.Lock && len(away)*discardPart > to-from {
 			a.discardBlock(z, block.page, block.order)
 		} else {
 			move = append(move, away...)
@@ -164,9 +164,6 @@ func (a *Arena) window(z *zone, s *sweep) (addrs []uintptr, blocks []freeBlock) 
 
 // discardBlock gives a dirty block to the kernel, if it is one still.
 func (a *Arena) discardBlock(z *zone, page uint32, order int) {
-	if a.cfg.Lock {
-		return
-	}
 	a.purging.Lock()
 	defer a.purging.Unlock()
 	_, _, ok := a.detach(z, func() (uint32, int, bool) {

@@ -30,19 +30,21 @@ func (s *Set) TryAlloc() unsafe.Pointer {
 // node: a refill may bring some when memory is short on its own. (Kernel: alloc_from_pcs, which
 // serves the CPU's own node only.)
 func (s *Set) TryAllocNode(node int) unsafe.Pointer {
-	p, _ := s.tryAllocNode(node, false)
+	c := s.sheavesForCounted(node)
+	if c == nil {
+		return nil
+	}
+	p, _ := c.allocNode(node, false)
 	return p
 }
 
-func (s *Set) tryAllocNode(node int, sample bool) (p unsafe.Pointer, weight float64) {
+// sheavesForCounted is sheavesFor for AllocNode, whose calls for another node it counts.
+func (s *Set) sheavesForCounted(node int) *cpuSheaves {
 	c := s.sheavesFor(node)
 	if c != &s.cpuSheaves {
 		s.count(AllocNodeMismatch, 1)
-		if c == nil {
-			return nil, 0
-		}
 	}
-	return c.allocNode(node, sample)
+	return c
 }
 
 // anyNode, for lockNonEmpty, is the node of whatever CPU the caller runs on.

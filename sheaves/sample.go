@@ -38,9 +38,25 @@ func (s *Set) TryAllocSample() (p unsafe.Pointer, weight float64) {
 
 // TryAllocNodeSample is TryAllocNode for a caller that samples; the weight is as TryAllocSample's.
 // An allocation that the stack can't serve is not picked, even if the stack is due: its caller
-// draws for what the Source gives, and nothing must be drawn twice.
+// draws for what the Source gives, and nothing must be drawn twice. A caller that has got a weight
+// but makes no sample calls TryAllocNodeUnsampled then.
 func (s *Set) TryAllocNodeSample(node int) (p unsafe.Pointer, weight float64) {
-	return s.tryAllocNode(node, true)
+	c := s.sheavesForCounted(node)
+	if c == nil {
+		return nil, 0
+	}
+	return c.allocNode(node, true)
+}
+
+// TryAllocNodeUnsampled is TryAllocNode for an allocation that TryAllocNodeSample has picked and
+// counted.
+func (s *Set) TryAllocNodeUnsampled(node int) unsafe.Pointer {
+	c := s.sheavesFor(node)
+	if c == nil {
+		return nil
+	}
+	p, _ := c.allocNode(node, false)
+	return p
 }
 
 // SampleMean returns the mean number of allocations from one that is picked to the next, for what a

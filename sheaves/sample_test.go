@@ -89,7 +89,7 @@ func TestDueStackIsArmed(t *testing.T) {
 		"TryAllocNodeSample": func(s *sampler) unsafe.Pointer {
 			p, _ := s.TryAllocNodeSample(0)
 			if p == nil { // picked, if every allocation is
-				p = s.TryAlloc()
+				p = s.TryAllocNodeUnsampled(0)
 			}
 			return p
 		},
@@ -136,4 +136,15 @@ func TestSampleNodeIsDrawnOnce(t *testing.T) {
 		t.Errorf("the next allocation gets %v with the weight %v, want a pick", p, weight)
 	}
 	r.got(r.TryAlloc())
+}
+
+// An allocation of another node that was picked in vain is one mismatch, not two.
+func TestPickedInVainIsCountedOnce(t *testing.T) {
+	r := newRigOf(t, 2, noOthers)
+	r.arrange(state{main: 1, spare: none})
+	r.TryAllocNodeSample(1)
+	r.TryAllocNodeUnsampled(1)
+	if n := r.Stats().Events[AllocNodeMismatch]; n != 1 {
+		t.Errorf("AllocNodeMismatch is %d, want 1", n)
+	}
 }

@@ -28,8 +28,9 @@ func (s *Set) CPUStats() (list []CPUStats) {
 			at(cpu).Events[e] = n
 		}
 	}
+	unpopped := map[int]uint64{}
 	for cpu, n := range s.counters.PerCPU(int(unpops)) { // read before the pops
-		at(cpu).Events[AllocFastpath] -= n
+		unpopped[cpu] = n
 	}
 	s.all(func(c *cpuSheaves) {
 		for cpu := range c.slots.CPUs() {
@@ -48,5 +49,25 @@ func (s *Set) CPUStats() (list []CPUStats) {
 			list = append(list, *st)
 		}
 	}
+	subtract(list, unpopped)
 	return list
+}
+
+// subtract takes the calls of Unpop off AllocFastpath. A goroutine that has moved to another CPU
+// between the pop and Unpop counts the call there: what is more than that CPU's pops is taken off
+// others.
+func subtract(list []CPUStats, unpopped map[int]uint64) {
+	excess := uint64(0)
+	for i := range list {
+		pops := &list[i].Events[AllocFastpath]
+		n := unpopped[list[i].CPU]
+		excess += n - min(n, *pops)
+		*pops -= min(n, *pops)
+	}
+	for i := range list {
+		pops := &list[i].Events[AllocFastpath]
+		n := min(excess, *pops)
+		excess -= n
+		*pops -= n
+	}
 }

@@ -30,7 +30,9 @@ func (o LiveObject) Sampled() (s SampledObject, ok bool) { return sampledAt(o.Ad
 // Other operations may go on meanwhile, also in the loop's body, which runs under no lock. Then an
 // object that is in use all the time is yielded once. One that is allocated or freed meanwhile is
 // yielded or not. One that is free all the time is not, unless operations move it to a sheaf and
-// back to its slab, or from one CPU to another, just while it is looked for.
+// back to its slab, or from one CPU to another, just while it is looked for, or its slab is being
+// made: its constructor may not have run. Once Close has begun, what CPUs' sheaves hold is yielded
+// until Close empties them.
 //
 // Any goroutine, not a callback. It takes milliseconds for each GiB that was ever used of the
 // arena, and some ten nanoseconds for each object; for each 65,536 objects every CPU that holds

@@ -78,7 +78,7 @@ func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 		if p, weight = c.sheaves.TryAllocNodeSample(i); weight > 0 {
 			if p = c.allocOneSampled(i, weight); p == nil {
 				dropped = true
-				p = c.sheaves.TryAllocNode(i)
+				p = c.sheaves.TryAllocNodeUnsampled(i)
 			}
 		}
 		c.makeNodeOps()

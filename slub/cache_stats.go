@@ -21,7 +21,7 @@ type Stats struct {
 	// before 7.0 have for them, alloc_cpu_sheaf and free_cpu_sheaf.
 	AllocCPUSheaf, FreeCPUSheaf uint64
 	// AllocFailures counts allocations with an error other than ErrWouldBlock, and Failures these
-	// by reason.
+	// by reason. Close clears the former, as all counters of events, and keeps the latter.
 	AllocFailures uint64
 	Failures      [NumFailureReasons]uint64
 	ForeignFrees  uint64 // pointers that Free refused

@@ -42,7 +42,7 @@ slub/internal/slab/retire.go
 	{"LiveInBarns", "Live takes the objects of full sheaves in the barns for objects in use",
 		test{pkg: "slub", pattern: `^TestLive$`}, `Live yields \d+ objects, want`, `
 sheaves/held.go
--		b.full.all(func(sh *sheaf) { dst = append(dst, sh.objects()...) })
+-	b.full.all(func(sh *sheaf) { dst = append(dst, sh.objects()...) })
 +		b.full.all(func(sh *sheaf) {})
 `},
 	{"AloneNotReused", "a sample of a TypesafeByRCU cache never uses the slab of one before again",
