@@ -34,7 +34,7 @@ type Reader struct {
 
 	stalledAt Token     // word that Domain.scanStalls last found behind, or offline; Domain.mu
 	since     time.Time // when scanStalls first found that word; Domain.mu
-	reported  time.Time // when a stall was last reported; Domain.mu
+	reported  time.Time // last report, or the first look but Stats'; 0: none; Domain.mu
 	stack     string    // of the reports of that stall; Domain.mu
 	profiled  bool      // the stack has been looked for; Domain.mu
 }

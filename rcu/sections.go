@@ -58,7 +58,7 @@ type sections struct {
 
 	stalledAt    Token     // goal that Domain.scanStalls last found, or 0; Domain.mu
 	since        time.Time // when scanStalls first found that goal; Domain.mu
-	reported     time.Time // when a stall was last reported; Domain.mu
+	reported     time.Time // last report, or the first look but Stats'; 0: none; Domain.mu
 	noMembarrier bool      // its refusal has been reported; Domain.mu
 }
 

@@ -92,8 +92,9 @@ type dueStall struct {
 // switches reports off. A nil report writes to slog's default logger. report is also called if the
 // kernel begins to refuse membarrier(2): see Stall.
 //
-// A stall is noticed only while a goroutine waits or polls for a grace period. Any goroutine may
-// call OnStall, at any time.
+// A stall is noticed only while a goroutine waits or polls for a grace period, as the timers of
+// caches do for what was given to FreeRCU. Stats only reads. Any goroutine may call OnStall, at any
+// time.
 func (d *Domain) OnStall(timeout time.Duration, report func(Stall)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,7 +106,7 @@ func logStall(s Stall) { slog.Warn(s.String()) }
 // countMiss counts a Poll that found the grace period not over. One in 64 looks for stalls.
 func (d *Domain) countMiss() {
 	if d.misses.Add(1)%missesPerScan == 0 {
-		d.scanStalls()
+		d.scanStalls(true)
 	}
 }
 
@@ -122,9 +123,10 @@ type blocker struct {
 func (b blocker) none() bool { return b.reader == nil && b.open == 0 }
 
 // scanStalls notes which readers, and whether sections, hold up a grace period that has been
-// started. It returns the one that it has found doing so for the longest time, and reports those
-// that are due for a report. A reader's time starts again once its word changes.
-func (d *Domain) scanStalls() (oldest blocker) {
+// started. It returns the one that it has found doing so for the longest time. A reader's time
+// starts again once its word changes. For waiters and polls, which set report, it reports those
+// that are due for a report. For Stats, which don't, it leaves no trace in what is reported when.
+func (d *Domain) scanStalls(report bool) (oldest blocker) {
 	var due []dueStall
 	d.mu.Lock()
 	now, seq := time.Now(), d.seq.load()
@@ -135,21 +137,21 @@ func (d *Domain) scanStalls() (oldest blocker) {
 			continue
 		}
 		if w != r.stalledAt {
-			r.stalledAt, r.since, r.reported = w, now, now
+			r.stalledAt, r.since, r.reported = w, now, time.Time{}
 			r.stack, r.profiled = "", false
 		}
 		age := now.Sub(r.since)
 		if oldest.none() || age > oldest.age {
 			oldest.reader, oldest.age = r, age
 		}
-		if d.due(now, &r.reported) {
+		if report && d.due(now, &r.reported) {
 			due = append(due, dueStall{Stall: r.stall(age), reader: r, at: w, profiled: r.profiled})
 		}
 	}
 	if s := d.sections.Load(); s != nil {
 		w := Token(s.goal.Load())
 		if w != s.stalledAt {
-			s.stalledAt, s.since, s.reported = w, now, now
+			s.stalledAt, s.since, s.reported = w, now, time.Time{}
 		}
 		age, open := now.Sub(s.since), s.open()
 		if w != 0 && open > 0 {
@@ -160,16 +162,16 @@ func (d *Domain) scanStalls() (oldest blocker) {
 					oldest.place = sites[0]
 				}
 			}
-			if d.due(now, &s.reported) {
+			if report && d.due(now, &s.reported) {
 				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: s.traces.sites()}})
 			}
 		}
 	}
-	report := d.stalls.handler()
+	handler := d.stalls.handler()
 	d.mu.Unlock()
 	if len(due) > 0 {
 		// Not on this goroutine, which may hold any lock.
-		go d.reportStalls(due[:min(len(due), maxReports)], report)
+		go d.reportStalls(due[:min(len(due), maxReports)], handler)
 	}
 	return oldest
 }
@@ -195,8 +197,12 @@ func (s *stalls) handler() func(Stall) {
 }
 
 // due reports whether a stall that was last reported at *reported is due for a report, and then
-// sets *reported and counts it. The caller holds mu.
+// sets *reported and counts it. The zero time means that no waiter or poll has found it before: its
+// timeout begins now. The caller holds mu.
 func (d *Domain) due(now time.Time, reported *time.Time) bool {
+	if reported.IsZero() {
+		*reported = now
+	}
 	timeout := d.stalls.timeout
 	if timeout == 0 {
 		timeout = stallTimeout

@@ -103,16 +103,9 @@ func TestStalledSectionsAreReported(t *testing.T) {
 		d.OnStall(time.Second, c.report)
 		a, b := d.Enter(), d.Enter()
 		token := d.Start()
-		look := func() {
-			for range missesPerScan {
-				if d.Poll(token) {
-					t.Error("over, with open sections")
-				}
-			}
-		}
-		look()
+		look(t, &d, token)
 		time.Sleep(2 * time.Second)
-		look()
+		look(t, &d, token)
 		stalls := c.take()
 		if len(stalls) != 1 || stalls[0].Sections != 2 || stalls[0].Age != 2*time.Second || stalls[0].Reader != "" {
 			t.Fatalf("reported %+v", stalls)
@@ -132,6 +125,47 @@ func TestStalledSectionsAreReported(t *testing.T) {
 	})
 }
 
+// TestStatsReportsNoStall: Stats tells a reader's age, and neither counts a stall, nor has it
+// reported, nor changes when a poll does.
+func TestStatsReportsNoStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d Domain
+		var c reportRecorder
+		d.OnStall(time.Second, c.report)
+		exit := d.Enter().Exit
+		r := d.Register("slow")
+		token := d.Start()
+		d.Poll(token)
+		for i := range 10 {
+			if s := d.Stats(); s.Stalls != 0 || s.OldestReader != time.Duration(i)*time.Second || s.OldestSection != s.OldestReader {
+				t.Errorf("%d stalls, reader for %v, sections for %v", s.Stalls, s.OldestReader, s.OldestSection)
+			}
+			time.Sleep(time.Second)
+		}
+		look(t, &d, token)
+		if stalls := c.take(); len(stalls) > 0 {
+			t.Errorf("reported at the first look of a poll: %v", stalls)
+		}
+		time.Sleep(time.Second)
+		look(t, &d, token)
+		if stalls := c.take(); len(stalls) != 2 || stalls[0].Age != 11*time.Second || d.Stats().Stalls != 2 {
+			t.Errorf("reported %v", stalls)
+		}
+		exit()
+		r.Close()
+	})
+}
+
+// look polls until one Poll looks for stalls.
+func look(t *testing.T, d *Domain, token Token) {
+	t.Helper()
+	for range missesPerScan {
+		if d.Poll(token) {
+			t.Error("over, with a reader or a section in the way")
+		}
+	}
+}
+
 // TestReportsAreBounded: if many readers stall, all are counted and some reported.
 func TestReportsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -141,19 +175,20 @@ func TestReportsAreBounded(t *testing.T) {
 		for range 3 * maxReports {
 			d.Register("one of many")
 		}
-		d.Start()
-		d.Stats()
+		token := d.Start()
+		look(t, &d, token)
 		time.Sleep(time.Second)
+		look(t, &d, token)
 		if s := d.Stats(); s.Stalls != 3*maxReports {
 			t.Errorf("%d stalls counted", s.Stalls)
 		}
-		d.Stats()
+		look(t, &d, token)
 		if stalls := c.take(); len(stalls) != maxReports {
 			t.Errorf("%d stalls reported", len(stalls))
 		}
 		d.OnStall(-1, c.report)
 		time.Sleep(time.Hour)
-		if d.Stats(); len(c.take()) > 0 {
+		if look(t, &d, token); len(c.take()) > 0 {
 			t.Error("reported although switched off")
 		}
 	})
@@ -170,10 +205,10 @@ func TestStallsAreLogged(t *testing.T) {
 		var d Domain
 		go d.Register("leaked")
 		synctest.Wait()
-		d.Start()
-		d.Stats()
+		token := d.Start()
+		look(t, &d, token)
 		time.Sleep(stallTimeout)
-		d.Stats()
+		look(t, &d, token)
 		synctest.Wait()
 		if !strings.Contains(text.String(), `leaked`) || !strings.Contains(text.String(), "has ended") {
 			t.Errorf("logged %q", &text)
@@ -193,10 +228,10 @@ func TestSeveralCouldBeTheReaders(t *testing.T) {
 			go stuckHere(&d, release)
 		}
 		synctest.Wait()
-		d.Start()
-		d.Stats()
+		token := d.Start()
+		look(t, &d, token)
 		time.Sleep(time.Second)
-		d.Stats()
+		look(t, &d, token)
 		stalls := c.take()
 		if len(stalls) != 3 {
 			t.Fatalf("reported %d times", len(stalls))

@@ -47,7 +47,7 @@ type Stats struct {
 type Histogram = loghist.Histogram
 
 // Stats returns the domain's figures. It looks at every reader, and at every CPU's counters, and
-// takes Domain.mu. Any goroutine may call it.
+// takes Domain.mu. It counts and reports no stall. Any goroutine may call it.
 func (d *Domain) Stats() Stats {
 	q := &d.callbacks
 	s := Stats{Name: d.Name, ID: d.number(), GracePeriods: d.periods.Load(), Callbacks: q.ran.callbacks.Load()}
@@ -64,7 +64,7 @@ func (d *Domain) Stats() Stats {
 	if sec := d.sections.Load(); sec != nil {
 		s.Entered, s.Open = sec.counts.Entered(), sec.open()
 	}
-	b := d.scanStalls()
+	b := d.scanStalls(false)
 	s.OldestReader, s.OldestSection, s.OldestPlace = b.age, b.sections, b.place
 	if b.reader != nil {
 		s.OldestName, s.OldestPlace = b.reader.name, site(b.reader.registered)

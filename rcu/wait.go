@@ -177,7 +177,7 @@ func (d *Domain) await(ctx context.Context, t Token, needCPU bool) error {
 			pause = firstPause
 			timer.Reset(pause)
 		}
-		b := d.scanStalls() // notes since when a reader is in the way, for Stats
+		b := d.scanStalls(true) // notes since when a reader is in the way, for Stats
 		if invariants.Enabled {
 			if err := b.selfWait(); err != nil {
 				return err
@@ -221,7 +221,7 @@ func (d *Domain) spin(ctx context.Context, t Token, n int) bool {
 
 // waitError is the error of a waiter whose context has ended.
 func (d *Domain) waitError(ctx context.Context) error {
-	switch b := d.scanStalls(); {
+	switch b := d.scanStalls(true); {
 	case b.reader != nil:
 		return fmt.Errorf("rcu: reader %q has held up the grace period for %v: %w", b.reader.name, text.Round(b.age), ctx.Err())
 	case b.open > 0:

@@ -37,6 +37,9 @@ func (s *Set) tickAll() (again bool) {
 	for i := range s.barns {
 		b := &s.barns[i]
 		s.reclaimAll(context.Background(), b, b.takeStale)
+		if t := b.oldestWaiting(); t != 0 {
+			s.domain.Poll(t) // looks for stalls, now and then, which nothing else may do
+		}
 		s.trim(b)
 		again = again || b.anyWaiting()
 	}

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/rcu"
 )
 
 // TestTick: an rcu_free sheaf that was there a tick ago is started, a younger one is not.
@@ -88,6 +89,26 @@ func TestTickReclaimsOnlyTheOld(t *testing.T) {
 	if n := r.barns[0].lists[r.cpu%shards].ready.n; n != 1 {
 		t.Errorf("counted %d ready sheaves, want 1", n)
 	}
+}
+
+// TestTicksNoticeStalls: a reader that holds up a sheaf's grace period is found though no goroutine
+// waits for it.
+func TestTicksNoticeStalls(t *testing.T) {
+	r := newRig(t, 1)
+	stalls := make(chan rcu.Stall, 1000)
+	r.domain.OnStall(1, func(s rcu.Stall) { stalls <- s })
+	reader := r.reader()
+	r.park(1)
+	for range 200 { // one in 64 looks; the first finds the reader, the second reports it
+		r.tick()
+	}
+	if r.domain.Stats().Stalls == 0 {
+		t.Fatal("no stall was noticed")
+	}
+	if s := <-stalls; s.Reader == "" {
+		t.Errorf("reported %v", s)
+	}
+	reader.Quiescent()
 }
 
 // TestTicksDontOverlap: the timer goes off while a destructor still holds up the last tick.

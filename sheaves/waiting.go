@@ -226,6 +226,21 @@ func (l *waitList) sortReady(d *rcu.Domain) {
 	}
 }
 
+// oldestWaiting returns the token of a sheaf whose grace period is not known to be over, the oldest
+// of its list, or 0 if no list has one.
+func (w *waitLists) oldestWaiting() (t rcu.Token) {
+	w.each(func(l *waitList) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.sortParked()
+		if l.waiting != nil {
+			t = l.waiting.token
+		}
+		return t == 0
+	})
+	return t
+}
+
 // sortParked appends the parked sheaves to waiting in the order in which they were parked. The
 // caller holds mu.
 func (l *waitList) sortParked() {

@@ -70,6 +70,33 @@ func TestOnlyReads(t *testing.T) {
 	}
 }
 
+// A reader that holds up a grace period is shown, and neither counted as a stall nor reported for
+// having been looked at.
+func TestNoStallForLooking(t *testing.T) {
+	domain := &rcu.Domain{Name: "looked-at"}
+	domain.OnStall(1, func(s rcu.Stall) { t.Error(s) })
+	newCache(t, slub.Config{Name: "looked-at", Size: 64, Domain: domain}, 1)
+	reader := domain.Register("slow")
+	domain.Start()
+	var s snapshot
+	for range 5 {
+		if err := json.Unmarshal(get(t, "GET", "/x/data.json").Body.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range s.Domains {
+		if d.Name == "looked-at" && (d.OldestName != "slow" || d.OldestSeconds == 0 || d.Stalls != 0) {
+			t.Errorf("%+v", d)
+		}
+	}
+	if n := domain.Stats().Stalls; n != 0 {
+		t.Errorf("%d stalls", n)
+	}
+	if err := reader.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDataHasTheCache(t *testing.T) {
 	g, err := slub.NewGroup(slub.GroupConfig{Name: "shown-group", Limit: 1 << 30})
 	if err != nil {

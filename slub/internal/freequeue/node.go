@@ -138,6 +138,20 @@ func (q *nodeQueue) readyPage(d *rcu.Domain) *ptrPage {
 	return oldest
 }
 
+// startedToken returns the token of the oldest started page or of the started chain, or 0 if there
+// is neither.
+func (q *nodeQueue) startedToken() rcu.Token {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.first != nil:
+		return q.first.token
+	case q.startedChain.n > 0:
+		return q.startedChain.token
+	}
+	return 0
+}
+
 // youngest returns the youngest started page, or nil. It stays in the nodeQueue as long as the
 // caller holds Queue.reclaiming.
 func (q *nodeQueue) youngest() *ptrPage {

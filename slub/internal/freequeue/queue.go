@@ -167,6 +167,11 @@ func (q *Queue) tick() {
 	}
 	q.cfg.Domain.Advance()
 	q.ReclaimReady()
+	for i := range q.nodes {
+		if t := q.nodes[i].startedToken(); t != 0 {
+			q.cfg.Domain.Poll(t) // looks for stalls, now and then, which nothing else may do
+		}
+	}
 }
 
 // isEmpty reports whether nothing is left that the timer should look at again. It doesn't count

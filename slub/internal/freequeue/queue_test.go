@@ -100,6 +100,26 @@ func TestTicksStart(t *testing.T) {
 	r.expect("after Barrier", 3)
 }
 
+// Ticks notice a reader that holds up a grace period for which no goroutine waits.
+func TestTicksNoticeStalls(t *testing.T) {
+	for _, links := range []bool{false, true} {
+		r := newRig(t, links)
+		if links {
+			defer noPages(t, 0)()
+		}
+		r.domain.OnStall(1, func(rcu.Stall) {})
+		reader := r.reader()
+		r.give(1)
+		for range 200 { // one in 64 looks; the first finds the reader, the second reports it
+			r.timer.Fire()
+		}
+		if r.domain.Stats().Stalls == 0 {
+			t.Errorf("with links %v no stall was noticed", links)
+		}
+		_ = reader.Close()
+	}
+}
+
 // A page that has taken a full one's place is as young as its first object.
 func TestTicksStartNoYoungPage(t *testing.T) {
 	r := newRig(t, false)
