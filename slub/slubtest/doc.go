@@ -8,6 +8,7 @@
 //
 // # Place in the data flow
 //
+//	NoLeaks -> DefaultBuckets or sources -> Barrier -> Live: what is in use before
 //	NoLeaks -> sampling.SampleAll -> slub.New: every object is a sample
 //	the end of the test -> Barrier -> Live -> Sampled -> testing.TB.Errorf
 //
@@ -18,6 +19,8 @@
 // # Locks
 //
 //	Injector.mu   a leaf; allocations take it
+//
+// NoLeaks has none. What it calls takes locks of its own.
 //
 // # Not allowed
 //

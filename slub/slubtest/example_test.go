@@ -7,8 +7,8 @@ import (
 	"github.com/slubd/slubd/slub/slubtest"
 )
 
-// The first line of a test is enough. Without the last one the test would fail, and say which line
-// has allocated the session.
+// The first line of a test is enough. Without the last line the test fails, and names the line that
+// allocated the session.
 func ExampleNoLeaks() {
 	var t *testing.T // the test's
 

@@ -44,10 +44,11 @@ type Injector struct {
 
 // FailAlloc lets allocations fail, as f says, until Stop or the end of the test: those of all
 // caches and Buckets that are made from now on, or were made since NoLeaks, and have no
-// ProfileRate. Their errors match slub.ErrNoMemory; AllocNoWait returns slub.ErrWouldBlock.
-// AllocBulk and Prefill are one allocation each; what a Prefilled holds, and its Refill, do not
-// fail. The caches sample every object, so that each allocation takes a path that can fail: it
-// takes some microseconds.
+// ProfileRate. Those of slub.DefaultBuckets, from which slub.Malloc and slub.Bytes allocate,
+// succeed. Errors match slub.ErrNoMemory; AllocNoWait returns slub.ErrWouldBlock. AllocBulk and
+// Prefill are one allocation each; what a Prefilled holds, and its Refill, do not fail. The caches
+// sample every object, so that each allocation takes a path that can fail: it takes some
+// microseconds.
 //
 // The test's own goroutine calls it, one test at a time. It fails the test for a bad pattern, a
 // negative number or a probability above 1.
@@ -60,6 +61,7 @@ func FailAlloc(t testing.TB, f Faults) *Injector {
 		t.Fatalf("slubtest: faults %+v: negative, or more than certain", f)
 	}
 	i := &Injector{faults: f, space: f.Space, rng: rand.New(rand.NewPCG(f.Seed, 0))}
+	defaultBuckets(t) // made before SampleAll, as they outlive the test
 	ask := failslab.Func(i.fails)
 	undo := sampling.SampleAll()
 	before := failslab.Set(&ask)

@@ -118,6 +118,11 @@ func TestFailAllocWays(t *testing.T) {
 			calls = i.Calls()
 		}
 	}
+	if p, err := slub.Malloc(100); err != nil {
+		t.Errorf("slub.Malloc returns %v", err)
+	} else {
+		slub.Free(p)
+	}
 	i.Stop()
 	l.Close()
 	closed(t, c)
