@@ -16,6 +16,53 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
+// drawn returns the document that the browser has made of a page after some answers.
+func drawn(t *testing.T, chromium, url string) string {
+	t.Helper()
+	out, err := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=10000", "--dump-dom", url).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// The page works with a link that names nothing, asks no more for a cache that has been closed, and
+// leaves the keyboard's focus at the button of its cache when it draws again.
+func TestBrowserKeepsFocus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	chromium := testutil.Need(t, "chromium", "chromium")
+	newCache(t, slub.Config{Name: "focused", Size: 64}, 1)
+	handler := Handler()
+	const user = `<script>
+open.add("closed");
+const button = () => [...document.querySelectorAll("#caches button")].find(b => b.textContent === "focused");
+const note = (drawn, first) => {
+  if (Number(document.body.dataset.drawn || 0) < drawn) return setTimeout(note, 100, drawn, first);
+  if (!first) { button().focus(); return note(drawn + 2, button()); }
+  document.body.dataset.seen = [document.activeElement === button(), first === button(), open.has("closed"), texts.has("closed")];
+};
+note(1);
+</script>`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		// The page with a user, and without the policy, which would forbid one.
+		page := httptest.NewRecorder()
+		handler.ServeHTTP(page, r)
+		fmt.Fprint(w, strings.Replace(page.Body.String(), "</body>", user+"</body>", 1))
+	}))
+	defer server.Close()
+	// The focus is there, the button a new one; the closed cache is not open and has no text.
+	if dom := drawn(t, chromium, server.URL+"/#%"); !strings.Contains(dom, ` data-seen="true,false,false,false"`) {
+		t.Errorf("%.20000s", dom)
+	}
+}
+
 // A browser draws the page: every cache has a row, the arena a bar, the domain its oldest reader,
 // the open cache its counters by CPU, and nothing was loaded from elsewhere. In one kind of build,
 // since it takes seconds.
@@ -49,15 +96,11 @@ func TestBrowserDrawsThePage(t *testing.T) {
 	mux.Handle("/debug/slubd/", Handler())
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	out, err := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+t.TempDir(), "--virtual-time-budget=10000", "--dump-dom", server.URL+"/debug/slubd/#page-007").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dom := string(out)
+	dom := drawn(t, chromium, server.URL+"/debug/slubd/#page-007")
 	for what, pattern := range map[string]string{
 		"a second answer":     `data-drawn="([2-9]|[1-9][0-9]+)"`,
-		"no name of an error": `<p id="status" role="status" class="">process \d+`,
+		"no name of an error": `<p id="status" role="status" class="">process \d+, go[^:]*</p>`,
+		"the time":            `<p id="time">\d\d:\d\d:\d\d</p>`,
 		"all caches":          `<small id="count">\d+</small>`,
 		"objects in use":      `>62.5 KiB<`,
 		"the arena's bar":     `aria-label="used [\d.]+ [KMG]iB, dirty`,

@@ -2,6 +2,9 @@
 const every = 2000, $ = id => document.getElementById(id);
 let last = null, now = null, paused = false, open = new Set(), texts = new Map();
 
+// get asks the server. An answer that takes too long is an error.
+const get = url => fetch(url, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+
 // el makes an element; text goes in as text, so that no name can be markup.
 function el(tag, attrs, ...children) {
   const e = document.createElement(tag);
@@ -121,7 +124,7 @@ function drawCaches(d) {
     const cells = [bytes(c.InUseBytes), bytes(c.SlabBytes), c.SlabBytes ? percent(c.InUseBytes / c.SlabBytes) : "–", percent(c.hit),
       c.allocRate === undefined ? "–" : count(c.allocRate), c.freeRate === undefined ? "–" : count(c.freeRate),
       fillOf(c), barnOf(c), count(c.Waiting), count(c.Failures)];
-    const name = el("button", { type: "button", "aria-expanded": open.has(c.Name) }, c.Name);
+    const name = el("button", { type: "button", "aria-expanded": open.has(c.Name), "data-cache": c.Name }, c.Name);
     name.onclick = () => { open.has(c.Name) ? open.delete(c.Name) : (open.add(c.Name), details(c.Name)); draw(); };
     const row = el("tr", {}, el("td", { class: "name" }, name),
       cells.map((v, i) => el("td", { "data-l": columns[i + 1], class: i === 9 && c.Failures ? "bad" : undefined }, v)));
@@ -132,13 +135,22 @@ function drawCaches(d) {
       el("p", { class: "dim" }, of.filter(x => x).map(([k, v]) => k + " " + v).join(" · ")),
       el("pre", {}, texts.get(c.Name) || "asking …")))];
   });
+  // The buttons are new ones: the one of the same cache gets the keyboard's focus.
+  const focused = document.activeElement && document.activeElement.dataset.cache;
   $("caches").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, columns.map(c => el("th", { scope: "col" }, c)))), el("tbody", {}, body)));
+  if (focused === undefined) return;
+  const button = [...$("caches").querySelectorAll("button")].find(b => b.dataset.cache === focused);
+  if (button) button.focus({ preventScroll: true });
 }
 async function details(name) {
   try {
-    const r = await fetch("counters?cache=" + encodeURIComponent(name), { cache: "no-store" });
-    texts.set(name, (await r.text()).trimEnd());
-  } catch (e) { texts.set(name, String(e)); }
+    const r = await get("counters?cache=" + encodeURIComponent(name));
+    if (r.status === 404) { // the cache has been closed
+      open.delete(name);
+      texts.delete(name);
+    } else if (!r.ok) throw new Error("status " + r.status);
+    else texts.set(name, (await r.text()).trimEnd());
+  } catch (e) { texts.set(name, "no answer: " + e.message); }
   if (now) drawCaches(now);
 }
 
@@ -153,7 +165,7 @@ function drawSites(d) {
     el("td", { class: "name" }, s.Function, " ", el("small", {}, s.Place)),
     [bytes(s.InUseBytes), percent(p.InUseBytes ? s.InUseBytes / p.InUseBytes : -1), count(s.InUse), s.Cache, bytes(s.AllocBytes)]
       .map((v, i) => el("td", { "data-l": head[i + 1] }, v)))))),
-    p.Dropped ? el("p", { class: "dim" }, count(p.Dropped) + " samples were not taken for lack of room.") : "");
+    p.Dropped ? el("p", { class: "dim" }, count(p.Dropped) + " samples were not taken: near a limit, beyond 131,072 in use, or by AllocNoWait and MallocNoWait.") : "");
 }
 
 function drawPressure(d) {
@@ -173,21 +185,26 @@ function draw() {
   if (!now) return;
   for (const part of [drawSummary, drawArenas, drawRCU, drawCaches, drawSites, drawPressure]) part(now);
 }
+// say changes the status, which a screen reader then reads out, only if it has changed.
+function say(text, cls) {
+  const status = $("status");
+  if (status.textContent !== text) status.textContent = text;
+  status.className = cls;
+}
 async function ask() {
   if (!paused && !document.hidden) {
     try {
-      const r = await fetch("data.json", { cache: "no-store" });
+      const r = await get("data.json");
       if (!r.ok) throw new Error("status " + r.status);
       const data = withRates(await r.json());
       last = now = data;
-      $("status").textContent = "process " + data.pid + ", " + data.go + ", " + new Date(data.time * 1000).toLocaleTimeString("en-GB");
-      $("status").className = "";
+      say("process " + data.pid + ", " + data.go, "");
+      $("time").textContent = new Date(data.time * 1000).toLocaleTimeString("en-GB");
       for (const name of open) details(name);
       draw();
       document.body.dataset.drawn = String(1 + Number(document.body.dataset.drawn || 0));
     } catch (e) {
-      $("status").textContent = "no answer: " + e.message;
-      $("status").className = "bad";
+      say("no answer: " + e.message, "bad");
     }
   }
   setTimeout(ask, every);
@@ -195,7 +212,9 @@ async function ask() {
 $("pause").onclick = () => { paused = !paused; $("pause").textContent = paused ? "go on" : "pause"; };
 $("filter").oninput = draw;
 $("sort").onchange = draw;
-// A link to one cache: #NAME.
-const linked = decodeURIComponent(location.hash.slice(1));
-if (linked) open.add(linked);
+// A link to one cache: #NAME. What no name is encoded as, such as #%, opens none.
+try {
+  const linked = decodeURIComponent(location.hash.slice(1));
+  if (linked) open.add(linked);
+} catch (e) { if (!(e instanceof URIError)) throw e; }
 ask();
