@@ -1,6 +1,8 @@
 package debugpage
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -59,6 +63,56 @@ func TestPageIsSelfContained(t *testing.T) {
 	}
 }
 
+// The policy allows the browser the page's script and no other, by its hash.
+func TestPolicyHasTheScriptsHash(t *testing.T) {
+	w := get(t, "GET", "/debug/slubd/")
+	_, script, _ := strings.Cut(w.Body.String(), "<script>")
+	script, _, _ = strings.Cut(script, "</script>")
+	hash := sha256.Sum256([]byte(script))
+	want := "; script-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; "
+	if p := w.Header().Get("Content-Security-Policy"); !strings.Contains(p, want) {
+		t.Errorf("policy %q lacks %q", p, want)
+	}
+}
+
+// Clients share a snapshot for a while, and HEAD takes none.
+func TestSnapshotIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		s := newServer(func() snapshot { reads++; return snapshot{PID: reads} })
+		ask := func(method string, wantReads int, wantBody string) {
+			t.Helper()
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(method, "/data.json", nil))
+			if w.Code != 200 || reads != wantReads || !strings.Contains(w.Body.String(), wantBody) || w.Body.Len() > 0 != (wantBody != "") {
+				t.Errorf("%s: status %d, %d snapshots, want %d; %s", method, w.Code, reads, wantReads, w.Body)
+			}
+		}
+		ask("HEAD", 0, "")
+		ask("GET", 1, `"pid":1,`)
+		time.Sleep(fresh - 1)
+		ask("GET", 1, `"pid":1,`)
+		time.Sleep(1)
+		ask("HEAD", 1, "")
+		ask("GET", 2, `"pid":2,`)
+	})
+}
+
+// A size class is shown once anything has happened to it.
+func TestUnused(t *testing.T) {
+	class := slub.Stats{ID: 2, Backlog: slub.BacklogStats{ID: 1}}
+	slab, failed, refused, alone := class, class, class, class
+	slab.Events[slub.AllocSlab], failed.AllocFailures, refused.ForeignFrees, alone.Backlog.ID = 1, 1, 1, 2
+	if !unused(class) {
+		t.Error("a class that was never used is shown")
+	}
+	for what, s := range map[string]slub.Stats{"a slab": slab, "a failure": failed, "a refused pointer": refused, "a backlog of its own": alone} {
+		if unused(s) {
+			t.Errorf("a cache with %s is not shown", what)
+		}
+	}
+}
+
 // Nothing that changes anything is answered.
 func TestOnlyReads(t *testing.T) {
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
@@ -79,7 +133,7 @@ func TestNoStallForLooking(t *testing.T) {
 	reader := domain.Register("slow")
 	domain.Start()
 	var s snapshot
-	for range 5 {
+	for range 5 { // of five handlers, as one would answer with the same snapshot
 		if err := json.Unmarshal(get(t, "GET", "/x/data.json").Body.Bytes(), &s); err != nil {
 			t.Fatal(err)
 		}

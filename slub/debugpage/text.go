@@ -35,9 +35,11 @@ func WriteSlabinfo(w io.Writer) error {
 	return err
 }
 
-// unused reports whether a cache is a size class of Buckets that has never had a slab.
+// unused reports whether a cache is a size class of Buckets that has had no slab, no failed
+// allocation and no foreign pointer to free.
 func unused(s slub.Stats) bool {
-	return s.Backlog.ID != s.ID && s.Events[slub.AllocSlab] == 0 && s.AllocFailures == 0
+	class := s.Backlog.ID != s.ID // those of Buckets have their backlog in common
+	return class && s.Events[slub.AllocSlab] == 0 && s.AllocFailures == 0 && s.ForeignFrees == 0
 }
 
 // WriteCounters writes a cache's counters in the kernel's order and form: name, sum over CPUs, and
