@@ -3,8 +3,9 @@
 //
 //	debugpage's data.json -> fetch -> table -> the terminal
 //
-// It asks a program that serves slub/debugpage and changes nothing there. It has no lock and no
-// goroutine.
+// It asks a program that serves slub/debugpage and changes nothing there. What the program answers
+// may be anything: it is bounded in size and time, and no control character of it reaches the
+// terminal. The package has no lock and no goroutine.
 package top
 
 import (
@@ -22,6 +23,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // A cache is what the table needs of a row of data.json.
@@ -67,16 +69,24 @@ var orders = map[string]func(a, b cache) int{
 // ErrUsage is wrapped by errors about the arguments.
 var ErrUsage = errors.New("usage: slubd-bench top [-once] [-sort ORDER] [-n ROWS] [-every TIME] URL")
 
-// Run shows the program at a URL, such as http://127.0.0.1:9380, until ctx ends, or once with -once.
-// clear makes room for the next table: for a terminal it erases the screen.
+// Run shows the program at a URL, such as http://127.0.0.1:9380, until ctx ends, or once with
+// -once. clear makes room for the next table: for a terminal it erases the screen. After the first
+// table an error of the program is shown in place of a table, and Run asks again: the program may
+// be restarting. Run returns the first error if there was no table yet. With -h it prints flags.
 func Run(ctx context.Context, args []string, out io.Writer, clear string) error {
 	fs := flag.NewFlagSet("top", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
 	once := fs.Bool("once", false, "show one table and end")
 	sort := fs.String("sort", "size", "`order`: size, inuse, kept, rate, wait, fail, hit or name")
 	rows := fs.Int("n", 40, "`number` of rows; 0 for all")
 	every := fs.Duration("every", 2*time.Second, "`time` between two tables")
-	if err := fs.Parse(args); err != nil {
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(out, ErrUsage)
+		fs.SetOutput(out)
+		fs.PrintDefaults()
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", ErrUsage, err)
 	}
 	order := orders[*sort]
@@ -93,12 +103,18 @@ func Run(ctx context.Context, args []string, out io.Writer, clear string) error 
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if err != nil && last == nil {
 			return err
 		}
-		now.rates(last)
-		last = now
-		if _, err := io.WriteString(out, clear+now.table(order, *rows)); err != nil || *once {
+		var text string
+		if err != nil {
+			text = printable(err.Error()) + "\n"
+		} else {
+			now.rates(last)
+			last = now
+			text = now.table(order, *rows)
+		}
+		if _, err := io.WriteString(out, clear+text); err != nil || *once {
 			return err
 		}
 		select {
@@ -123,8 +139,11 @@ func dataURL(text string) (string, error) {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
+	if err != nil {
 		return "", fmt.Errorf("%q is no URL: %w", text, err)
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("the URL %q has no host", text)
 	}
 	if strings.Trim(u.Path, "/") == "" {
 		u.Path = "/debug/slubd/"
@@ -132,12 +151,19 @@ func dataURL(text string) (string, error) {
 	return u.JoinPath("data.json").String(), nil
 }
 
+// maxAnswer bounds the bytes of an answer: 600 bytes a cache make 5 MB for 9,000 of them.
+const maxAnswer = 64 << 20
+
+// client gives up on a program that does not answer, so that the terminal doesn't show old figures
+// as new ones.
+var client = &http.Client{Timeout: 10 * time.Second}
+
 func fetch(ctx context.Context, address string) (*reading, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +171,22 @@ func fetch(ctx context.Context, address string) (*reading, error) {
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s; does the program serve slub/debugpage there?", address, answer.Status)
 	}
-	var r reading
-	if err := json.NewDecoder(answer.Body).Decode(&r); err != nil {
+	r, err := decode(answer.Body, maxAnswer)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
-	return &r, nil
+	return r, nil
+}
+
+// decode reads an answer of at most limit bytes.
+func decode(body io.Reader, limit int64) (*reading, error) {
+	bounded := &io.LimitedReader{R: body, N: limit}
+	var r reading
+	err := json.NewDecoder(bounded).Decode(&r)
+	if err != nil && bounded.N == 0 {
+		return nil, fmt.Errorf("the answer has more than %d bytes", limit)
+	}
+	return &r, err
 }
 
 // rates computes what each cache has done per second since last, and its hit rate since then. With
@@ -191,10 +228,17 @@ func (r *reading) table(order func(a, b cache) int, rows int) string {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "process %d, engine %s: %d caches, %s in use of %s in slabs; %s wait for grace periods\n",
-		r.PID, r.Engine, len(r.Caches), bytes(inUse), bytes(slabs), bytes(waiting))
+		r.PID, printable(r.Engine), len(r.Caches), bytes(inUse), bytes(slabs), bytes(waiting))
 	for _, d := range r.Domains {
 		if d.OldestSeconds > 0 {
-			fmt.Fprintf(&out, "domain %q: reader %q, %s, is in the way for %.1f s\n", d.Name, d.OldestName, d.OldestPlace, d.OldestSeconds)
+			which := "sections of Enter" // these have no name, and a place in some builds only
+			if d.OldestName != "" {
+				which = fmt.Sprintf("reader %q", d.OldestName)
+			}
+			if d.OldestPlace != "" {
+				which += " (" + printable(d.OldestPlace) + ")"
+			}
+			fmt.Fprintf(&out, "domain %q: in the way for %.1f s: %s\n", d.Name, d.OldestSeconds, which)
 		}
 	}
 	sorted := slices.SortedStableFunc(slices.Values(r.Caches), func(a, b cache) int {
@@ -207,10 +251,21 @@ func (r *reading) table(order func(a, b cache) int, rows int) string {
 	fmt.Fprintln(w, "OBJS\tUSE\tOBJ SIZE\tSLABS\tIN USE\tCACHE SIZE\tSHEAF\tBARN\tWAIT\tIN SLABS\tALLOC/S\tFREE/S\tHIT\tFAIL\t  NAME")
 	for _, c := range sorted {
 		fmt.Fprintf(w, "%d\t%s\t%d\t%.0f\t%s\t%s\t%d\t%d\t%d\t%d\t%.0f\t%.0f\t%s\t%d\t  %s\n", c.InUse, share(c.InUseBytes, c.SlabBytes), c.Size, c.slabs,
-			bytes(c.InUseBytes), bytes(c.SlabBytes), c.Sheaf, c.Barn, c.Waiting, c.InSlabs, c.allocRate, c.freeRate, percent(c.HitRate), c.Failures, c.Name)
+			bytes(c.InUseBytes), bytes(c.SlabBytes), c.Sheaf, c.Barn, c.Waiting, c.InSlabs, c.allocRate, c.freeRate, percent(c.HitRate), c.Failures, printable(c.Name))
 	}
 	w.Flush()
 	return out.String()
+}
+
+// printable replaces what is no printable character, such as the escape that commands to a terminal
+// begin with, and a tab, which would shift the columns.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, text)
 }
 
 func share(part, whole int64) string {

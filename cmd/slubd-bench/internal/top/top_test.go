@@ -82,3 +82,104 @@ func TestBadArguments(t *testing.T) {
 		t.Errorf("a program without the page: %v", err)
 	}
 }
+
+// The flags are shown when they are asked for, which is no error.
+func TestHelp(t *testing.T) {
+	var out strings.Builder
+	if err := Run(context.Background(), []string{"-h"}, &out, ""); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"usage: slubd-bench top", "-once", "-sort order", "-every time"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
+func TestURLWithoutHost(t *testing.T) {
+	if _, err := dataURL("http://"); err == nil || err.Error() != `the URL "http://" has no host` {
+		t.Error(err)
+	}
+}
+
+// A program that answers badly once, since it is restarting, doesn't end the command.
+func TestOneFailedAnswer(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch asked++; asked {
+		case 1:
+			w.Write([]byte(`{"pid": 1}`))
+		case 2:
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
+		case 3:
+			w.Write([]byte(`{"pid": 3}`))
+		default:
+			cancel()
+		}
+	}))
+	defer server.Close()
+	var out strings.Builder
+	if err := Run(ctx, []string{"-every", "1ms", server.URL}, &out, "<clear>"); err != nil {
+		t.Error(err)
+	}
+	tables := strings.Split(out.String(), "<clear>")
+	if len(tables) < 4 || !strings.HasPrefix(tables[1], "process 1,") || !strings.Contains(tables[2], "503") || !strings.HasPrefix(tables[3], "process 3,") {
+		t.Errorf("%q", tables)
+	}
+}
+
+// A program that never answers is given up.
+func TestNoAnswer(t *testing.T) {
+	old := *client
+	client.Timeout = 1
+	defer func() { *client = old }()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer server.Close()
+	if err := Run(context.Background(), []string{server.URL}, nil, ""); err == nil {
+		t.Error("an answer")
+	}
+	if old.Timeout <= 0 {
+		t.Error("there is no timeout")
+	}
+}
+
+func TestAnswerIsBounded(t *testing.T) {
+	text := `{"pid": 1}`
+	if r, err := decode(strings.NewReader(text), 100); err != nil || r.PID != 1 {
+		t.Error(r, err)
+	}
+	if _, err := decode(strings.NewReader(strings.Repeat(" ", 100)+text), 100); err == nil || err.Error() != "the answer has more than 100 bytes" {
+		t.Error(err)
+	}
+}
+
+// Names of another program send no command to the terminal.
+func TestControlCharacters(t *testing.T) {
+	r := &reading{Engine: "e\x1b[2J", Caches: []cache{{Name: "c\x1b]0;title\a\tx"}}}
+	r.Domains = append(r.Domains, struct {
+		Name, OldestName, OldestPlace string
+		OldestSeconds                 float64
+	}{"d\x1b", "r\x1b", "p\x1b", 1})
+	if text := r.table(orders["name"], 0); strings.ContainsAny(text, "\x1b\a") || !strings.HasSuffix(text, "  c\uFFFD]0;title\uFFFD\uFFFDx\n") {
+		t.Errorf("%q", text)
+	}
+}
+
+// What is in the way is a reader with its line, or sections, whose line is known in some builds.
+func TestWhichIsInTheWay(t *testing.T) {
+	text := `{"Domains": [{"Name": "d", "OldestSeconds": 2}, {"Name": "d", "OldestSeconds": 2, "OldestPlace": "a.go:1"},
+		{"Name": "d", "OldestSeconds": 2, "OldestName": "r", "OldestPlace": "a.go:1"}]}`
+	r, err := decode(strings.NewReader(text), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"sections of Enter", "sections of Enter (a.go:1)", `reader "r" (a.go:1)`}
+	lines := strings.Split(r.table(orders["name"], 0), "\n")
+	for i, w := range want {
+		if got, w := lines[i+1], `domain "d": in the way for 2.0 s: `+w; got != w {
+			t.Errorf("%q, not %q", got, w)
+		}
+	}
+}
