@@ -33,7 +33,7 @@ type Config struct {
 	PerCPU bool
 }
 
-// maxGroups is the automatic MaxGroups: 900 series.
+// maxGroups is the automatic MaxGroups: 800 series.
 const maxGroups = 100
 
 // collector has no state: each Collect reads everything again.

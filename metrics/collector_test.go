@@ -433,7 +433,7 @@ func TestLargeObjects(t *testing.T) {
 	}
 }
 
-// TestSeriesPerCache has the numbers that doc.go and README.md name.
+// TestSeriesPerCache has the numbers that doc.go and docs/tuning.md name.
 func TestSeriesPerCache(t *testing.T) {
 	c := newCache(t, nil, slub.Config{Name: "counted"})
 	n, nodes := 0, len(c.Cache().Arena().Stats().Nodes)

@@ -23,13 +23,14 @@
 // # How many series
 //
 // A cache has 55 and 9 more per NUMA node; nothing depends on the number of objects or, without
-// Config.PerCPU, of CPUs. Size classes of slub.Malloc and of Buckets are shown once they have had
-// a slab: all 67 on one node are 4288 series. Buckets that were used have 17. A group has 9 with a
-// limit, and the first 100 groups are shown. A domain has 46 and an arena 47, 34 of these for the
-// buckets of a histogram, and an arena up to 10 more for each node and 2 for each shrinker.
-// Config.Caches can leave out more. Counters of a cache vanish when it
-// is closed and start at zero with a new cache of that name, which rate()
-// takes for the restart that it is.
+// Config.PerCPU, of CPUs. A backlog has 9: each cache has one, and Buckets have one together. So a
+// cache of its own has 73 on one node. Size classes of slub.Malloc and of Buckets are shown once
+// they have had a slab, or an allocation that failed: all 67 on one node are 4288 series. Buckets
+// that were used have 17. A group has 8 with a limit, and the first 100 groups are shown. A domain
+// has 46 and an arena 46 with a limit, 34 of these for a histogram, and an arena up to 11 more for
+// each node and 2 for each shrinker. Config.Caches can leave out more. Counters of a cache vanish
+// when it is closed and start at zero with a new cache of that name, which rate() takes for the
+// restart that it is.
 //
 // # What a scrape costs
 //

@@ -1,12 +1,15 @@
 package metrics
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -70,6 +73,46 @@ func TestGroupsUpToANumber(t *testing.T) {
 	s.expect(t, 1, "slubd_groups")
 	c.Free(p)
 	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSeriesOfOthers has the numbers that doc.go names of what is no cache. A histogram is one
+// series here, of which Prometheus makes 34.
+func TestSeriesOfOthers(t *testing.T) {
+	a, err := arena.New(arena.Config{Name: "counted", Limit: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := slub.NewGroup(slub.GroupConfig{Name: "counted", Limit: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d rcu.Domain
+	c, err := slub.New(a, slub.Config{Name: "counted", Size: 64, Group: g, Domain: &d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for key := range scrape(t, Config{Caches: only(c), Groups: func() iter.Seq[*slub.Group] { return slices.Values([]*slub.Group{g}) }}) {
+		switch {
+		case strings.Contains(key, "backlog=counted"):
+			n["backlog"]++
+		case strings.Contains(key, "group=counted") && !strings.Contains(key, "cache="):
+			n["group"]++
+		case strings.Contains(key, "arena=counted") && strings.Contains(key, "node=0"):
+			n["node"]++
+		case strings.Contains(key, "arena=counted") && !strings.Contains(key, "cache="):
+			n["arena"]++
+		case strings.Contains(key, "domain=") && !strings.Contains(key, "cache="):
+			n["domain"]++
+		}
+	}
+	const histogram = 34 - 1
+	if n["backlog"] != 9 || n["group"] != 8 || n["arena"]+histogram != 46 || n["domain"]+histogram != 46 || n["node"] < 5 || n["node"] > 11 {
+		t.Errorf("%v", n)
+	}
+	if err := errors.Join(c.Close(), g.Close(), a.Close()); err != nil {
 		t.Error(err)
 	}
 }
