@@ -89,7 +89,7 @@ var scenarios = []scenario{
 // section.
 func stress(t *testing.T, deflt int) int {
 	switch {
-	case testutil.Race: // together with the quarter that Stress leaves: a twentieth
+	case testutil.Instrumented: // together with the quarter that Stress leaves: a twentieth
 		deflt /= 5
 	case invariants.Enabled:
 		deflt /= 20

@@ -22,9 +22,9 @@ func TestGroupStress(t *testing.T) {
 	const tenants, workers = 3, 2
 	rounds := 1000
 	switch {
-	case testutil.Race:
+	case testutil.Instrumented:
 		rounds = 100
-	case testing.Short() || sanitized:
+	case testing.Short():
 		rounds = 300
 	}
 	a := newArena(t, arena.Config{Span: 64 * mib})

@@ -73,9 +73,10 @@ func checksPointers() bool {
 }
 
 // Stress returns how many operations a stress test runs: SLUBD_STRESS_OPS, otherwise deflt, or a
-// tenth of it with -short, or a quarter with the race detector. There an operation costs ten times
-// as much, and two that are unordered are reported whichever came first: the test need not meet the
-// moment in which they collide, for which other builds run all.
+// tenth of it with -short, or a quarter in an instrumented build. There an operation costs several
+// times as much, and a mistake shows at one access: two accesses that are unordered are reported
+// whichever came first, and one of memory that is free whatever it reads. The test need not meet
+// the moment in which two operations collide, for which other builds run all.
 func Stress(t testing.TB, deflt int) int {
 	t.Helper()
 	text := os.Getenv("SLUBD_STRESS_OPS")
@@ -83,7 +84,7 @@ func Stress(t testing.TB, deflt int) int {
 		switch {
 		case testing.Short():
 			return max(deflt/10, 1)
-		case Race:
+		case Instrumented:
 			return max(deflt/4, 1)
 		}
 		return deflt

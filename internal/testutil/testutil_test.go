@@ -99,7 +99,7 @@ func TestStress(t *testing.T) {
 	}
 	t.Setenv("SLUBD_STRESS_OPS", "")
 	want := 100
-	if Race {
+	if Instrumented {
 		want = 25
 	}
 	if n := Stress(t, 100); n != want && !testing.Short() {

@@ -47,7 +47,7 @@ func TestEveryLoopRunsTwice(t *testing.T) {
 // microseconds, it has fewer again: what is unordered is unordered for all of them.
 func small(spec workload.Spec) workload.Spec {
 	spec = spec.Small()
-	if testutil.Race {
+	if testutil.Instrumented {
 		spec.Live = min(spec.Live, 2000)
 	}
 	return spec
@@ -67,7 +67,7 @@ func ops(kind workload.Kind, n int) int {
 // checksOnly skips a test in builds with the race detector. It compares what loops compute, which
 // the detector doesn't change, at ten times the cost; TestEveryLoopRunsTwice has all loops there.
 func checksOnly(t *testing.T) {
-	if testutil.Race {
+	if testutil.Instrumented {
 		t.Skip("the race detector doesn't change what loops compute")
 	}
 }

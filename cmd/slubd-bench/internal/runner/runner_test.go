@@ -43,7 +43,7 @@ func brief(names ...string) Config {
 // one it is makes no difference to the runner's own goroutines, and package loops runs all.
 func TestEveryWorkloadWithEveryImplementation(t *testing.T) {
 	cases := plan(".", 1, 2)
-	if testutil.Race {
+	if testutil.Instrumented {
 		cases = plan("^(pair|malloc-mix|rcu|rcu-read|rcu-enter|freercu-flood|tail-steady|gp-latency|gc|resident)$", 2)
 	}
 	r, err := Run(t.Context(), cases, brief(workload.Implementations()...))

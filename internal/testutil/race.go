@@ -1,6 +1,0 @@
-//go:build race
-
-package testutil
-
-// Race reports whether this is a build with the race detector.
-const Race = true
