@@ -119,6 +119,9 @@ func parse(args []string) (options, error) {
 		problem("-native: %s is no directory", o.native)
 	}
 	fs.Visit(func(f *flag.Flag) { o.chosen = o.chosen || f.Name == "alloc" })
+	if err := o.fits(); len(errs) == 0 && err != nil {
+		problem("-alloc %s: %w", r.names, err)
+	}
 	if o.choice.Threads, err = numbers(allCPUs(r.threads, o.machine.CPUCount()), 1, maxThreads); err != nil {
 		problem("-threads: %w", err)
 	}
@@ -151,6 +154,22 @@ func parse(args []string) (options, error) {
 		problem("-json and -format %s cannot be used together", o.format)
 	}
 	return o, errors.Join(errs...)
+}
+
+// fits returns an error if none of the implementations has any of the workloads, which then are
+// named.
+func (o options) fits() error {
+	list := slices.DeleteFunc(workload.Catalog(), func(w workload.Workload) bool { return o.numa || !o.choice.Has(w) })
+	var absent []error
+	for _, w := range list {
+		switch {
+		case slices.ContainsFunc(o.names, w.Has):
+			return nil
+		default:
+			absent = append(absent, fmt.Errorf("%s: %s", w.Name, runner.Only(w)))
+		}
+	}
+	return errors.Join(absent...)
 }
 
 // implementations splits a list of names and drops duplicates. An unknown name is an error.

@@ -115,7 +115,7 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 	about := report.Describe() // before the first run, for the load
 	p := newProgress(stderr)
 	cfg := runner.Config{
-		Names: o.names, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
+		Names: o.names, Named: o.chosen, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
 		Libraries: native.Libraries(o.native), Dirs: native.Dirs(), Strict: o.native != "", Progress: p.step,
 	}
 	if !o.chosen {
@@ -144,6 +144,11 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := errors.Join(err, o.print(d, stdout)); err != nil {
 		return err
 	}
+	return complete(measured)
+}
+
+// complete returns an error for a report with a failure, or without any result.
+func complete(measured runner.Report) error {
 	if len(measured.Failures) > 0 || len(measured.Results)+len(measured.Matrix) == 0 {
 		return errIncomplete
 	}

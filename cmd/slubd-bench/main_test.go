@@ -250,10 +250,31 @@ func TestOptionalLibrariesAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestWhatNoAllocatorHasIsRefused names each workload, and which implementations have it, before
+// anything runs.
+func TestWhatNoAllocatorHasIsRefused(t *testing.T) {
+	code, stdout, stderr := bench(t, append(quick, "-alloc", "pool", "-run", "^(rcu-read|rcu-map-50-50)$")...)
+	want := "-alloc pool: rcu-read: only slubd, urcu can run it\nrcu-map-50-50: only slubd, syncmap, sharded can run it\n"
+	if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
+		t.Errorf("exit %d, %q, no %q in %q", code, stdout, want, stderr)
+	}
+	code, stdout, _ = bench(t, append(quick, "-alloc", "pool", "-run", "^(pair|rcu-read)$")...)
+	if want := "rcu-read is not measured: only slubd, urcu can run it\n"; code != exitOK || !strings.Contains(stdout, want) {
+		t.Errorf("exit %d, no %q in\n%s", code, want, stdout)
+	}
+}
+
 func TestNothingMeasuredIsAFailure(t *testing.T) {
-	code, _, stderr := bench(t, append(quick, "-alloc", "jemalloc", "-run", "^rcu$")...)
-	if code != exitFailed || !strings.Contains(stderr, errIncomplete.Error()) {
-		t.Errorf("rcu for jemalloc: exit %d, %s", code, stderr)
+	var failed runner.Report
+	failed.Failures = []runner.Failure{{Workload: "pair", Alloc: workload.Slubd}}
+	measured := runner.Report{Results: []runner.Result{{Workload: "pair"}}}
+	for _, c := range []struct {
+		report runner.Report
+		want   error
+	}{{measured, nil}, {failed, errIncomplete}, {runner.Report{}, errIncomplete}} {
+		if err := complete(c.report); err != c.want {
+			t.Errorf("%+v: %v", c.report, err)
+		}
 	}
 }
 

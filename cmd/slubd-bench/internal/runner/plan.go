@@ -31,14 +31,19 @@ type Choice struct {
 	Chunks  bool  // whether to look at the clock often, for workload.Tail
 }
 
+// Has reports whether a workload is one of those chosen.
+func (ch Choice) Has(w workload.Workload) bool {
+	if ch.Run == nil && !w.Default || ch.Run != nil && !ch.Run.MatchString(w.Name) {
+		return false
+	}
+	return !ch.Chunks || w.Kind.Scales()
+}
+
 // Plan returns the cases of a choice, in the order of the catalogue.
 func Plan(ch Choice) []Case {
 	var cases []Case
 	for _, w := range workload.Catalog() {
-		if ch.Run == nil && !w.Default || ch.Run != nil && !ch.Run.MatchString(w.Name) {
-			continue
-		}
-		if ch.Chunks && !w.Kind.Scales() {
+		if !ch.Has(w) {
 			continue
 		}
 		for _, threads := range threadsFor(w, ch.Threads) {

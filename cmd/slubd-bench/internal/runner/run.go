@@ -16,6 +16,7 @@ import (
 // Config is what Run needs besides the cases.
 type Config struct {
 	Names     []string      // implementations to compare
+	Named     bool          // whether a user has chosen them, so that what they lack is to be said
 	BenchTime time.Duration // of one run
 	Count     int           // rounds, in each of which every implementation runs once
 	Seed      uint64        // of the order in a round
@@ -54,6 +55,7 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 		report: Report{Versions: map[string]string{}},
 	}
 	defer r.close()
+	r.noteAbsent(cases)
 	if err := r.discover(ctx, cases); err != nil {
 		return r.report, err
 	}
