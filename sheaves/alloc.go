@@ -114,14 +114,14 @@ func (c *cpuSheaves) swapIn(st *percpu.Stack, b *barn) bool {
 	return true
 }
 
-// refill fills empty, unless it is nil, from the Source. A sheaf that could not be filled is given
-// up, with what it got: memory is short, and the caller's single object may still be had (kernel:
-// refill_sheaf's callers).
+// refill puts a portion of objects from the Source into empty, unless that is nil. A sheaf that did
+// not get its portion is given up, with what it got: memory is short, and the caller's single
+// object may still be had (kernel: refill_sheaf's callers).
 func (c *cpuSheaves) refill(empty *sheaf, node int) *sheaf {
 	if empty == nil {
 		return nil
 	}
-	if !c.set.fill(empty, node, c.isRemote, c.set.discard) {
+	if !c.set.fillTo(empty, portion(empty), node, c.isRemote, c.set.discard) {
 		c.set.discard(empty)
 		return nil
 	}
@@ -131,16 +131,21 @@ func (c *cpuSheaves) refill(empty *sheaf, node int) *sheaf {
 // fill tops a detached sheaf up and reports whether it is full now. With strict it takes objects of
 // the node only. If the Source doesn't return, lost gets the sheaf, with what it had before.
 func (s *Set) fill(sh *sheaf, node int, strict bool, lost func(*sheaf)) bool {
-	if sh.full() {
+	return s.fillTo(sh, int(sh.limit), node, strict, lost)
+}
+
+// fillTo is fill for a sheaf that shall have n objects, at most its capacity.
+func (s *Set) fillTo(sh *sheaf, n, node int, strict bool, lost func(*sheaf)) bool {
+	if int(sh.size) >= n {
 		return true
 	}
-	var n int
+	var got int
 	callback.Guard(
-		func() { n = s.source.Refill(node, sh.slots()[sh.size:], strict) },
+		func() { got = s.source.Refill(node, sh.slots()[sh.size:n], strict) },
 		func() { lost(sh) })
-	sh.size += uint32(n)
-	s.count(SheafRefill, n)
-	return sh.full()
+	sh.size += uint32(got)
+	s.count(SheafRefill, got)
+	return int(sh.size) == n
 }
 
 // relock locks the calling CPU's stack, which may be another by now, and uses fresh where it fits:

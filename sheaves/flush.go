@@ -60,6 +60,17 @@ func (s *Set) flushSheaf(sh *sheaf) {
 	callback.Guard(func() { s.flush(objs) }, func() { s.freeSheaf(sh) })
 }
 
+// flushPortion makes room in a detached sheaf of b's node. What lies on top goes to the Source: it
+// was freed last, so its lines are the most likely to be in the CPU's cache. If the Source doesn't
+// return, the barn gets the sheaf.
+func (s *Set) flushPortion(sh *sheaf, b *barn) {
+	sh.check()
+	rest := int(sh.size) - portion(sh)
+	objs := sh.slots()[rest:sh.size]
+	sh.size = uint32(rest)
+	callback.Guard(func() { s.flush(objs) }, func() { s.putInBarn(sh, b) })
+}
+
 // FlushCPU gives back what one CPU holds: its spare and main to the Source, its rcu_free to the
 // next grace period and then to the Source. That doesn't go to the barn, since a caller that
 // flushes a CPU is likely to empty the barn too. A CPU is interrupted only for what it holds.

@@ -70,13 +70,13 @@ func (c *cpuSheaves) replaceFull(st *percpu.Stack, cpu int, own owner.Word) *per
 		spare := sheafOf(st.Spare)
 		setSpare(st, nil)
 		st.Unlock()
-		c.set.flushSheaf(spare)
-		return c.installEmpty(spare, b, own)
+		c.set.flushPortion(spare, b)
+		return c.installRoom(spare, b, own)
 	}
 	st.Unlock()
 	empty, err := c.set.newSheaf(c.set.Capacity())
 	if err == nil {
-		return c.installEmpty(empty, b, own)
+		return c.installRoom(empty, b, own)
 	}
 	if why != noSpare {
 		c.set.count(BarnPutFail, 1)
@@ -108,22 +108,26 @@ func (c *cpuSheaves) swapOut(st *percpu.Stack, b *barn) refusal {
 	return why
 }
 
-// installEmpty locks the calling CPU's stack again and gives it room, with empty if that is needed.
-func (c *cpuSheaves) installEmpty(empty *sheaf, b *barn, own owner.Word) *percpu.Stack {
+// installRoom locks the calling CPU's stack again and gives it room: by sh, which has some, if that
+// is needed.
+func (c *cpuSheaves) installRoom(sh *sheaf, b *barn, own owner.Word) *percpu.Stack {
 	st, _ := c.lockMain()
-	if st == nil || st.Own() != own || c.set.staleCapacity(empty) {
+	if st == nil || st.Own() != own || c.set.staleCapacity(sh) {
 		if st != nil {
 			st.Unlock()
 		}
-		c.set.putInBarn(empty, b)
+		if sh.size > 0 && b.fulls() >= c.set.MaxFull() {
+			c.set.flushSheaf(sh) // no barn grows by operations that are interrupted here
+		}
+		c.set.putInBarn(sh, b)
 		return nil
 	}
-	left := empty
+	left := sh
 	spare := sheafOf(st.Spare)
 	switch {
 	case spare == nil:
 		setSpare(st, detachMain(st))
-		install(st, empty, own)
+		install(st, sh, own)
 		return st
 	case st.Size() < st.Cap():
 	case !spare.full():
@@ -132,7 +136,7 @@ func (c *cpuSheaves) installEmpty(empty *sheaf, b *barn, own owner.Word) *percpu
 		// Main and spare are full, and the barn had no empty sheaf to trade. It takes main beyond
 		// its limit: otherwise the order of main and spare would be lost.
 		left = detachMain(st)
-		install(st, empty, own)
+		install(st, sh, own)
 	}
 	if c.set.tryPutInBarn(left, b) {
 		return st

@@ -95,9 +95,9 @@ func TestStaleSheafIsGivenBack(t *testing.T) {
 		}
 	}
 	for name, walk := range map[string]func(r *rig, old *sheaf, b *barn){
-		"relock":       func(r *rig, old *sheaf, b *barn) { unlock(r.relock(old, b, own(0))) },
-		"installEmpty": func(r *rig, old *sheaf, b *barn) { r.flushSheaf(old); unlock(r.installEmpty(old, b, own(0))) },
-		"return":       func(r *rig, old *sheaf, b *barn) { r.Return(Loan{sh: old}) },
+		"relock":      func(r *rig, old *sheaf, b *barn) { unlock(r.relock(old, b, own(0))) },
+		"installRoom": func(r *rig, old *sheaf, b *barn) { r.flushSheaf(old); unlock(r.installRoom(old, b, own(0))) },
+		"return":      func(r *rig, old *sheaf, b *barn) { r.Return(Loan{sh: old}) },
 		"return, with a spare": func(r *rig, old *sheaf, b *barn) {
 			r.setSpare(0)
 			r.Return(Loan{sh: old})

@@ -17,7 +17,7 @@ func stocked(t *testing.T, flags slub.Flags) (c *slub.Cache, left int) {
 	freeAll(c, take(t, c, 400))
 	s := c.Stats()
 	n := s.Nodes[0]
-	if flags&slub.NoSheaves == 0 && (s.SheafObjects < 120 || n.BarnFull == 0) || n.FreeInSlabs == 0 {
+	if flags&slub.NoSheaves == 0 && (s.SheafObjects <= 60 || n.BarnFull == 0) || n.FreeInSlabs == 0 {
 		t.Fatalf("not stocked: %+v", s)
 	}
 	return c, int(s.SheafObjects + n.BarnObjects + n.FreeInSlabs)

@@ -29,8 +29,8 @@ sheaves/remote.go
 	{"RemoteReachesOut", "a sheaf for another node's objects gets those of any node",
 		test{pkg: "sheaves", pattern: `^TestAllocRemoteNode$`}, `objects of other nodes`, `
 sheaves/alloc.go
--	if !c.set.fill(empty, node, c.isRemote, c.set.discard) {
-+	if !c.set.fill(empty, node, false, c.set.discard) {
+-	if !c.set.fillTo(empty, portion(empty), node, c.isRemote, c.set.discard) {
++	if !c.set.fillTo(empty, portion(empty), node, false, c.set.discard) {
 `},
 	{"MovedTwice", "what a sheaf gives away also stays in it",
 		test{pkg: "sheaves", pattern: `^TestSpareKeepsOrder$`}, `objects of \d+ in the spare: (main|the spare) has`, `
@@ -43,6 +43,25 @@ sheaves/spare.go
 -	copy(to.slots()[to.size:], from.slots()[rest:from.size])
 +	copy(to.slots()[to.size:], from.slots()[:n])
 +	copy(from.slots(), from.slots()[n:from.size])
+`},
+	{"WholeSheafRefilled", "an Alloc fills a whole sheaf from slabs",
+		test{pkg: "sheaves", pattern: `^TestPortions$`}, `objects came from the Source, want`, `
+sheaves/alloc.go
+-	if !c.set.fillTo(empty, portion(empty), node, c.isRemote, c.set.discard) {
++	if !c.set.fill(empty, node, c.isRemote, c.set.discard) {
+`},
+	{"PortionKept", "what a Free gives back of a sheaf also stays in it",
+		test{pkg: "sheaves", pattern: `^TestPortions$`}, `objects went to the Source, want`, `
+sheaves/flush.go
+-	sh.size = uint32(rest)
+-	callback.Guard(func() { s.flush(objs) }, func() { s.putInBarn(sh, b) })
++	callback.Guard(func() { s.flush(objs) }, func() { s.putInBarn(sh, b) })
+`},
+	{"BarnOverfilled", "a Free that is interrupted puts its full spare into a full barn",
+		test{pkg: "sheaves", pattern: `^TestInterruptedFreesDontFillTheBarn$`}, `full sheaves, and keeps`, `
+sheaves/free.go
+-		if sh.size > 0 && b.fulls() >= c.set.MaxFull() {
++		if false {
 `},
 	{"NoMargin", "main is full when it has turned to a full spare",
 		test{pkg: "sheaves", pattern: `^TestBalanceStaysInMain$`}, `needed the spare`, `
