@@ -29,8 +29,9 @@
 //
 // # Not allowed
 //
-// Only start-up and RegisterRseq may call C. No function of this package may be called from within
-// a restartable sequence: a system call inside one kills the process on kernels that check.
+// Only start-up, RegisterRseq and WatchGuards may call C. No function of this package may be called
+// from within a restartable sequence: a system call inside one kills the process on kernels that
+// check.
 package sys
 
 import (

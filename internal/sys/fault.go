@@ -17,6 +17,8 @@ const (
 	CallDumpCore
 	CallSetName
 	CallGuard
+	CallGuardInstall
+	CallGuardRemove
 	CallUnmap
 	CallDiscard
 	CallPopulate
@@ -44,6 +46,7 @@ const (
 	CallMembarrierRseq
 	CallRseqArea
 	CallRegisterRseq
+	CallWatchGuards
 	numCalls
 )
 
@@ -54,6 +57,8 @@ var callNames = [numCalls]string{
 	CallDumpCore:               "madvise(MADV_DO[NT]DUMP)",
 	CallSetName:                "prctl(PR_SET_VMA_ANON_NAME)",
 	CallGuard:                  "mmap(PROT_NONE)",
+	CallGuardInstall:           "madvise(MADV_GUARD_INSTALL)",
+	CallGuardRemove:            "madvise(MADV_GUARD_REMOVE)",
 	CallUnmap:                  "munmap",
 	CallDiscard:                "madvise(MADV_DONTNEED)",
 	CallPopulate:               "madvise(MADV_POPULATE_WRITE)",
@@ -81,6 +86,7 @@ var callNames = [numCalls]string{
 	CallMembarrierRseq:         "membarrier(PRIVATE_EXPEDITED_RSEQ)",
 	CallRseqArea:               "find struct rseq",
 	CallRegisterRseq:           "rseq",
+	CallWatchGuards:            "sigaction",
 }
 
 // String names the system call, as errors do.

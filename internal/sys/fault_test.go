@@ -18,6 +18,8 @@ var callers = [numCalls]func() error{
 	CallDumpCore:     func() error { return DumpCore(0, 0, true) },
 	CallSetName:      func() error { return SetName(0, 0, "") },
 	CallGuard:        func() error { _, err := Guard(0); return err },
+	CallGuardInstall: func() error { return GuardInstall(0, 0) },
+	CallGuardRemove:  func() error { return GuardRemove(0, 0) },
 	CallUnmap:        func() error { return Unmap(0, 0) },
 	CallDiscard:      func() error { return Discard(0, 0) },
 	CallPopulate:     func() error { return Populate(0, 0) },
@@ -51,6 +53,7 @@ var callers = [numCalls]func() error{
 	CallMembarrierRseq:         func() error { return MembarrierRseq(0) },
 	CallRseqArea:               func() error { _, err := RseqArea(); return err },
 	CallRegisterRseq:           RegisterRseq,
+	CallWatchGuards:            func() error { return WatchGuards(nil) },
 }
 
 func TestEveryCallCanFail(t *testing.T) {

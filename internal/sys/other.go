@@ -37,6 +37,15 @@ func SetName(addr, n uintptr, name string) error { return CallSetName.unsupporte
 // Guard returns ErrUnsupported.
 func Guard(n uintptr) (addr uintptr, err error) { return 0, CallGuard.unsupported() }
 
+// GuardInstall returns ErrUnsupported.
+func GuardInstall(addr, n uintptr) error { return CallGuardInstall.unsupported() }
+
+// GuardRemove returns ErrUnsupported.
+func GuardRemove(addr, n uintptr) error { return CallGuardRemove.unsupported() }
+
+// Monotonic returns 0: there are no guards whose age could be asked for.
+func Monotonic() int64 { return 0 }
+
 // Unmap returns ErrUnsupported.
 func Unmap(addr, n uintptr) error { return CallUnmap.unsupported() }
 
