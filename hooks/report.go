@@ -3,6 +3,7 @@ package hooks
 import (
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,6 +25,8 @@ const (
 	FreelistCorrupt
 	// DoubleFree says that an object was freed although it was free.
 	DoubleFree
+	// MemoryCorrupt says that bytes beside a guarded object were written to while it was in use.
+	MemoryCorrupt
 )
 
 var kindText = [...]string{
@@ -32,6 +35,7 @@ var kindText = [...]string{
 	MisalignedPointer: "misaligned pointer",
 	FreelistCorrupt:   "corrupt freelist",
 	DoubleFree:        "double free",
+	MemoryCorrupt:     "memory corruption",
 }
 
 // String gives the kind in words.
@@ -43,7 +47,7 @@ func (k Kind) String() string {
 }
 
 // Report is one finding of misuse or corruption. It is an error: Error gives one line, the verb %+v
-// adds the stack of the call that was at fault.
+// adds the stack of the call that was at fault, and the History.
 type Report struct {
 	Kind   Kind
 	Cache  string    // cache that was called
@@ -52,6 +56,9 @@ type Report struct {
 	Slab   uintptr   // first byte of the slab around Addr; 0 = none
 	Detail string    // what was found there, without a final stop
 	Stack  []uintptr // return program counters, innermost first
+	// History says of a guarded object where it was allocated, and freed if it was, in several
+	// lines with the call stacks; "" for other objects.
+	History string
 }
 
 // stackDepth bounds a report's stack. 32 frames reach from inside the allocator to a request
@@ -68,9 +75,13 @@ func NewReport(kind Kind, cache string, addr uintptr, format string, args ...any
 }
 
 // Fire calls h.Report with the report. Without such a hook it panics with the report: memory that
-// two owners write to must not go unnoticed. h may be nil.
+// two owners write to must not go unnoticed. A report with a History is printed on standard error
+// before. h may be nil.
 func (r *Report) Fire(h *Hooks) {
 	if h == nil || h.Report == nil {
+		if r.History != "" { // a panic's message does not have it
+			fmt.Fprintf(os.Stderr, "%+v\n", r)
+		}
 		panic(r)
 	}
 	callback.Run(h.Report, r)
@@ -98,7 +109,7 @@ func (r *Report) Error() string {
 }
 
 // Format implements fmt.Formatter: %+v appends the stack, two lines for each frame as in a Go
-// traceback; %q quotes the line; other verbs give the line.
+// traceback, and the History; %q quotes the line; other verbs give the line.
 func (r *Report) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'q':
@@ -112,6 +123,9 @@ func (r *Report) Format(f fmt.State, verb rune) {
 }
 
 func (r *Report) writeStack(w io.Writer) {
+	if r.History != "" {
+		defer func() { io.WriteString(w, "\n"+strings.TrimSuffix(r.History, "\n")) }()
+	}
 	if len(r.Stack) == 0 {
 		return // CallersFrames of an empty slice still yields one empty frame
 	}

@@ -37,17 +37,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= DoubleFree; k++ {
+	for k := ForeignPointer; k <= MemoryCorrupt; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(DoubleFree) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", DoubleFree, len(kindText)-1)
+	if int(MemoryCorrupt) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", MemoryCorrupt, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", DoubleFree + 1: "Kind(6)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", MemoryCorrupt + 1: "Kind(7)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}

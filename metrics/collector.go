@@ -302,7 +302,13 @@ func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {
 
 func (c *collector) sendProcess(ch chan<- prometheus.Metric) {
 	engine, reason := slub.Engine()
-	c.families.modeInfo.send(ch, 1, engine, valid(reason))
+	guards, whyNot := slub.GuardMode()
+	c.families.modeInfo.send(ch, 1, engine, valid(reason), guards, whyNot)
+	g := slub.ReadGuardStats()
+	c.families.guardObjects.send(ch, float64(g.Objects))
+	c.families.guardAllocs.send(ch, float64(g.Allocated))
+	c.families.guardSkipped.send(ch, float64(g.Skipped))
+	c.families.guardReports.send(ch, float64(g.Reports))
 	info, _ := debug.ReadBuildInfo()
 	c.families.buildInfo.send(ch, 1, version(info), runtime.Version())
 }

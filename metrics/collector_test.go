@@ -276,8 +276,9 @@ func TestDefaultIsEveryCache(t *testing.T) {
 	s := scrape(t, Config{Caches: only()})
 	s.expect(t, 0, "slubd_cache_info")
 	engine, reason := slub.Engine()
-	if s["slubd_mode_info{percpu="+engine+",reason="+reason+"}"] != 1 {
-		t.Errorf("engine %s (%s) is not shown", engine, reason)
+	guards, whyNot := slub.GuardMode()
+	if s["slubd_mode_info{guard="+guards+",guard_reason="+whyNot+",percpu="+engine+",reason="+reason+"}"] != 1 {
+		t.Errorf("engine %s (%s), guards %s (%s) are not shown", engine, reason, guards, whyNot)
 	}
 	s.expect(t, 1, "slubd_build_info")
 }

@@ -14,6 +14,7 @@
 //	slubd_reclaim_…, slubd_shrinker_…      what was done before allocations failed
 //	slubd_groups, slubd_group_…            what tenants are charged for
 //	slubd_rcu_…                            grace periods, backlog, readers
+//	slubd_guard_…                          objects between guard pages
 //	slubd_mode_info, slubd_build_info      what is running
 //	slubd_topology_difference_info         where sysfs and the processor disagree
 //

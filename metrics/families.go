@@ -58,6 +58,7 @@ type families struct {
 	bucketsBytes                                             family
 	groups, groupBytes, groupPeak, groupLimit                family
 	groupFailures, groupRounds, groupObjects, groupCaches    family
+	guardObjects, guardAllocs, guardSkipped, guardReports    family
 	modeInfo, buildInfo, topologyDifference                  family
 }
 
@@ -224,8 +225,16 @@ func newFamilies() *families {
 		"Free objects in sheaves, and empty slabs, that caches gave back because the limit of a group was reached.", "group", "parent")
 	f.groupCaches = f.gauge("group_caches", "Caches that belong to a group itself, size classes of Buckets included.", "group", "parent")
 
-	f.modeInfo = f.gauge("mode_info", "Per-CPU engine in use, and why when it is not the first choice; always 1.",
-		"percpu", "reason")
+	f.guardObjects = f.gauge("guard_objects", "Objects in use that lie between guard pages. A pool has room for 255.")
+	f.guardAllocs = f.counter("guard_allocations_total", "Objects that were allocated between guard pages.")
+	f.guardSkipped = f.counter("guard_skipped_total",
+		"Allocations that should have been guarded and were not: the pool is full, memory is near a limit, or the kernel refuses.")
+	f.guardReports = f.counter("guard_reports_total",
+		"Errors that guards have found: faults, frees that were refused, bytes written beside an object.")
+
+	f.modeInfo = f.gauge("mode_info",
+		"Per-CPU engine in use, and why when it is not the first choice; whether objects are guarded by default, and why not; always 1.",
+		"percpu", "reason", "guard", "guard_reason")
 	f.buildInfo = f.gauge("build_info", "Version of the module and of Go; always 1.", "version", "goversion")
 	f.topologyDifference = f.gauge("topology_difference_info",
 		"A fact about CPU 0 that sysfs and another source, the processor itself (cpuid) or this build (slubd), don't agree on, with what "+

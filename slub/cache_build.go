@@ -14,6 +14,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/guard"
 	"github.com/slubd/slubd/slub/internal/sampling"
 	"github.com/slubd/slubd/slub/internal/slab"
 )
@@ -25,7 +26,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		return err
 	}
 	c.counters = counters
-	c.sampler = newSampler(c.config.ProfileRate,
+	c.sampler = newSampler(c.config.ProfileRate, c.guardable(),
 		sampling.Labels{Cache: c.name, Group: c.config.Group.label(), Tag: c.config.Tag, Size: c.config.Size})
 	if c.slabs, err = slab.New(c.slabConfig(a, order)); err != nil {
 		_ = c.counters.Free() // as in freeMetadata
@@ -53,6 +54,9 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 		filter = filter.RejectAll()
 	}
 	c.operate(filter)
+	if c.guards() {
+		guard.Join(a)
+	}
 	return nil
 }
 
@@ -194,6 +198,9 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) slab.Config {
 	}
 	if c.sampler != nil {
 		cfg.OnAloneFreed = samples.Remove
+	}
+	if c.guards() {
+		cfg.OnGuardedFreed, cfg.ReleaseGuarded = c.guardedFreed, guard.ReleasePage
 	}
 	if c.config.Flags&TypesafeByRCU != 0 {
 		cfg.AfterGracePeriod, cfg.Backlog = c.domain.Defer, retiredBacklog{c}

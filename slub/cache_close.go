@@ -10,6 +10,7 @@ import (
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub/internal/guard"
 )
 
 // Shrink gives cached memory back: it empties the CPUs' sheaves and the barns, frees empty slabs,
@@ -164,6 +165,9 @@ func (c *Cache) closeContext(ctx context.Context) error {
 	c.Arena().RemoveReclaimer(c.reclaimer)
 	c.config.Group.leave(c.member)
 	caches.remove(c)
+	if c.guards() {
+		guard.Leave(c.Arena())
+	}
 	c.freeMetadata()
 	return nil
 }

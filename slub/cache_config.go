@@ -144,6 +144,15 @@ type Config struct {
 	// (see ReadProfile). 0 is automatic: what SLUBD_PROFILE_RATE in the environment says, otherwise
 	// none. None takes no samples. A cache with a Tag or a ProfileRate does not merge.
 	ProfileRate int64
+	// GuardRate is the mean number of bytes from one guarded object to the next. A guarded object
+	// lies alone between pages that fault on every access, and its own page faults when it is
+	// freed: so an access behind its end or after its free ends the process with a report on
+	// standard error that has the stacks of the access, the allocation and the free. 0 is
+	// automatic: what SLUBD_GUARD in the environment says, otherwise none. None guards no object.
+	// Objects with a slot larger than a page, and those of caches with TypesafeByRCU, are never
+	// guarded, nor are any in builds without cgo or with a sanitizer. A cache with a GuardRate does
+	// not merge. (Kernel: KFENCE.)
+	GuardRate int64
 	// Hooks are called for every object. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -221,6 +230,9 @@ func (c Config) Validate() error {
 	}
 	if c.ProfileRate < None {
 		p.Add("ProfileRate", "%d is negative; None takes no samples", c.ProfileRate)
+	}
+	if c.GuardRate < None {
+		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	c.Slabs.validate(&p)
 	c.rcuLimits().validate(&p)

@@ -14,19 +14,22 @@ type damage struct {
 	first atomic.Pointer[hooks.Report] // the first about a slab that is quarantined; nil: none
 }
 
-// reportDamage reports a slab that is quarantined, or an object without one.
+// reportDamage reports a slab that is quarantined, an object without one, or a guarded object.
 func (c *Cache) reportDamage(d slab.Damage) { c.noteDamage(d).Fire(&c.config.Hooks) }
 
 // noteDamage returns the report about d, and keeps the first for Close.
 func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
 	kind := hooks.FreelistCorrupt
-	if d.Twice {
+	switch {
+	case d.Beside:
+		kind = hooks.MemoryCorrupt
+	case d.Twice:
 		kind = hooks.DoubleFree
 		c.count(kept, 1) // it was counted as freed twice
 	}
 	r := hooks.NewReport(kind, c.primary().name, d.Object, "%s", d.Detail)
-	r.Slab = d.Slab
-	if !d.Gone {
+	r.Slab, r.History = d.Slab, d.History
+	if !d.Gone && !d.Beside {
 		c.damage.first.CompareAndSwap(nil, r)
 	}
 	return r

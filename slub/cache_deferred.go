@@ -49,6 +49,7 @@ func (c *Cache) FreeDeferred(p unsafe.Pointer) {
 	if c.claimOrReport(p) == 0 {
 		return
 	}
+	c.noteGuardedFree(p)
 	c.deferFree.given.Add(1) // before the push: freeListed relies on it
 	c.listDeferred(p)
 }

@@ -77,7 +77,7 @@ func (c *Cache) verify(p unsafe.Pointer) owner.Word {
 	if o.ID() != c.id || !ok {
 		return c.refuse(explain(p).report(c.name, p))
 	}
-	slab := a.Addr(head)
+	slab := c.slabs.Start(head)
 	off, objects := addr-slab, c.slabs.ObjectsIn(head)
 	if off%c.layout.slot != 0 || off/c.layout.slot >= objects {
 		r := c.explain(addr, slab, objects*c.layout.slot).report(c.name, p)
@@ -90,6 +90,7 @@ func (c *Cache) verify(p unsafe.Pointer) owner.Word {
 func (c *Cache) refuse(r *hooks.Report) owner.Word {
 	c.count(refused, 1)
 	sayClosed(r, "the cache is", c.closed.Load())
+	addHistory(r)
 	r.Fire(&c.config.Hooks)
 	return 0
 }

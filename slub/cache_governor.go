@@ -45,6 +45,17 @@ func (g *governor) scale() float64 { return math.Ldexp(1, int(g.here().level.Loa
 // took notes that the calling CPU has taken a sample since start.
 func (g *governor) took(start time.Time) { g.here().took(start.Sub(begin), time.Since(begin)) }
 
+// guardWeight is what the time of allocating a guarded object counts for. Its free takes as long,
+// and guards a page, which interrupts the other CPUs that run the process; and guards have half of
+// the share that samples have.
+const guardWeight = 4
+
+// tookGuarded is took for a guarded object.
+func (g *governor) tookGuarded(start time.Time) {
+	end := time.Since(begin)
+	g.here().took(end-guardWeight*(end-start.Sub(begin)), end)
+}
+
 // took notes that a sample has taken from start to end, both since begin. Where goroutines or
 // threads run into each other here the level is off by one for a while.
 func (p *cpuPace) took(start, end time.Duration) {

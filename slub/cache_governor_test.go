@@ -41,10 +41,10 @@ func TestGovernedRate(t *testing.T) {
 			t.Errorf("ProfileRate %d stands for %d, want %d", rate, got, want)
 		}
 	}
-	if s := newSampler(4096, sampling.Labels{}); s.scaled || s.mean(64) != 64 {
+	if s := newSampler(4096, None, sampling.Labels{}); s.scaled || s.mean(64) != 64 {
 		t.Errorf("a rate of 4096 makes %+v", s)
 	}
-	if s := newSampler(None, sampling.Labels{}); s != nil {
+	if s := newSampler(None, None, sampling.Labels{}); s != nil {
 		t.Errorf("None makes %+v", s)
 	}
 }

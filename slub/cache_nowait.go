@@ -15,8 +15,9 @@ import "unsafe"
 // run another goroutine, as in any call. The object may lie on a page that was never touched,
 // unless the cache has InitOnAlloc or InitOnFree.
 //
-// The allocation profile has no samples of it: one takes a slab of its own, and an arena that has
-// none at hand would have to be waited for. ProfileDropped counts those that are missing.
+// The allocation profile has no samples of it, and its objects are not guarded: either takes a slab
+// of its own, and an arena that has none at hand would have to be waited for. ProfileDropped and
+// GuardStats.Skipped count those that are missing.
 //
 // Any goroutine, also in the cache's own constructor, hooks and destructor. Errors:
 // ErrWouldBlock, ErrClosed. (Kernel: kmalloc_nolock.)
@@ -40,7 +41,7 @@ func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 	if c.sheaves != nil {
 		p, picked := c.sheaves.TryAllocNoWaitSample()
 		if picked {
-			samples.Drop()
+			c.sampler.dropPick()
 		}
 		if p != nil {
 			return p, nil
@@ -49,7 +50,7 @@ func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 	c.count(AllocSlowpath, 1)
 	if p := c.slabs.TakeNoWait(c.localNode()); p != nil {
 		if c.sampler.pick(c.layout.slot) > 0 {
-			samples.Drop()
+			c.sampler.dropPick()
 		}
 		return p, nil
 	}

@@ -47,11 +47,12 @@ func profileRate(configured int64) int64 {
 	return configured
 }
 
-// A sampler says how the allocations of a cache, or the large ones of Buckets, are sampled. It is
-// constant; nil takes no samples.
+// A sampler says how the allocations of a cache, or the large ones of Buckets, are picked. It is
+// constant; nil picks none.
 type sampler struct {
-	rate   float64 // mean number of bytes from one sample to the next
-	scaled bool    // the governor scales it
+	rate   float64 // mean number of bytes from one pick to the next
+	guard  float64 // chance that a pick is for a guarded object, otherwise it is for the profile
+	scaled bool    // the governor scales the rate
 	every  bool    // by sampling.SampleAll: every allocation takes its slow path
 	labels sampling.Labels
 }
@@ -78,17 +79,27 @@ func (s *sampler) pick(bytes uintptr) (weight float64) {
 	return sheaves.SampleWeight(mean)
 }
 
-// newSampler returns a sampler for the ProfileRate of a config, or nil if it takes no samples.
-func newSampler(configured int64, labels sampling.Labels) *sampler {
-	if configured == 0 && sampling.All() {
+// newSampler returns a sampler for the ProfileRate and the GuardRate of a config, or nil if it
+// takes no samples and guards no objects. The governor scales the rates if they are automatic; one
+// that is not is left as it is, together with the other.
+func newSampler(profile, guarded int64, labels sampling.Labels) *sampler {
+	if profile == 0 && sampling.All() {
 		// A chance of 1 - exp(-64 * bytes), which is 1 also for 8 bytes.
 		return &sampler{rate: 1.0 / 64, every: true, labels: labels}
 	}
-	rate := profileRate(configured)
-	if rate == 0 {
+	picks := func(rate int64) float64 { // for each byte
+		if rate == 0 {
+			return 0
+		}
+		return 1 / float64(rate)
+	}
+	samples, guards := picks(profileRate(profile)), picks(guardRate(guarded))
+	all := samples + guards
+	if all == 0 {
 		return nil
 	}
-	return &sampler{rate: float64(rate), scaled: configured == 0, labels: labels}
+	fixed := samples > 0 && profile != 0 || guards > 0 && guarded != 0
+	return &sampler{rate: 1 / all, guard: guards / all, scaled: !fixed, labels: labels}
 }
 
 // sampleSheaves has the sheaves pick allocations.
@@ -110,10 +121,15 @@ func (g *Group) label() string {
 	return g.name
 }
 
-// allocSampled allocates an object of the node as a sample that stands for weight objects, or
-// returns nil if there is no room for one: then the caller allocates as if it had not been picked.
-// Near a limit there is no room, since a sample takes a page. The caller counts the allocation.
+// allocSampled allocates an object of the node that is picked with a chance of 1/weight: a guarded
+// one, or a sample that stands for weight objects. It returns nil if there is no room for one: then
+// the caller allocates as if it had not been picked. Near a limit there is no room, since a sample
+// takes a page. The caller counts the allocation.
 func (c *Cache) allocSampled(node int, weight float64) (p unsafe.Pointer) {
+	guarded, weight := c.sampler.pickGuard(weight)
+	if guarded {
+		return c.allocGuarded(node)
+	}
 	start := time.Now()
 	if c.Arena().NearLimit() || c.config.Group.nearLimit() || samples.Full() {
 		samples.Drop()
@@ -165,7 +181,7 @@ func (c *Cache) substitute(objs []unsafe.Pointer, node int) (samples int) {
 	for i := gap(); i < len(objs); i += 1 + gap() {
 		p := c.allocSampled(node, sheaves.SampleWeight(mean))
 		if p == nil {
-			continue // counted as dropped
+			continue // counted as dropped or skipped
 		}
 		replaced := objs[i]
 		objs[i] = p // first: a report may not return

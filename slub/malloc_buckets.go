@@ -82,9 +82,9 @@ type BucketsConfig struct {
 	Flags Flags
 	// Group is charged for all sizes, and bounds them. nil: only the arena does.
 	Group *Group
-	// Tag and ProfileRate are as in Config, for all sizes.
-	Tag         string
-	ProfileRate int64
+	// Tag, ProfileRate and GuardRate are as in Config, for all sizes.
+	Tag                    string
+	ProfileRate, GuardRate int64
 	// Hooks are called for objects of all sizes.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -116,6 +116,9 @@ func (c BucketsConfig) Validate() error {
 	if c.ProfileRate < None {
 		p.Add("ProfileRate", "%d is negative; None takes no samples", c.ProfileRate)
 	}
+	if c.GuardRate < None {
+		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
+	}
 	c.rcuLimits().validate(&p)
 	return p.Err()
 }
@@ -136,7 +139,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	slabs, minPartial := classSlabs(size)
 	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
-		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, Hooks: c.Hooks, Domain: c.Domain,
+		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hooks: c.Hooks, Domain: c.Domain,
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
@@ -160,7 +163,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	n := partitions * numClasses
 	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain)
 	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64(),
-		sampler: newSampler(cfg.ProfileRate, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
+		sampler: newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: sheaves.DefaultDelay, Nodes: 1})

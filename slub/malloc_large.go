@@ -337,6 +337,7 @@ func (b *Buckets) refuse(p unsafe.Pointer) {
 		r.Kind, r.Owner = hooks.MisalignedPointer, ""
 	}
 	sayClosed(r, "the buckets are", b.closed.Load())
+	addHistory(r)
 	r.Fire(&b.config.Hooks)
 }
 

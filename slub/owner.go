@@ -61,6 +61,7 @@ func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
 	o = OwnerInfo{Arena: a, Addr: a.Addr(head), Size: int64(pages) * mem.PageSize}
 	if c := caches.find(word); c != nil {
 		slot := c.layout.slot
+		o.Addr = c.slabs.Start(head)
 		i := (addr - o.Addr) / slot
 		if i >= c.slabs.ObjectsIn(head) {
 			return OwnerInfo{}, false // behind the last object of the slab

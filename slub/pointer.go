@@ -13,7 +13,7 @@ import (
 
 // A pointerInfo says what a pointer is that a Free refuses.
 type pointerInfo struct {
-	kind    hooks.Kind // ForeignPointer or WrongCache
+	kind    hooks.Kind // ForeignPointer or WrongCache; of a guarded object that is free DoubleFree
 	owner   string     // name of the cache or Buckets that the memory is of; "" for none
 	buckets *Buckets   // of a page run or mapping
 	slab    uintptr    // start of the slab, run or mapping
@@ -42,6 +42,9 @@ func explain(p unsafe.Pointer) pointerInfo {
 		}
 		return pointerInfo{kind: hooks.ForeignPointer, detail: fmt.Sprintf("in a mapping of arena %q", a.Stats().Name)}
 	}
+	if i, ok := explainGuarded(addr); ok {
+		return i
+	}
 	word := a.Owner(page)
 	head, pages, used := a.Head(page)
 	if !used || word.ID() == 0 {
@@ -50,7 +53,7 @@ func explain(p unsafe.Pointer) pointerInfo {
 	}
 	l := large{addr: a.Addr(head), bytes: uintptr(pages) * mem.PageSize, page: head}
 	if c := caches.find(word); c != nil {
-		return c.explain(addr, l.addr, l.bytes)
+		return c.explain(addr, c.slabs.Start(head), c.slabs.ObjectsIn(head)*c.layout.slot)
 	}
 	if b := bucketsOf(word); b != nil {
 		return b.explainLarge(addr, l)
@@ -64,6 +67,8 @@ func (c *Cache) explain(addr, slab, bytes uintptr) pointerInfo {
 	slot := c.layout.slot
 	obj := addr - (addr-slab)%slot
 	switch into := addr - obj; {
+	case addr < slab: // only of a guarded object
+		i.detail = fmt.Sprintf("%d bytes before the object at %#x", slab-addr, slab)
 	case obj-slab >= bytes/slot*slot:
 		i.detail = "behind the last object of its slab"
 	case into >= c.layout.size:

@@ -69,6 +69,7 @@ func (c *Cache) freeAfterGrace(p unsafe.Pointer, w backlog.Wait) {
 	if sanitized {
 		deferObject(p)
 	}
+	c.noteGuardedFree(p)
 	at := o.Node()
 	switch {
 	case c.isAlone(p): // the queue gives it back to its slab

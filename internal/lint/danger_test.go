@@ -10,7 +10,7 @@ var (
 	// cgoHomes may use import "C" and hold C sources: the system calls and
 	// rseq's thread-local area, and the bench's native baseline, with what that
 	// compiles when it runs.
-	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rcu"}
+	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rcu", "slub/testdata/guards"}
 	// asmHomes may hold Go assembly: the sequences, and the bench's reading of the
 	// time-stamp counter, with headers of macros. They cannot be cgo packages: there the
 	// go command gives .s files to the C compiler.

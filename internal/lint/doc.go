@@ -31,7 +31,8 @@
 //	     slub/internal/slab
 //	rcu, internal/{backlog, callback, invariants, lazytimer, lock, mem, percpu} <
 //	     slub/internal/freequeue
-//	arena, hooks, numa, rcu, sheaves, slub/internal/{freequeue, slab}, internal/* < slub
+//	arena, internal/{mem, percpu, sys} < slub/internal/guard
+//	arena, hooks, numa, rcu, sheaves, slub/internal/{freequeue, guard, slab}, internal/* < slub
 //	arena, rcu, slub < slub/rcumap
 //	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples

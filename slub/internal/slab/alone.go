@@ -63,28 +63,33 @@ func (s *Slabs) Alone(p unsafe.Pointer) bool {
 // ObjectsIn returns how many objects the slab has whose run has the given head page.
 func (s *Slabs) ObjectsIn(head uint32) uintptr { return uintptr(s.slabAt(head).objects) }
 
-// freeAlone frees an object that is alone, and its slab. again says that it was freed before: also
-// of an object that had the page before the slab did.
-func (s *Slabs) freeAlone(r Ref, obj uintptr) (again bool) {
-	if obj != r.addr {
-		return true
+// freeAlone frees an object that is alone, and its slab. It returns what the caller is to report:
+// that the object was freed before, also one that had the page before the slab did; or that
+// something was written beside a guarded object.
+func (s *Slabs) freeAlone(r Ref, obj uintptr) (found finding) {
+	again := finding{obj: obj, twice: true}
+	if obj != r.start() {
+		return again
 	}
 	if s.afterGracePeriod != nil {
 		s.SetNext(r.addr, 0) // a slab that retires has its chain
 	}
 	out := slabState{inuse: 1}
-	if !r.state.CompareAndSwap(out.pack(), slabState{free: r.starting(r.addr)}.pack()) {
-		return true
+	if !r.state.CompareAndSwap(out.pack(), slabState{free: r.starting(obj)}.pack()) {
+		return again
 	}
 	if s.onAloneFreed != nil {
-		s.onAloneFreed(r.addr)
+		s.onAloneFreed(obj)
+	}
+	if r.guarded {
+		found.damaged = s.endGuarded(r, obj)
 	}
 	s.count(s.counters.FreeSlab)
 	if s.afterGracePeriod != nil {
 		s.countFree(r.node, 1)
 		s.retire(r)
-		return false
+		return found
 	}
 	s.giveBack(r, 0)
-	return false
+	return found
 }

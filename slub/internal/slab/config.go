@@ -45,12 +45,18 @@ type Config struct {
 	// OnDoubleFree is told of an object that is freed though it was the last one freed, or lies in
 	// a slab whose objects are all free. The second free does nothing.
 	OnDoubleFree func(obj, slab uintptr)
-	// OnDamage is told of a slab that is quarantined, and of an object that is freed after its slab
-	// has gone back to the arena.
+	// OnDamage is told of a slab that is quarantined, of an object that is freed after its slab has
+	// gone back to the arena, and of what was written beside a guarded object.
 	OnDamage func(Damage)
 	// OnAloneFreed is told of each object that TakeAlone has returned, when it is freed, before its
 	// pages go back to the arena. No lock is held. It may be nil.
 	OnAloneFreed func(obj uintptr)
+	// OnGuardedFreed is told of each object that TakeGuarded has returned, when it is freed, after
+	// OnAloneFreed. found says what was written beside the object, "" for nothing, and history
+	// where it was allocated and freed. ReleaseGuarded takes the address of the object's page when
+	// the page is no slab any more. Both are nil in a cache that doesn't call TakeGuarded.
+	OnGuardedFreed func(obj uintptr) (found, history string)
+	ReleaseGuarded func(page uintptr)
 	// Charge is asked before a run of that many bytes is taken from the arena, for a slab that the
 	// cache's owner has to answer for. If it returns an error, no run is taken, and Take returns
 	// the error. Uncharge is called once the arena has the run back, or could not give it. Both are
@@ -86,6 +92,7 @@ func New(cfg Config) (*Slabs, error) {
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,
+		onGuardedFreed: cfg.OnGuardedFreed, releaseGuarded: cfg.ReleaseGuarded,
 		afterGracePeriod: cfg.AfterGracePeriod, backlog: cfg.Backlog,
 		charge: cfg.Charge, uncharge: cfg.Uncharge, nearLimit: cfg.NearLimit,
 	}

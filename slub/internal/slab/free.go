@@ -22,10 +22,7 @@ func (s *Slabs) Free(p unsafe.Pointer) {
 // listed, or it becomes empty and may go back to the arena. (Kernel: __slab_free.)
 func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 	if r.alone {
-		if s.freeAlone(r, tail) {
-			found = finding{obj: tail, twice: true}
-		}
-		return found
+		return s.freeAlone(r, tail)
 	}
 	nd := &s.nodes[r.node]
 	locked := false

@@ -79,10 +79,14 @@ func (s *Slabs) word(r Ref) owner.Word {
 // giveBack gives the arena a slab that no reader has seen, or that none can see any more. free of
 // its objects count as free: all, or none if they were never handed out.
 func (s *Slabs) giveBack(r Ref, free uint32) {
-	page, node, pages, objects := r.page, r.node, int(r.pages), r.objects
+	page, node, pages, objects, guarded := r.page, r.node, int(r.pages), r.objects, r.guarded
 	s.acquireSlab(r)
 	// From here on the descriptor must not be read any more.
-	s.freeRun(page, pages)
+	if guarded {
+		s.freeGuarded(page)
+	} else {
+		s.freeRun(page, pages)
+	}
 	s.uncount(node, objects, free)
 }
 

@@ -22,13 +22,17 @@ import (
 // It is reported once, by the operation that has found it, when everything else that the operation
 // has in its hands is in its place.
 
-// A Damage says why a slab is quarantined, or what was freed that is no object any more.
+// A Damage says why a slab is quarantined, what was freed that is no object any more, or what was
+// written beside a guarded object.
 type Damage struct {
 	Slab   uintptr // address of the slab
 	Object uintptr // the object freed twice, or whose link is wrong; 0 if that can't be told
 	Twice  bool    // the object was freed twice
 	Gone   bool    // the slab has gone back to the arena before
+	Beside bool    // something was written beside a guarded object; its slab is gone
 	Detail string  // what was found
+	// History says where a guarded object was allocated and freed, in several lines; or "".
+	History string
 }
 
 // damages are the findings that are to be reported.

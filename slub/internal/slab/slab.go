@@ -20,15 +20,15 @@ import (
 // it has a chain and is not listed, and frees that see so leave the list alone.
 type slab struct {
 	state   atomic.Uint64
-	next    uint32 // link to the next slab on the partial list, 0 for none
+	next    uint32 // link to the next slab on the partial list, 0 for none; see TakeGuarded
 	prev    uint32 // the one before; both under the node's mu
 	objects uint32 // in the slab, constant
 	pages   uint16 // of the run, constant
 	alone   bool   // its one object is alone, see TakeAlone; constant
-	_       uint8
-	node    uint8 // index of its node, constant
-	listed  bool  // on the partial list; under the node's mu
-	small   bool  // of less than the preferred order, or was alone when made; constant
+	guarded bool   // and lies in a guarded page, see TakeGuarded; constant
+	node    uint8  // index of its node, constant
+	listed  bool   // on the partial list; under the node's mu
+	small   bool   // of less than the preferred order, or was alone when made; constant
 	// quarantined is set under the node's lock, and stays; see quarantine.go.
 	quarantined bool
 	inUse       uint32 // the mark of a single object; see SetInUse
@@ -73,7 +73,7 @@ func (r Ref) Objects() int { return int(r.objects) }
 func (r Ref) Node() int { return int(r.node) }
 
 // Object returns the address of a slab's i-th object.
-func (s *Slabs) Object(r Ref, i uint32) uintptr { return r.addr + uintptr(i)*s.size }
+func (s *Slabs) Object(r Ref, i uint32) uintptr { return r.start() + uintptr(i)*s.size }
 
 func (r Ref) load() slabState { return unpack(r.state.Load()) }
 

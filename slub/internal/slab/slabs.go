@@ -33,7 +33,9 @@ type Slabs struct {
 	onCorrupt        func(obj, slab uintptr)
 	onDoubleFree     func(obj, slab uintptr)
 	onDamage         func(Damage)
-	onAloneFreed     func(obj uintptr)       // may be nil
+	onAloneFreed     func(obj uintptr) // may be nil
+	onGuardedFreed   func(obj uintptr) (found, history string)
+	releaseGuarded   func(page uintptr)
 	afterGracePeriod func(f func())          // nil: pages go back at once
 	charge           func(bytes int64) error // nil: nothing is charged
 	uncharge         func(bytes int64)
@@ -83,7 +85,7 @@ func (s *Slabs) isObject(addr uintptr) bool {
 		return false
 	}
 	r := s.slabOf(addr)
-	off := addr - r.addr
+	off := addr - r.start()
 	return off%s.size == 0 && off/s.size < uintptr(r.objects) // what is behind them is unused
 }
 

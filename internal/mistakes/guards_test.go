@@ -1,0 +1,42 @@
+package mistakes
+
+// guards are mistakes in what guards objects, and in what is found by it.
+var guards = []mistake{
+	{"GuardLeftOpen", "the page of a guarded object stays accessible when the object is free",
+		test{pkg: "slub", pattern: `^TestGuardReports$/^read_after_Free$`}, `the process ends with`, `
+slub/internal/guard/slot.go
+-	if p.shut(p.pageAddr(slot), mem.PageSize) != nil {
++	if p.shut(p.pageAddr(0)-mem.PageSize, mem.PageSize) != nil {
+`},
+	{"GuardedBeforeGrace", "the page of an object given to FreeRCU is guarded at once",
+		test{pkg: "slub", pattern: `^TestGuardReports$/^read_after_a_grace_period$`}, `is not in the rest of the output`, `
+slub/internal/guard/slot.go
+-		p.freers[slot] = CallerStack()
+-		p.recordFree(slot)
+-	}
+-}
++		p.freers[slot] = CallerStack()
++		p.recordFree(slot)
++		_ = p.shut(p.pageAddr(slot), mem.PageSize)
++	}
++}
+`},
+	{"LastFreedIsNext", "the guarded page that was freed last serves again first",
+		test{pkg: "slub/internal/guard", pattern: `^TestFirstFreedIsNext$`}, `serves again while others have not`, `
+slub/internal/guard/pool.go
+-	p.queue[(p.first+p.n)%Slots] = uint8(slot)
++	p.first = (p.first + Slots - 1) % Slots
++	p.queue[p.first] = uint8(slot)
+`},
+	{"SlackUnchecked", "the bytes between a guarded object and its slot's end are not looked at",
+		test{pkg: "slub/internal/guard", pattern: `^TestEveryByteBeside$`}, `byte \d+ of the page`, `
+slub/internal/guard/slot.go
+-	o.eachSlack(d.check)
+`},
+	{"GuardStaysCharged", "a group is charged for guarded pages for good",
+		test{pkg: "slub", pattern: `^TestGuardedObjectIsOrdinary$`}, `are charged to the group when nothing`, `
+slub/internal/slab/guarded.go
+-	if s.uncharge != nil {
++	if s.uncharge != nil && page == 0 {
+`},
+}
