@@ -35,21 +35,25 @@ const (
 
 // options are the flags, checked.
 type options struct {
-	choice    runner.Choice
-	names     []string      // of implementations
-	chosen    bool          // whether -alloc was given
-	benchTime time.Duration // of one run
-	count     int
-	listing   bool
-	env       bool
-	numa      bool
-	scaling   bool
-	json      bool
-	native    string // directory of native libraries; empty: the system's
-	format    string
-	listen    string // address; empty for none
-	pin       report.Pin
-	machine   *machine.Machine
+	choice           runner.Choice
+	names            []string      // of implementations
+	chosen           bool          // whether -alloc was given
+	benchTime        time.Duration // of one run
+	count            int
+	listing          bool
+	env              bool
+	numa             bool
+	scaling          bool
+	json             bool
+	native           string // directory of native libraries; empty: the system's
+	format           string
+	listen           string // address; empty for none
+	pin              report.Pin
+	threshold        float64           // share by which slubd's medians may grow
+	older, newerFile string            // files to compare; empty: none
+	old, newer       *report.Document  // what is in them, or nil; with newer nothing is measured
+	measuring        map[string]string // all flags that decide what is measured
+	machine          *machine.Machine
 }
 
 // raw are the flags that package flag does not check.
@@ -79,6 +83,8 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.BoolVar(&o.json, "json", false, "print one JSON document")
 	fs.StringVar(&o.format, "format", formatText, "`text` or gobench (input for benchstat)")
 	fs.StringVar(&o.native, "native", "", "`directory` of native libraries (and headers, for liburcu and ck) to measure in place of the system's")
+	fs.StringVar(&o.older, "compare", "", "compare with this `file` that -json has written; a second one as the argument takes the place of measuring")
+	fs.Float64Var(&o.threshold, "threshold", 5, "`percent` by which slubd's medians may grow before -compare calls a significant difference a regression")
 	fs.StringVar(&o.listen, "listen", "", "serve /metrics, /debug/slubd/ and the profile at this `address` while running")
 	return fs
 }
@@ -96,8 +102,10 @@ func parse(args []string) (options, error) {
 	}
 	var errs []error
 	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf("slubd-bench: "+format, args...)) }
-	if fs.NArg() > 0 {
-		problem("unexpected argument %q", fs.Arg(0))
+	if fs.NArg() > 1 || fs.NArg() > 0 && o.older == "" {
+		problem("unexpected argument %q", fs.Arg(fs.NArg()-1))
+	} else if err := o.loadCompared(fs.Arg(0)); err != nil {
+		problem("-compare: %w", err)
 	}
 	o.machine = machine.System()
 	if o.scaling {
@@ -153,6 +161,14 @@ func parse(args []string) (options, error) {
 	if o.json && o.format != formatText {
 		problem("-json and -format %s cannot be used together", o.format)
 	}
+	if o.older != "" && (o.numa || o.format != formatText) {
+		problem("-compare cannot be used with -numa, which has a matrix, or -format %s, which benchstat compares", formatGoBench)
+	}
+	if !(o.threshold >= 0) {
+		problem("-threshold: %v is no percentage from 0 on", o.threshold)
+	}
+	o.threshold /= 100
+	o.measuring = measuring(fs)
 	return o, errors.Join(errs...)
 }
 

@@ -9,6 +9,8 @@
 //	go run ./cmd/slubd-bench -run '^tail' -benchtime 1s   every call timed: percentiles
 //	go run ./cmd/slubd-bench -scaling             curves from one thread to as many as CPUs
 //	go run ./cmd/slubd-bench -native DIR          libraries of DIR in place of the system's
+//	go run ./cmd/slubd-bench -compare OLD.json            what has changed since a run with -json
+//	go run ./cmd/slubd-bench -compare OLD.json NEW.json   the same of two files, without measuring
 //	go run ./cmd/slubd-bench -numa                nodes by nodes: allocate on one, free on another
 //	go run ./cmd/slubd-bench env                  the machine, and what may spoil a measurement
 //	go run ./cmd/slubd-bench top URL              the caches of a program that serves debugpage
@@ -16,7 +18,8 @@
 // Native allocators run as C loops timed in C, in copies of this process that are started with
 // LD_PRELOAD. The loops of liburcu and ck_epoch are compiled first, if their headers are
 // installed. The runs of different implementations take turns. The exit code is 0 if everything
-// was measured, 1 if something failed, 2 for bad flags.
+// was measured, 1 if something failed, 2 for bad flags, and 3 if everything was measured but
+// -compare has found a significant regression of slubd that exceeds -threshold.
 //
 // Data flows from flags (options) through runner.Plan (cases) and runner.Run (a runner.Report) to
 // a report.Document, which prints itself.
@@ -31,6 +34,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
@@ -40,9 +44,10 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK         = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitRegression = 3 // of slubd, by -compare; everything was measured
 )
 
 func main() {
@@ -70,14 +75,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = o.list(stdout, native.Libraries(o.native), native.Dirs())
 	case o.env:
 		err = o.describe(stdout)
+	case o.newer != nil:
+		err = o.compareFiles(stdout)
 	default:
 		err = o.measure(ctx, stdout, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "slubd-bench:", err)
-		return exitFailed
 	}
-	return exitOK
+	return exitCode(err)
+}
+
+// exitCode returns the exit code for an error. What failed counts more than a regression: figures
+// are missing.
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case err == errRegression:
+		return exitRegression
+	}
+	return exitFailed
 }
 
 // showTop is the word top: it shows the caches of another program.
@@ -112,7 +130,9 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		defer stop()
 	}
+	begin := time.Now()
 	about := report.Describe() // before the first run, for the load
+	about.NUMA = o.machine
 	p := newProgress(stderr)
 	cfg := runner.Config{
 		Names: o.names, Named: o.chosen, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
@@ -124,7 +144,6 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 	var measured runner.Report
 	var err error
 	if o.numa {
-		about.NUMA = o.machine
 		measured, err = runner.Matrix(ctx, o.machine, o.choice.Sizes, cfg)
 	} else {
 		measured, err = runner.Run(ctx, runner.Plan(o.choice), cfg)
@@ -137,14 +156,19 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 		err = errInterrupted
 	}
 	d := report.New(about, o.choice.Seed, o.benchTime, o.count, measured)
-	d.Env.Scaling, d.Env.Native = o.scaling, o.native
+	d.Env.Scaling, d.Env.Native, d.Env.Flags = o.scaling, o.native, o.measuring
+	d.Env.Time, d.Env.Environ = begin.Format(time.RFC3339), environ(os.Environ())
 	if len(o.pin.CPUs) > 0 {
 		d.Env.Pin = &o.pin
 	}
+	o.compare(&d)
 	if err := errors.Join(err, o.print(d, stdout)); err != nil {
 		return err
 	}
-	return complete(measured)
+	if err := complete(measured); err != nil {
+		return err
+	}
+	return regressed(d.Comparison)
 }
 
 // complete returns an error for a report with a failure, or without any result.

@@ -62,6 +62,13 @@ func TestBadFlags(t *testing.T) {
 		{args: []string{"-live", "0"}, want: []string{"-live"}},
 		{args: []string{"-format", "xml"}, want: []string{"-format", "xml", "gobench"}},
 		{args: []string{"-json", "-format", "gobench"}, want: []string{"cannot be used together"}},
+		{args: []string{"-compare", "/no/such/file"}, want: []string{"-compare", "/no/such/file"}},
+		{args: []string{"-compare", "main.go"}, want: []string{"-compare: main.go is no JSON document of slubd-bench"}},
+		{args: []string{"-compare", "main.go", "-numa"}, want: []string{"-compare cannot be used with -numa"}},
+		{args: []string{"-compare", "main.go", "-format", "gobench"}, want: []string{"-format gobench"}},
+		{args: []string{"-compare", "a", "b", "c"}, want: []string{`"c"`}},
+		{args: []string{"-threshold", "-1"}, want: []string{"-threshold: -1 is no percentage"}},
+		{args: []string{"-threshold", "NaN"}, want: []string{"-threshold: NaN"}},
 		{args: []string{"-count", "0", "-alloc", "", "-size", "1"}, want: []string{"-count", "-alloc", "-size"}},
 	} {
 		code, stdout, stderr := bench(t, c.args...)
@@ -78,7 +85,7 @@ func TestBadFlags(t *testing.T) {
 
 func TestHelpNamesAllFlags(t *testing.T) {
 	code, stdout, _ := bench(t, "-h")
-	for _, name := range strings.Fields("run alloc threads pin size benchtime count seed list env numa scaling json format native listen") {
+	for _, name := range strings.Fields("run alloc threads pin size benchtime count seed list env numa scaling json format compare threshold native listen") {
 		if code != exitOK || !regexp.MustCompile(`(?m)^  -`+name+`\b`).MatchString(stdout) {
 			t.Errorf("exit %d, -%s is not explained", code, name)
 		}

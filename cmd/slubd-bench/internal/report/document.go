@@ -26,6 +26,8 @@ type Document struct {
 	// Versions are those of the native implementations, as the libraries that were loaded tell them
 	// or, where they have no function for that, the files beside them.
 	Versions map[string]string `json:"versions,omitempty"`
+	// Comparison is that of -compare, nil without it.
+	Comparison *Comparison `json:"comparison,omitempty"`
 }
 
 // Env is the machine and how the suite was run on it.
@@ -37,6 +39,11 @@ type Env struct {
 	Pin       *Pin   `json:"pin,omitempty"`
 	Scaling   bool   `json:"scaling,omitempty"` // whether the results are scaling curves
 	Native    string `json:"native,omitempty"`  // directory of native libraries; empty: system's
+	Time      string `json:"time,omitempty"`    // of the start, as RFC 3339 writes it
+	// Flags are all that decide what is measured, by name, given or not.
+	Flags map[string]string `json:"flags,omitempty"`
+	// Environ has those variables of the environment that change how Go or slubd works.
+	Environ map[string]string `json:"environ,omitempty"`
 }
 
 // Pin says how threads were pinned. Thread i is bound to the i-th of the CPUs, and to the first

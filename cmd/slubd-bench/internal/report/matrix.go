@@ -32,6 +32,21 @@ func (d Document) matrices(b *bytes.Buffer) {
 		}
 		b.WriteString("\n")
 		matrix(cells).write(b)
+		widest(b, cells)
+	}
+}
+
+// widest writes how far the intervals of one table's medians reach at most.
+func widest(b *bytes.Buffer, cells []runner.Crossing) {
+	most, known := 0.0, false
+	for _, c := range cells {
+		if c.AllocInterval != nil && c.FreeInterval != nil {
+			known = true
+			most = max(most, c.AllocInterval.Share(c.AllocNs), c.FreeInterval.Share(c.FreeNs))
+		}
+	}
+	if known {
+		fmt.Fprintf(b, "the medians lie within %s or less\n", percent(most))
 	}
 }
 

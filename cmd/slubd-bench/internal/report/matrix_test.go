@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 )
 
 func TestMatrix(t *testing.T) {
@@ -15,7 +16,8 @@ func TestMatrix(t *testing.T) {
 		for _, from := range []int{0, 2} {
 			for _, to := range []int{0, 2} {
 				d.Matrix = append(d.Matrix, runner.Crossing{By: by, Alloc: from, Free: to, Method: "Free", Size: 64,
-					AllocNs: 4.5, FreeNs: 4.25 + float64(10*to), N: 3, Objects: 1000, Remote: 5 * from})
+					AllocNs: 4.5, FreeNs: 4.25 + float64(10*to), N: 3, Objects: 1000, Remote: 5 * from,
+					AllocInterval: &stat.Interval{Low: 4.5, High: 9}, FreeInterval: &stat.Interval{Low: 4, High: 24.25}})
 			}
 		}
 	}
@@ -28,7 +30,7 @@ func TestMatrix(t *testing.T) {
 	}
 	for _, want := range []string{
 		`\nFree, 64 bytes +node 0 +node 2\n`, `\nnode 0 +4\.50\+4\.25 +0\.0 % +4\.50\+24\.2 +0\.0 %\n`, `\nnode 2 .* 1\.0 %\n`,
-		`\nnode 3 \(memory only, AllocNode\) +50\.0\+40\.0 +\? +-\n`, `\nFree, 64 bytes +L3 0 +L3 2\n`, `\nL3 2 `, `\na note\n`,
+		`\nthe medians lie within ±471% or less\n`, `\nnode 3 \(memory only, AllocNode\) +50\.0\+40\.0 +\? +-\n`, `\nFree, 64 bytes +L3 0 +L3 2\n`, `\nL3 2 `, `\na note\n`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text.String()) {
 			t.Errorf("no %q in\n%s", want, text.String())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -20,6 +21,16 @@ func result(alloc string, median float64) runner.Result {
 		Median: median, Min: median * 0.9, Max: median * 1.1, N: 2, Extra: map[string]any{},
 		Values: []float64{median * 0.9, median * 1.1}, Ops: 1000,
 	}
+}
+
+// several gives a result seven runs, and the interval of their median.
+func several(r runner.Result) runner.Result {
+	r.Values = nil
+	for i := range 7 {
+		r.Values = append(r.Values, r.Median*(0.9+float64(i)/30))
+	}
+	r.Median, r.Interval = stat.Of(r.Values)
+	return r
 }
 
 // sample is a document with one of everything.
@@ -44,7 +55,7 @@ func sample() Document {
 		Engine: "rseq", CPU: "Test CPU", CPUs: 2, Nodes: 1, Kernel: "Linux 6", Go: "go1.26", GOAMD64: "v1", CCompiler: "gcc 12", OS: "linux", Arch: "amd64",
 		GOMAXPROCS: 2, Load: "1.50 0.10 0.10",
 	}, 1, 20*time.Millisecond, 2, runner.Report{
-		Results:  []runner.Result{result(workload.Slubd, 6), result(workload.Go, 30), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix, flood, period, lookup},
+		Results:  []runner.Result{several(result(workload.Slubd, 6)), several(result(workload.Go, 30)), result(workload.TCMalloc, 5.4), mixed, gc, resident, mix, flood, period, lookup},
 		Failures: []runner.Failure{{Workload: "bulk", Alloc: "go", Threads: 1, Size: 64, Error: "first line\nstack"}},
 		Missing:  []runner.Missing{{Alloc: "mimalloc", Reason: "apt-get install libmimalloc2.0"}},
 		Versions: map[string]string{workload.URCU: "liburcu 1 with x 2", workload.Malloc: "glibc 2.36", workload.Mimalloc: "mimalloc 2.0"},
@@ -58,9 +69,9 @@ func TestText(t *testing.T) {
 	}
 	text := b.String()
 	for _, want := range []string{
-		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1\.26 \(GOAMD64=v1\), C loops by gcc 12\nmalloc is glibc 2\.36, mimalloc 2\.0\nurcu is liburcu 1 with x 2\nmedians of 2 interleaved runs of 20ms each, seed 1\n`,
+		`engine rseq\nTest CPU, 2 CPUs, 1 NUMA node\nLinux 6, go1\.26 \(GOAMD64=v1\), C loops by gcc 12\nmalloc is glibc 2\.36, mimalloc 2\.0\nurcu is liburcu 1 with x 2\nmedians of 2 interleaved runs of 20ms each, seed 1; their intervals need 6 runs\n`,
 		`workload +threads +size +slubd +go +tcmalloc\n`,
-		`pair +1 +64 +6\.00 +30\.0 x5\.00 +5\.40 x0\.90\n`,
+		`pair +1 +64 +6\.00 ±10% +30\.0 ±10% x5\.00 +5\.40 x0\.90\n`,
 		`batch-100-fifo +1 +mixed +- +120 +-\n`,
 		`gc +1 +64 +90\.0\n`,
 		`resident +1 +64 +1\.02\n`,
@@ -146,14 +157,15 @@ func TestJSONFieldNames(t *testing.T) {
 	first := func(list string) any { return d[list].([]any)[0] }
 	has("document", d, "env", "results", "summary", "failures", "missing", "versions")
 	has("env", d["env"], "engine", "cpus", "nodes", "kernel", "go", "os", "arch", "gomaxprocs", "cgo", "seed", "benchtime", "count")
-	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra")
+	has("result", first("results"), "workload", "alloc", "threads", "size", "unit", "median", "min", "max", "n", "extra", "values")
+	has("interval", first("results").(map[string]any)["interval"], "low", "high", "confidence")
 	has("summary", d["summary"], "geomean_vs_best_native", "rows", "natives")
 	has("native", d["summary"].(map[string]any)["natives"].([]any)[0], "alloc", "geomean", "rows")
 	mix := d["results"].([]any)[6].(map[string]any)["extra"].(map[string]any)
 	has("class", mix["classes"].([]any)[0], "class", "asked_bytes", "given_bytes")
 	has("failure", first("failures"), "workload", "alloc", "threads", "size", "error")
 	has("missing", first("missing"), "alloc", "reason")
-	if n := len(first("results").(map[string]any)); n != 10 {
+	if n := len(first("results").(map[string]any)); n != 12 {
 		t.Errorf("a result has %d fields", n)
 	}
 }

@@ -84,7 +84,7 @@ func (c curve) cells(i int, counters bool) []string {
 		return cells
 	}
 	r := c.results[i]
-	cells[0] = figure(workload.KindOf(r.Workload).Throughput(r.Threads, r.Median))
+	cells[0] = figure(workload.KindOf(r.Workload).Throughput(r.Threads, r.Median)) + within(r)
 	cells[1] = figure(extra(r, workload.Tail))
 	if counters {
 		cells[2], cells[3] = figure(extra(r, workload.BarnGetFail)), figure(extra(r, workload.FreeSlowpath))

@@ -29,6 +29,7 @@ func (d Document) tails(b *bytes.Buffer) {
 		first := group[0]
 		fmt.Fprintf(b, "\n%s, %s, %d bytes\n\n", first.Workload, count(first.Threads, "thread"), first.Size)
 		tailTable(group).write(b)
+		byRun(b, group)
 	}
 	b.WriteString("\n")
 	timers(b, list)
@@ -44,6 +45,19 @@ func byRow(results []runner.Result) (groups [][]runner.Result) {
 		groups[i] = append(groups[i], r)
 	}
 	return groups
+}
+
+// byRun writes the figure that has a value for each run, and so an interval.
+func byRun(b *bytes.Buffer, group []runner.Result) {
+	var list []string
+	for _, r := range group {
+		if r.Interval != nil {
+			list = append(list, fmt.Sprintf("%s %s %s", r.Alloc, duration(int64(r.Median)), percent(r.Interval.Share(r.Median))))
+		}
+	}
+	if len(list) > 0 {
+		fmt.Fprintf(b, "p99.9 of Alloc in each run, the median: %s\n", strings.Join(list, ", "))
+	}
 }
 
 func tailTable(group []runner.Result) table {

@@ -6,8 +6,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -15,11 +17,13 @@ import (
 func (d Document) Text(w io.Writer) error {
 	var b bytes.Buffer
 	d.machine(&b)
-	fmt.Fprintf(&b, "medians of %s of %s each, seed %d\n", count(d.Env.Count, "interleaved run"), d.Env.BenchTime, d.Env.Seed)
+	fmt.Fprintf(&b, "medians of %s of %s each, seed %d; %s\n",
+		count(d.Env.Count, "interleaved run"), d.Env.BenchTime, d.Env.Seed, intervalsNote(d.Env.Count))
 	d.Env.Pin.write(&b)
 	if d.Env.Scaling {
 		d.curves(&b)
 		d.notes(&b)
+		d.Comparison.write(&b)
 		_, err := w.Write(b.Bytes())
 		return err
 	}
@@ -36,8 +40,17 @@ func (d Document) Text(w io.Writer) error {
 	d.matrices(&b)
 	d.overhead(&b)
 	d.notes(&b)
+	d.Comparison.write(&b)
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// intervalsNote says what the figures behind the medians are, or why there are none.
+func intervalsNote(runs int) string {
+	if runs < stat.LeastRuns {
+		return fmt.Sprintf("their intervals need %d runs", stat.LeastRuns)
+	}
+	return fmt.Sprintf("behind each its interval of at least %.0f %%", 100*stat.Confidence)
 }
 
 // part is a table of the document: the results of one unit, and of some workloads if has is set.
@@ -62,10 +75,12 @@ var parts = []part{
 func (d Document) table(p part) table {
 	cells := map[string]map[string]runner.Result{} // by row, then implementation
 	var rows, columns []string
+	intervals := false
 	for _, r := range d.Results {
 		if r.Unit != p.unit || p.has != nil && !p.has(workload.KindOf(r.Workload)) {
 			continue
 		}
+		intervals = intervals || r.Interval != nil
 		key := row(r)
 		if cells[key] == nil {
 			cells[key] = map[string]runner.Result{}
@@ -80,7 +95,7 @@ func (d Document) table(p part) table {
 	slices.SortFunc(columns, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
 	t := table{head: []string{"workload", "threads", "size"}}
 	for _, name := range columns {
-		t.head = append(t.head, heading(name, columns))
+		t.head = append(t.head, heading(name, columns, intervals))
 	}
 	for _, key := range rows {
 		line := strings.Split(key, "\t")
@@ -101,25 +116,40 @@ func row(r runner.Result) string {
 	return fmt.Sprintf("%s\t%d\t%s", r.Workload, r.Threads, size)
 }
 
-// cell is an implementation's median and its ratio to slubd's in the same row.
+// cell is an implementation's median with its interval, and its ratio to slubd's in the same row.
 func cell(results map[string]runner.Result, name string) string {
 	r, ok := results[name]
 	if !ok {
 		return "-"
 	}
+	text := figure(r.Median) + within(r)
 	base, ok := results[workload.Slubd]
 	if name == workload.Slubd || !ok || base.Median <= 0 {
-		return figure(r.Median)
+		return text
 	}
-	return fmt.Sprintf("%s %*s", figure(r.Median), ratioWidth, "x"+figure(r.Median/base.Median))
+	return fmt.Sprintf("%s %*s", text, ratioWidth, "x"+figure(r.Median/base.Median))
 }
 
-// ratioWidth is the width of a ratio behind a time.
-const ratioWidth = 5
+// within writes how far the interval of a median reaches, nothing if the runs are too few for one.
+func within(r runner.Result) string {
+	if r.Interval == nil {
+		return ""
+	}
+	return fmt.Sprintf(" %*s", intervalWidth, percent(r.Interval.Share(r.Median)))
+}
 
-// heading puts an implementation's name above the times, to the left of the ratios.
-func heading(name string, columns []string) string {
-	if name == workload.Slubd || !slices.Contains(columns, workload.Slubd) {
+// percent writes a share as an interval's reach.
+func percent(share float64) string { return fmt.Sprintf("±%.0f%%", 100*share) }
+
+// Widths of an interval and of a ratio behind a time.
+const intervalWidth, ratioWidth = 4, 5
+
+// heading puts an implementation's name above the times, to the left of intervals and ratios.
+func heading(name string, columns []string, intervals bool) string {
+	if intervals {
+		name += strings.Repeat(" ", intervalWidth+1)
+	}
+	if strings.TrimSpace(name) == workload.Slubd || !slices.Contains(columns, workload.Slubd) {
 		return name
 	}
 	return name + strings.Repeat(" ", ratioWidth+1)
@@ -190,7 +220,7 @@ func (t table) write(b *bytes.Buffer) {
 	width := make([]int, len(t.head))
 	for _, line := range lines {
 		for i, text := range line {
-			width[i] = max(width[i], len(text))
+			width[i] = max(width[i], utf8.RuneCountInString(text))
 		}
 	}
 	for _, line := range lines {

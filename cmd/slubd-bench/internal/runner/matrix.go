@@ -7,6 +7,7 @@ import (
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/loops"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/numa"
 )
@@ -31,6 +32,9 @@ type Crossing struct {
 	N          int     `json:"n"`       // runs
 	Objects    int     `json:"objects"` // number of those whose place the kernel told, of all runs
 	Remote     int     `json:"remote"`  // of these, those that are on another node than they should
+	// AllocInterval and FreeInterval are where the medians lie; nil if there are too few runs.
+	AllocInterval *stat.Interval `json:"alloc_interval,omitempty"`
+	FreeInterval  *stat.Interval `json:"free_interval,omitempty"`
 }
 
 // cell is a Crossing and its runs so far.
@@ -111,11 +115,19 @@ func Matrix(ctx context.Context, m *machine.Machine, sizes []int, cfg Config) (R
 	}
 	for _, c := range cells {
 		if !c.failed && len(c.allocs) > 0 {
-			c.N, c.AllocNs, c.FreeNs = len(c.allocs), round(median(c.allocs)), round(median(c.free))
+			c.condense()
 			r.report.Matrix = append(r.report.Matrix, c.Crossing)
 		}
 	}
 	return r.report, ctx.Err()
+}
+
+// condense sets what is said of a cell's runs.
+func (c *cell) condense() {
+	c.N = len(c.allocs)
+	c.AllocNs, c.AllocInterval = stat.Of(c.allocs)
+	c.FreeNs, c.FreeInterval = stat.Of(c.free)
+	c.AllocNs, c.FreeNs = round(c.AllocNs), round(c.FreeNs)
 }
 
 // asCase names the cell for progress and failures.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -21,9 +22,12 @@ type Result struct {
 	Max      float64        `json:"max"`
 	N        int            `json:"n"` // runs
 	Extra    map[string]any `json:"extra"`
+	// Values are those of the runs, in order, and Interval is where the median lies, by them; nil
+	// if there are too few.
+	Values   []float64      `json:"values"`
+	Interval *stat.Interval `json:"interval,omitempty"`
 
-	Values []float64 `json:"-"` // of the runs, in order
-	Ops    int       `json:"-"` // alloc+free pairs of a run, of all threads
+	Ops int `json:"-"` // alloc+free pairs of a run, of all threads
 }
 
 // Names of extras that are no numbers.
@@ -65,7 +69,7 @@ func summarize(c Case, name string, spec workload.Spec, samples []workload.Sampl
 	}
 	extras := map[string][]float64{}
 	for _, s := range samples {
-		r.Values = append(r.Values, s.Value)
+		r.Values = append(r.Values, round(s.Value))
 		for extra, value := range s.Extra {
 			extras[extra] = append(extras[extra], value)
 		}
@@ -87,8 +91,9 @@ func summarize(c Case, name string, spec workload.Spec, samples []workload.Sampl
 		}
 		r.Extra[Latency] = latency
 	}
-	r.Median = round(median(r.Values))
-	r.Min, r.Max = round(slices.Min(r.Values)), round(slices.Max(r.Values))
+	r.Median, r.Interval = stat.Of(r.Values)
+	r.Median = round(r.Median)
+	r.Min, r.Max = slices.Min(r.Values), slices.Max(r.Values)
 	return r, nil
 }
 
@@ -98,14 +103,8 @@ func typical(name string, values []float64) float64 {
 	if strings.HasSuffix(name, "_per_op") {
 		return slices.Max(values)
 	}
-	return median(values)
-}
-
-// median returns the middle of at least one value.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	median, _ := stat.Of(values)
+	return median
 }
 
 // round keeps four decimals, more than any figure here is good for.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
@@ -18,6 +19,13 @@ func TestSummarize(t *testing.T) {
 	if err != nil || r.Median != 7 || r.Min != 5 || r.Max != 9 || r.N != 3 || r.Ops != 200 {
 		t.Errorf("%+v", r)
 	}
+	if !slices.Equal(r.Values, []float64{9, 5, 7}) || r.Interval != nil {
+		t.Errorf("values %v, interval %v", r.Values, r.Interval)
+	}
+	r, err = summarize(Case{Workload: w, Spec: spec}, workload.Go, spec, append(samples, samples...))
+	if err != nil || r.Median != 7 || r.Interval == nil || r.Interval.Low != 5 || r.Interval.High != 9 {
+		t.Errorf("six runs: %+v, %v", r, err)
+	}
 	if r.Extra[workload.GoAllocs] != 1.0 {
 		t.Errorf("one run of three allocated, reported %v per operation", r.Extra[workload.GoAllocs])
 	}
@@ -34,19 +42,5 @@ func TestSummarizeKeepsClasses(t *testing.T) {
 	r, err := summarize(Case{Workload: w, Spec: spec}, workload.Go, spec, samples)
 	if got, ok := r.Extra[Classes].([]workload.ClassBytes); err != nil || !ok || len(got) != 1 || got[0] != classes[0] {
 		t.Errorf("extras %v", r.Extra)
-	}
-}
-
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		want   float64
-	}{
-		{values: []float64{3}, want: 3}, {values: []float64{4, 1}, want: 2.5},
-		{values: []float64{9, 1, 5}, want: 5}, {values: []float64{4, 3, 2, 1}, want: 2.5},
-	} {
-		if got := median(c.values); got != c.want {
-			t.Errorf("median of %v is %v", c.values, got)
-		}
 	}
 }
