@@ -216,6 +216,42 @@ func expectDirty(t *testing.T, a *Arena, want int64) {
 	}
 }
 
+// A mapping that comes and goes lost its pages each time when runs that nothing needed took all of
+// MaxDirty. Of mappings and runs those give up pages that have more.
+func TestKeptMappingBesideIdleRuns(t *testing.T) {
+	const size = 8 * mib
+	a := open(t, Config{Span: 64 * mib, MaxDirty: 3 * size, Decay: None})
+	var runs []Run
+	for range 3 * size / maxRun {
+		runs = append(runs, alloc(t, a, MaxOrder, 0))
+	}
+	for _, run := range runs {
+		a.Free(run.Page)
+	}
+	for i := range 5 {
+		addr, dirty, err := a.Map(size, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && dirty != size {
+			t.Errorf("round %d: %d of %d bytes are reused beside runs that nothing needs", i, dirty, size)
+		}
+		a.Unmap(addr)
+	}
+	// The other way round: mappings that take all of it leave half to runs.
+	var mappings []uintptr
+	for range 3 {
+		mappings = append(mappings, mapped(t, a, size))
+	}
+	for _, addr := range mappings {
+		a.Unmap(addr)
+	}
+	a.Free(alloc(t, a, MaxOrder, 0).Page)
+	if s := a.Stats(); s.Nodes[0].Free < maxRun {
+		t.Errorf("%d bytes of runs are kept beside mappings", s.Nodes[0].Free)
+	}
+}
+
 // What is kept makes way before a run or a mapping is refused, and no more than that.
 func TestKeptMappingMakesRoom(t *testing.T) {
 	a := open(t, Config{Limit: 4 * maxRun, MaxDirty: Unlimited})

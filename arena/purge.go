@@ -57,15 +57,40 @@ func (a *Arena) trim() {
 	}
 }
 
-// discardLargest discards the end of a kept mapping or, if there is none, the largest dirty block
-// of all zones; if of is not nil, of those in that memory. Other goroutines may take or free blocks
-// while it looks, so it can miss one: 0 bytes don't mean that there is none. Preconditions: purging
-// is held.
+// discardLargest discards the end of a kept mapping or the largest dirty block of all zones; if of
+// is not nil, of those in that memory. Mappings and runs that are free share MaxDirty, and those
+// that have more of it give up some: otherwise a mapping that comes and goes would lose its pages
+// each time, while runs that nothing needs stayed until Decay. Other goroutines may take or free
+// blocks while it looks, so it can miss one: 0 bytes don't mean that there is none. Preconditions:
+// purging is held.
 func (a *Arena) discardLargest(of *nodeLedger) (released int64, err error) {
-	if released, err = a.discardKept(false, of); released > 0 {
+	first := func() (int64, error) { return a.discardKept(false, of) }
+	second := func() (int64, error) { return a.discardRun(of) }
+	if of == nil && a.moreInRuns() {
+		first, second = second, first
+	}
+	if released, err = first(); released > 0 {
 		return released, nil
 	}
-	// If the kernel refuses, which may be due to one mapping, runs are discarded instead.
+	// If the kernel refuses, which may be due to one mapping, the others are tried.
+	released, refused := second()
+	if released > 0 {
+		return released, nil
+	}
+	return 0, cmp.Or(refused, err)
+}
+
+// moreInRuns reports whether more pages of runs are dirty than of kept mappings.
+func (a *Arena) moreInRuns() bool {
+	_, dirty := a.ledger.load()
+	a.big.mu.Lock()
+	defer a.big.mu.Unlock()
+	return dirty*mem.PageSize > 2*a.big.free
+}
+
+// discardRun discards the largest dirty block of all zones, or of those in the given memory.
+// Preconditions: purging is held.
+func (a *Arena) discardRun(of *nodeLedger) (released int64, err error) {
 	var from *zone
 	most := -1
 	for i := range a.zones {
@@ -81,13 +106,9 @@ func (a *Arena) discardLargest(of *nodeLedger) (released int64, err error) {
 		}
 	}
 	if from == nil {
-		return 0, err
+		return 0, nil
 	}
-	released, refused := a.discard(from)
-	if released > 0 {
-		return released, nil
-	}
-	return 0, cmp.Or(refused, err)
+	return a.discard(from)
 }
 
 // discard gives the zone's largest dirty block to the kernel and returns its bytes, 0 if there is
