@@ -57,7 +57,7 @@ type options struct {
 }
 
 // raw are the flags that package flag does not check.
-type raw struct{ run, names, threads, sizes, pin string }
+type raw struct{ run, names, threads, sizes, pin, traces string }
 
 // flags declares all flags. Their defaults make a suite of half a minute.
 func flags(o *options, r *raw) *flag.FlagSet {
@@ -68,6 +68,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 		threads = "1"
 	}
 	fs.StringVar(&r.run, "run", "", "run the workloads whose names match this `regexp`, \".\" for all; empty runs the default suite")
+	fs.StringVar(&r.traces, "trace", "", "comma-separated `files` with a program's allocations, recorded by hooks/trace, to replay; without -run nothing else runs")
 	fs.StringVar(&r.names, "alloc", strings.Join(workload.Implementations(), ","), "comma-separated `list` of allocators and other implementations to compare")
 	fs.StringVar(&r.threads, "threads", threads, "comma-separated `numbers` of threads; all stands for as many as CPUs")
 	fs.StringVar(&r.pin, "pin", machine.PinNone, "`how` to pin threads, slubd's and those of native allocators alike: none, compact (neighbours first), scatter (nodes and cores first), or a list of CPUs")
@@ -126,6 +127,9 @@ func parse(args []string) (options, error) {
 	if info, err := os.Stat(o.native); o.native != "" && (err != nil || !info.IsDir()) {
 		problem("-native: %s is no directory", o.native)
 	}
+	if o.choice.Traces, err = traces(r.traces); err != nil {
+		problem("-trace: %w", err)
+	}
 	fs.Visit(func(f *flag.Flag) { o.chosen = o.chosen || f.Name == "alloc" })
 	if err := o.fits(); len(errs) == 0 && err != nil {
 		problem("-alloc %s: %w", r.names, err)
@@ -139,6 +143,11 @@ func parse(args []string) (options, error) {
 	o.pin = report.Pin{How: r.pin, CPUs: o.choice.CPUs}
 	if o.choice.Sizes, err = numbers(r.sizes, minSize, maxSize); err != nil {
 		problem("-size: %w", err)
+	}
+	if len(errs) == 0 {
+		if err := o.roomy(); err != nil {
+			problem("-trace: %w", err)
+		}
 	}
 	if o.benchTime <= 0 {
 		problem("-benchtime: %v is not positive", o.benchTime)
@@ -155,8 +164,8 @@ func parse(args []string) (options, error) {
 	if o.numa && o.scaling {
 		problem("-numa and -scaling cannot be used together")
 	}
-	if o.numa && (r.run != "" || r.pin != machine.PinNone) {
-		problem("-numa measures a matrix of its own: -run and -pin cannot be used with it")
+	if o.numa && (r.run != "" || r.traces != "" || r.pin != machine.PinNone) {
+		problem("-numa measures a matrix of its own: -run, -trace and -pin cannot be used with it")
 	}
 	if o.json && o.format != formatText {
 		problem("-json and -format %s cannot be used together", o.format)
@@ -176,6 +185,9 @@ func parse(args []string) (options, error) {
 // named.
 func (o options) fits() error {
 	list := slices.DeleteFunc(workload.Catalog(), func(w workload.Workload) bool { return o.numa || !o.choice.Has(w) })
+	for _, t := range o.choice.Traces {
+		list = append(list, workload.OfTrace(t.File))
+	}
 	var absent []error
 	for _, w := range list {
 		switch {
@@ -208,7 +220,7 @@ const scalingSuite = "^(pair|churn|xfer|rcu|larson)$"
 
 // forScaling sets the flags that were not given to what -scaling wants.
 func (r *raw) forScaling(fs *flag.FlagSet, cpus int) {
-	if r.run == "" {
+	if r.run == "" && r.traces == "" {
 		r.run = scalingSuite
 	}
 	given := false

@@ -11,6 +11,7 @@
 //	go run ./cmd/slubd-bench -native DIR          libraries of DIR in place of the system's
 //	go run ./cmd/slubd-bench -compare OLD.json            what has changed since a run with -json
 //	go run ./cmd/slubd-bench -compare OLD.json NEW.json   the same of two files, without measuring
+//	go run ./cmd/slubd-bench -trace FILE                  what a program has recorded: hooks/trace
 //	go run ./cmd/slubd-bench -numa                nodes by nodes: allocate on one, free on another
 //	go run ./cmd/slubd-bench env                  the machine, and what may spoil a measurement
 //	go run ./cmd/slubd-bench top URL              the caches of a program that serves debugpage

@@ -37,6 +37,7 @@ type options struct {
 	store        string
 	limit        int64
 	profileRate  int64
+	record       string
 	maxRequest   int
 	maxClients   int
 	idle         time.Duration
@@ -50,6 +51,7 @@ func main() {
 	flag.Int64Var(&o.limit, "limit", 0, "`bytes` of memory for data, at which keys are evicted; 0 for no limit")
 	flag.Int64Var(&o.profileRate, "profile-rate", 512<<10,
 		"`bytes` from one sample of the allocation profile to the next, on average; -1 for no profile, 0 for what SLUBD_PROFILE_RATE says")
+	flag.StringVar(&o.record, "record", "", "`file` for a trace of the store's allocations, which slubd-bench -trace replays; empty for none")
 	flag.IntVar(&o.maxRequest, "max-request", 64<<20, "largest request in `bytes`, all of its arguments together")
 	flag.IntVar(&o.maxClients, "max-clients", 10_000, "`number` of connections at a time")
 	flag.DurationVar(&o.idle, "idle", 0, "`time` after which a silent connection is closed; 0 for never")

@@ -69,17 +69,21 @@ type memory struct {
 func newStore(o options) (store, error) {
 	switch o.store {
 	case "slubd":
-		return newSlubdStore(o.limit, o.profileRate)
+		return newSlubdStore(o)
 	case "heap":
-		return refuseLimit(newHeapStore(), o.limit)
+		return refuse(newHeapStore(), o)
 	case "syncmap":
-		return refuseLimit(newSyncStore(), o.limit)
+		return refuse(newSyncStore(), o)
 	}
 	return nil, fmt.Errorf("-store: %q is none of slubd, heap, syncmap", o.store)
 }
 
-func refuseLimit(s store, limit int64) (store, error) {
-	if err := s.setLimit(limit); err != nil {
+// refuse returns an error for options that stores on the Go heap don't have.
+func refuse(s store, o options) (store, error) {
+	if o.record != "" {
+		return nil, fmt.Errorf("-record: the store %s has nothing to record", o.store)
+	}
+	if err := s.setLimit(o.limit); err != nil {
 		return nil, fmt.Errorf("-limit: %w", err)
 	}
 	return s, nil

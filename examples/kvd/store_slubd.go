@@ -23,22 +23,29 @@ type slubdStore struct {
 	sweep rcumap.Cursor // where expire goes on
 
 	evict evictor
+
+	recording *recording // nil without -record
 }
 
-// newSlubdStore makes a store of at most limit bytes, 0 for no limit. The profile samples one
-// allocation in profileRate bytes; 0 is what the environment says.
-func newSlubdStore(limit, profileRate int64) (*slubdStore, error) {
-	if limit < 0 {
-		return nil, fmt.Errorf("-limit: %d is negative", limit)
+// newSlubdStore makes a store of at most o.limit bytes, 0 for no limit. The profile samples one
+// allocation in o.profileRate bytes; 0 is what the environment says.
+func newSlubdStore(o options) (*slubdStore, error) {
+	if o.limit < 0 {
+		return nil, fmt.Errorf("-limit: %d is negative", o.limit)
 	}
-	a, err := arena.New(arena.Config{Name: "kvd", Limit: limit})
+	a, err := arena.New(arena.Config{Name: "kvd", Limit: o.limit})
 	if err != nil {
 		return nil, err
 	}
 	s := &slubdStore{arena: a, domain: rcu.Domain{Name: "kvd"}}
-	s.entries, err = rcumap.New(rcumap.Config{Name: "kvd", Arena: a, Domain: &s.domain, ProfileRate: profileRate})
-	if err != nil {
+	if s.recording, err = record(o.record); err != nil {
 		return nil, errors.Join(err, a.Close())
+	}
+	s.entries, err = rcumap.New(rcumap.Config{
+		Name: "kvd", Arena: a, Domain: &s.domain, ProfileRate: o.profileRate, Hooks: s.recording.hooks(),
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.recording.close(), a.Close())
 	}
 	s.evict.start(s)
 	return s, nil
@@ -228,11 +235,11 @@ func (s *slubdStore) setLimit(bytes int64) error {
 	return nil
 }
 
-// close frees everything. No get may be running. An entry, a page or a cache that is lost is an
-// error of the Map or the Arena.
+// close frees everything, after the end of the recording. No get may be running. An entry, a page
+// or a cache that is lost is an error of the Map or the Arena.
 func (s *slubdStore) close() error {
 	s.evict.stop()
-	return errors.Join(s.entries.Close(), s.arena.Close())
+	return errors.Join(s.recording.close(), s.entries.Close(), s.arena.Close())
 }
 
 // errLimit reports that there is no memory even without other entries.

@@ -20,7 +20,7 @@
 //	     text}
 //	internal/mem < internal/lock, internal/sys
 //	internal/{configerr, cpulist, mem, sys} < numa
-//	internal/callback, numa < hooks
+//	internal/callback, numa < hooks < hooks/trace
 //	internal/{cpulist, invariants, mem, owner, sys} < internal/percpu
 //	internal/invariants, internal/mem, internal/percpu, internal/text < rcu
 //	internal/*, numa < arena
@@ -33,7 +33,7 @@
 //	     slub/internal/freequeue
 //	arena, internal/{mem, percpu, sys} < slub/internal/guard
 //	arena, hooks, numa, rcu, sheaves, slub/internal/{freequeue, guard, slab}, internal/* < slub
-//	arena, rcu, slub < slub/rcumap
+//	arena, hooks, rcu, slub < slub/rcumap
 //	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples
 //

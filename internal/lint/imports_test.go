@@ -25,6 +25,7 @@ var graph = map[string][]string{
 	"numa":                {"internal/configerr", "internal/cpulist", "internal/mem", "internal/sys"},
 	"rcu":                 {"internal/invariants", "internal/loghist", "internal/mem", "internal/percpu", "internal/text"},
 	"hooks":               {"internal/callback", "numa"},
+	"hooks/trace":         {"hooks"},
 	"internal/percpu":     {"internal/cpulist", "internal/invariants", "internal/mem", "internal/owner", "internal/sys"},
 	"arena": {
 		"internal/callback", "internal/configerr", "internal/invariants", "internal/lazytimer", "internal/lock", "internal/loghist", "internal/mem", "internal/names", "internal/nodemem", "internal/owner", "internal/sys",
@@ -54,7 +55,7 @@ var graph = map[string][]string{
 		"internal/callback", "internal/invariants", "internal/lock", "internal/mem", "internal/nodemem", "internal/owner",
 		"internal/percpu", "internal/sys", "internal/text", "arena",
 	},
-	"slub/rcumap": {"arena", "rcu", "slub"},
+	"slub/rcumap": {"arena", "hooks", "rcu", "slub"},
 	"metrics":     {"arena", "internal/loghist", "numa", "rcu", "slub", "slub/debugpage", "slub/profile"},
 }
 

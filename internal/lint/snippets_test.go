@@ -28,7 +28,7 @@ import (
 // snippetImports are the packages that a fragment of Go in a document may use by their names alone,
 // as an editor would import them. A whole file imports what it needs itself, from these.
 var snippetImports = []string{
-	module + "/arena", module + "/hooks", module + "/metrics", module + "/numa", module + "/rcu",
+	module + "/arena", module + "/hooks", module + "/hooks/trace", module + "/metrics", module + "/numa", module + "/rcu",
 	module + "/sheaves", module + "/slub", module + "/slub/debugpage", module + "/slub/profile", "github.com/prometheus/client_golang/prometheus",
 	"context", "errors", "fmt", "log", "net/http", "os", "runtime", "sync", "sync/atomic", "time", "unsafe",
 }

@@ -1,6 +1,7 @@
 package mistakes
 
-// reports are mistakes in what the bench makes of its figures.
+// reports are mistakes in what the bench makes of its figures, and in what records allocations and
+// replays them.
 var reports = []mistake{
 	{"NoiseJudged", "a difference is a regression although runs without one often look as different",
 		test{pkg: "cmd/slubd-bench/internal/report", pattern: `^TestRegressionIsSignificantAndAboveThreshold$`}, `slower, but noisy`, `
@@ -13,5 +14,22 @@ cmd/slubd-bench/internal/report/compare.go
 cmd/slubd-bench/internal/stat/stat.go
 -	return benchmath.NewSample(slices.Clone(values), &benchmath.Thresholds{CompareAlpha: Alpha})
 +	return benchmath.NewSample(slices.Clip(values), &benchmath.Thresholds{CompareAlpha: Alpha})
+`},
+	{"NumberKept", "the number of a freed object is not used again by the recorder",
+		test{pkg: "hooks/trace", pattern: `^TestRoundTrip$`}, `can't be read`, `
+hooks/trace/recorder.go
+-		r.number.put(number)
+`},
+	{"FreedTwiceRead", "a trace is accepted that frees an object twice",
+		test{pkg: "hooks/trace", pattern: `^TestReadRefusesHostileTraces$`}, `free twice: `, `
+hooks/trace/read.go
+-	case kind == kindFree && (value >= uint64(len(d.sizes)) || d.sizes[value] == 0):
++	case kind == kindFree && value >= uint64(len(d.sizes)):
+`},
+	{"ReplayUnchecked", "a replay that has freed other objects than the trace says counts",
+		test{pkg: "cmd/slubd-bench/internal/runner", pattern: `^TestReplayIsChecked$`}, `another checksum`, `
+cmd/slubd-bench/internal/runner/trace.go
+-	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum != want {
++	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum == 0 {
 `},
 }

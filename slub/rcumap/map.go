@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/slub"
 )
@@ -43,6 +44,8 @@ type Config struct {
 	// ProfileRate is the mean number of bytes from one sample of the allocation profile to the
 	// next, as in slub.BucketsConfig.
 	ProfileRate int64
+	// Hooks are called for entries and tables, as in slub.BucketsConfig.
+	Hooks hooks.Hooks
 }
 
 // Map is a hash map. Any goroutine may call Put, Update, Edit, Delete, DeleteIf, Sweep, Append, Len
@@ -83,7 +86,9 @@ func New(cfg Config) (*Map, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = slub.DefaultDomain()
 	}
-	memory, err := slub.NewBuckets(cfg.Arena, slub.BucketsConfig{Name: cfg.Name, Domain: cfg.Domain, ProfileRate: cfg.ProfileRate})
+	memory, err := slub.NewBuckets(cfg.Arena, slub.BucketsConfig{
+		Name: cfg.Name, Domain: cfg.Domain, ProfileRate: cfg.ProfileRate, Hooks: cfg.Hooks,
+	})
 	if err != nil {
 		return nil, err
 	}

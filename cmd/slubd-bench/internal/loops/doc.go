@@ -9,8 +9,8 @@
 // The loops mirror the C loops of ../native line by line: the same order of operations, the same
 // random sequence, one 8-byte store into every object. They are not generic over an allocator: a
 // call through an interface or a dictionary costs as much as a fast allocation. Instead gen.go
-// writes them for each allocator from loops.go.tmpl and timed.go.tmpl. Loops that one allocator has
-// alone are written by hand beside its thread type.
+// writes them for each allocator from loops.go.tmpl, timed.go.tmpl and trace.go.tmpl. Loops that
+// one allocator has alone are written by hand beside its thread type.
 //
 // In workloads that ask for sizes, the thread that frees an object reads its first word. The sum
 // of these words is the checksum of a run; tests compare it with C's.

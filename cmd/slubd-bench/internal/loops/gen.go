@@ -1,8 +1,9 @@
 //go:build ignore
 
 // Gen writes the loops of loops.go.tmpl once for each allocator: loops_cache.go, loops_local.go,
-// loops_malloc.go, loops_heap.go and loops_pool.go, and those of timed.go.tmpl for each that has
-// objects of one size, into the directory that its argument names.
+// loops_malloc.go, loops_heap.go and loops_pool.go, those of timed.go.tmpl for each that has
+// objects of one size, and that of trace.go.tmpl for each that has sizes, into the directory that
+// its argument names.
 package main
 
 import (
@@ -72,13 +73,13 @@ func main() {
 	if len(os.Args) != 2 {
 		log.Fatal("usage: go run gen.go DIRECTORY")
 	}
-	for _, name := range []string{"loops", "timed"} {
+	for _, name := range []string{"loops", "timed", "trace"} {
 		text, err := os.ReadFile(name + ".go.tmpl")
 		if err != nil {
 			log.Fatal(err)
 		}
 		for _, a := range allocators {
-			if name == "timed" && !a.Fixed {
+			if name == "timed" && !a.Fixed || name == "trace" && !a.Sized {
 				continue
 			}
 			source, err := a.generate(string(text))
@@ -153,9 +154,9 @@ func (a allocator) generate(text string) ([]byte, error) {
 	return format.Source([]byte(strings.Replace(source, "package loops\n", "package loops\n\n"+imports(source), 1)))
 }
 
-// imports returns the import declaration that a file with such a text needs.
+// imports returns the import declaration that a file with such a text needs, if any.
 func imports(source string) string {
-	text := "import (\n"
+	text, some := "import (\n", false
 	for _, path := range []string{
 		"sync/atomic", "unsafe", "",
 		"github.com/slubd/slubd/cmd/slubd-bench/internal/tail", "github.com/slubd/slubd/cmd/slubd-bench/internal/workload",
@@ -165,8 +166,11 @@ func imports(source string) string {
 		case path == "":
 			text += "\n"
 		case strings.Contains(source, filepath.Base(path)+"."):
-			text += fmt.Sprintf("%q\n", path)
+			text, some = text+fmt.Sprintf("%q\n", path), true
 		}
+	}
+	if !some {
+		return ""
 	}
 	return text + ")\n"
 }

@@ -15,7 +15,7 @@ func TestGeneratedLoopsAreCurrent(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	want, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || len(want) != 9 {
+	if err != nil || len(want) != 11 {
 		t.Fatalf("generated %v, %v", want, err)
 	}
 	for _, path := range want {

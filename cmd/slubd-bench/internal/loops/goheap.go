@@ -4,6 +4,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/replay"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -103,8 +104,8 @@ func (heap) classes() ([]workload.ClassBytes, error) {
 	return workload.ByClass(sizes, given), nil
 }
 
-// pools is sync.Pool: one, or for mix one per size. Objects go in as unsafe.Pointer, which an
-// interface holds without allocating.
+// pools is sync.Pool: one, or for mix and traces one per size. Objects go in as unsafe.Pointer,
+// which an interface holds without allocating.
 type pools struct {
 	noBackground
 	spec workload.Spec
@@ -113,8 +114,15 @@ type pools struct {
 
 func openPool(s workload.Spec) (target, error) {
 	sizes := []uint32{uint32(s.Size)}
-	if s.Kind == workload.Mix {
+	switch s.Kind {
+	case workload.Mix:
 		sizes = s.Kind.Sizes()
+	case workload.Trace:
+		cycle, err := replay.Load(s.Trace)
+		if err != nil {
+			return nil, err
+		}
+		sizes = cycle.Sizes
 	}
 	t := &pools{spec: s}
 	for _, size := range sizes {
@@ -140,6 +148,9 @@ func (a *pools) worker(index int, sh *shared) (worker, error) {
 	}
 	t.alloc = func(int, int) (unsafe.Pointer, error) { return get(t.pool), nil }
 	t.take = first // objects of the last run are left to the collector
+	if a.spec.Kind == workload.Trace {
+		return t.threadState.worker(workload.Pool, func(n int) error { return t.replay(a.list, n) })
+	}
 	return t.threadState.worker(workload.Pool, t.fixedLoop())
 }
 
@@ -168,4 +179,26 @@ func (a *pools) mix(random workload.Random) func(n int) error {
 		random = r
 		return nil
 	}
+}
+
+// replay is the template's loop of that name. Which pool an object goes back to is known from its
+// event, as in mix.
+func (t *poolThread) replay(list []*sync.Pool, n int) error {
+	events, classes, live := t.cycle.Events, t.cycle.Classes, t.live
+	for done := 0; done < n; done += t.spec.Batch {
+		t.sum = 0
+		for i := range events {
+			slot, pool := &live[events[i].Number], list[classes[i]]
+			if events[i].Size == 0 {
+				t.add(first(*slot))
+				put(pool, *slot)
+				*slot = nil
+				continue
+			}
+			p := get(pool)
+			touch(p, i)
+			*slot = p
+		}
+	}
+	return nil
 }

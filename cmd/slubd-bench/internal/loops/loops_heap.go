@@ -154,6 +154,8 @@ func (t *heapThread) sizedLoop() func(n int) error {
 		return t.consume
 	case workload.SH6, workload.SH8:
 		return t.sh
+	case workload.Trace:
+		return t.replay
 	}
 	return nil
 }

@@ -34,6 +34,8 @@ func (t *mallocThread) sizedLoop() func(n int) error {
 		return t.consume
 	case workload.SH6, workload.SH8:
 		return t.sh
+	case workload.Trace:
+		return t.replay
 	}
 	return nil
 }

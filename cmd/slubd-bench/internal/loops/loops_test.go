@@ -2,11 +2,16 @@ package loops
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/native"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/replay"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/hooks/trace"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -121,6 +126,77 @@ func TestChecksums(t *testing.T) {
 		if drawn := w.Kind.Sizes() != nil; drawn && len(seen) < 6 {
 			t.Errorf("%s: threads and seeds make %d different checksums of 6", w.Name, len(seen))
 		}
+	}
+}
+
+// TestTraceChecksums replays a trace in Go and in C: whatever the allocator, each object is the one
+// that the trace says, freed once, in the order of the trace.
+func TestTraceChecksums(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.trace")
+	writeTrace(t, file, 5000)
+	cycle, err := replay.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, threads := range []int{1, 3} {
+		spec := workload.OfTrace(file).Spec(threads, 0, 1)
+		spec.Batch, spec.Live = cycle.Pairs(), cycle.Objects
+		spec = spec.WithOps(2 * cycle.Pairs())
+		want := cycle.Checksum(spec.Weight()) * uint64(threads)
+		for _, alloc := range []string{workload.Slubd, workload.Go, workload.Pool} {
+			if got := checksum(t, alloc, spec); got != want {
+				t.Errorf("%d threads: the trace's checksum is %#x, %s's %#x", threads, want, alloc, got)
+			}
+		}
+		if native.Available {
+			if sample, err := native.Run(spec); err != nil || sample.Checksum != want {
+				t.Errorf("%d threads: the trace's checksum is %#x, C's %#x, %v", threads, want, sample.Checksum, err)
+			}
+		}
+		wrong := spec
+		wrong.Batch++
+		if _, err := native.Run(wrong); err == nil {
+			t.Error("C has replayed what is no whole cycle")
+		}
+		s, err := Open(workload.Slubd, wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Run(wrong); err == nil {
+			t.Error("Go has replayed what is no whole cycle")
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// writeTrace records the random life of some objects, of 1 byte to 100,000.
+func writeTrace(t *testing.T, file string, events int) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := trace.New(f, trace.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inUse := make([]bool, 100)
+	random := workload.NewRandom(1, 0)
+	for range events {
+		i := random.Draw(uint32(len(inUse)))
+		o := hooks.Object{Addr: uintptr(i + 1), Size: int64(1 + random.Draw(1<<random.Draw(17)))}
+		if inUse[i] {
+			r.Free(o)
+		} else {
+			r.Alloc(o)
+		}
+		inUse[i] = !inUse[i]
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package loops
 
 import (
+	"fmt"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/replay"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -27,8 +29,9 @@ type threadState[T comparable] struct {
 	slots []T      // batch's, whose objects are freed after each operation
 	order []uint32 // order of freeing
 	live  []T
-	batch *[]T       // objects on their way to another thread
-	own   mailbox[T] // sh6's second batch, where sh8 uses the shared mailbox
+	batch *[]T           // objects on their way to another thread
+	own   mailbox[T]     // sh6's second batch, where sh8 uses the shared mailbox
+	cycle *replay.Replay // of a trace
 
 	alloc func(size, value int) (T, error) // allocates an object and stores value in it
 	take  func(T) uint64                   // frees an object and returns its first word
@@ -68,6 +71,9 @@ func (t *threadState[T]) prepare() error {
 		return err
 	}
 	t.live = make([]T, t.spec.Live)
+	if t.spec.Kind == workload.Trace {
+		return t.prepareTrace()
+	}
 	if t.spec.Kind == workload.TailCross && t.index%2 == 0 {
 		t.live = nil // the other side keeps them
 	}
@@ -92,6 +98,15 @@ func (t *threadState[T]) prepare() error {
 		t.batch = newArray[T](t.spec.Wave())
 	}
 	return t.fill(t.live)
+}
+
+// prepareTrace finds the events. No object is alive at their beginning.
+func (t *threadState[T]) prepareTrace() (err error) {
+	t.cycle, err = replay.Load(t.spec.Trace)
+	if err == nil && (t.spec.Batch != t.cycle.Pairs() || t.spec.Live != t.cycle.Objects) {
+		return fmt.Errorf("impossible run of a trace with %d objects: %+v", t.cycle.Pairs(), t.spec)
+	}
+	return err
 }
 
 // prepareShared does what one thread does for all. It draws as one more thread would.

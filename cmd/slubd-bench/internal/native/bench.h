@@ -8,7 +8,7 @@
 enum bench_kind {
 	BENCH_PAIR, BENCH_BATCH, BENCH_CHURN, BENCH_MIX, BENCH_XFER,
 	BENCH_LARSON, BENCH_MSTRESS, BENCH_RPTEST, BENCH_XMALLOC, BENCH_SH6, BENCH_SH8,
-	BENCH_ALLOC_TEST, BENCH_CACHE_SCRATCH, BENCH_CACHE_THRASH, BENCH_MALLOC_MIX, BENCH_LARGE,
+	BENCH_ALLOC_TEST, BENCH_CACHE_SCRATCH, BENCH_CACHE_THRASH, BENCH_MALLOC_MIX, BENCH_LARGE, BENCH_TRACE,
 	BENCH_TAIL_IDLE, BENCH_TAIL_STEADY, BENCH_TAIL_WAVES, BENCH_TAIL_CROSS,
 	BENCH_RCU_READ, BENCH_RCU_ENTER, BENCH_FREERCU_FLOOD, BENCH_GP_LATENCY, // of a bench_rcu
 	BENCH_KINDS
@@ -60,6 +60,12 @@ int bench_bucket(int64_t ns);
 // bench_timer_cost returns the ns that a call of nothing seems to take.
 int64_t bench_timer_cost(const struct bench_timer *timer);
 
+// bench_event is replay.Event.
+struct bench_event {
+	uint32_t number; // of the object
+	uint32_t size;   // bytes allocated; 0: the object is freed
+};
+
 // bench_spec is workload.Spec for C. order has batch entries, sizes those of
 // Kind.Sizes. readers to sleep are workload.Readers, in ns.
 struct bench_spec {
@@ -76,6 +82,8 @@ struct bench_spec {
 	int64_t chunk;   // operations between two looks at the clock; 0: only at the ends
 	int64_t *chunks; // ns of each, ops/chunk for each thread
 	const struct bench_timer *timer; // of tail.c's loops; otherwise NULL
+	const struct bench_event *events; // a cycle of BENCH_TRACE
+	int64_t nevents;
 	int64_t *times; // ns of each grace period, ops for each thread; otherwise NULL
 };
 

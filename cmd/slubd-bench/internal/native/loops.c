@@ -188,6 +188,7 @@ const struct bench_body bench_bodies[BENCH_KINDS] = {
 	[BENCH_CACHE_THRASH] = { nothing, bench_write_often, nothing },
 	[BENCH_MALLOC_MIX] = { bench_prepare_live, bench_malloc_mix, bench_finish_live },
 	[BENCH_LARGE] = { nothing, bench_large, nothing },
+	[BENCH_TRACE] = { bench_replay_prepare, bench_replay, bench_finish_live },
 	[BENCH_TAIL_IDLE] = { nothing, bench_tail_idle, nothing },
 	[BENCH_TAIL_STEADY] = { bench_tail_prepare, bench_tail_replace, bench_tail_finish },
 	[BENCH_TAIL_WAVES] = { bench_tail_prepare, bench_tail_waves, bench_tail_finish },

@@ -99,3 +99,31 @@ void bench_large(struct bench_worker *w, int64_t ops)
 	}
 	w->sum = sum;
 }
+
+// bench_replay_prepare makes room for a trace's objects, none of which is alive at its beginning.
+void bench_replay_prepare(struct bench_worker *w)
+{
+	w->live = bench_array(w->spec->live);
+}
+
+void bench_replay(struct bench_worker *w, int64_t ops)
+{
+	const struct bench_event *events = w->spec->events;
+	int64_t n = w->spec->nevents;
+	uint64_t weight = w->spec->weight;
+	void **live = w->live;
+	for (int64_t done = 0; done < ops; done += w->spec->batch) {
+		uint64_t sum = 0;
+		for (int64_t i = 0; i < n; i++) {
+			void **slot = &live[events[i].number];
+			size_t size = events[i].size;
+			if (size == 0) {
+				sum = sum * weight + take(*slot);
+				*slot = NULL;
+				continue;
+			}
+			*slot = alloc(size, i);
+		}
+		w->sum = sum;
+	}
+}

@@ -14,6 +14,9 @@ void bench_prepare_prealloc(struct bench_worker *w); // cache-scratch
 void bench_write_often(struct bench_worker *w, int64_t ops); // cache-scratch, cache-thrash
 void bench_large(struct bench_worker *w, int64_t ops);
 
+void bench_replay_prepare(struct bench_worker *w); // a trace
+void bench_replay(struct bench_worker *w, int64_t ops);
+
 void bench_larson(struct bench_worker *w, int64_t ops);
 void bench_larson_finish(struct bench_worker *w);
 void bench_mstress(struct bench_worker *w, int64_t ops);

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/replay"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -43,6 +44,7 @@ var kinds = map[workload.Kind]C.enum_bench_kind{
 	workload.CacheThrash:  C.BENCH_CACHE_THRASH,
 	workload.MallocMix:    C.BENCH_MALLOC_MIX,
 	workload.Large:        C.BENCH_LARGE,
+	workload.Trace:        C.BENCH_TRACE,
 
 	workload.TailIdle:   C.BENCH_TAIL_IDLE,
 	workload.TailSteady: C.BENCH_TAIL_STEADY,
@@ -77,6 +79,11 @@ var _ = [1]struct{}{}[(C.BENCH_TRANSFER-workload.MStressTransfer)|(C.BENCH_MSTRE
 	(C.BENCH_CACHE_WRITES-workload.CacheWrites)|(C.BENCH_MALLOC_MIX_REALLOC-workload.MallocMixRealloc)|
 	(C.BENCH_SECTIONS-workload.SectionsPerReport)|(C.BENCH_PAGE_SIZE-workload.PageSize)]
 
+// An event of a trace is the same in both languages, or this does not compile.
+var _ = [1]struct{}{}[(unsafe.Sizeof(C.struct_bench_event{})-unsafe.Sizeof(replay.Event{}))|
+	(unsafe.Offsetof(C.struct_bench_event{}.number)-unsafe.Offsetof(replay.Event{}.Number))|
+	(unsafe.Offsetof(C.struct_bench_event{}.size)-unsafe.Offsetof(replay.Event{}.Size))]
+
 // Run measures s with this process's malloc, and with the RCU library if one is loaded. It makes
 // one call into C.
 func Run(s workload.Spec) (workload.Sample, error) {
@@ -87,7 +94,15 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	if err := check(s, kind); err != nil {
 		return workload.Sample{}, err
 	}
-	order := s.Order.Indices(max(1, s.Batch), s.Seed)
+	cycle, err := cycleOf(s)
+	if err != nil {
+		return workload.Sample{}, err
+	}
+	ordered := max(1, s.Batch)
+	if cycle != nil {
+		ordered = 1
+	}
+	order := s.Order.Indices(ordered, s.Seed)
 	sizes := s.Kind.Sizes()
 	if sizes == nil {
 		sizes = []uint32{uint32(s.Size)}
@@ -114,6 +129,11 @@ func Run(s workload.Spec) (workload.Sample, error) {
 	if len(cpus) > 0 {
 		pins.Pin(&cpus[0])
 		spec.ncpus, spec.cpus = C.int(len(cpus)), &cpus[0]
+	}
+	if cycle != nil {
+		pins.Pin(&cycle.Events[0])
+		spec.events = (*C.struct_bench_event)(unsafe.Pointer(&cycle.Events[0]))
+		spec.nevents = C.int64_t(len(cycle.Events))
 	}
 	var chunks []int64
 	if s.Chunk > 0 {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/replay"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -29,11 +30,19 @@ type Choice struct {
 	Seed    uint64
 	CPUs    []int // what threads are pinned to, in this order; none: they are not pinned
 	Chunks  bool  // whether to look at the clock often, for workload.Tail
+	// Traces are cycles to replay, by file. Without Run nothing else runs beside them.
+	Traces []Trace
+}
+
+// Trace is a trace that was read.
+type Trace struct {
+	File string // absolute, for child processes
+	*replay.Replay
 }
 
 // Has reports whether a workload is one of those chosen.
 func (ch Choice) Has(w workload.Workload) bool {
-	if ch.Run == nil && !w.Default || ch.Run != nil && !ch.Run.MatchString(w.Name) {
+	if ch.Run == nil && (!w.Default || len(ch.Traces) > 0) || ch.Run != nil && !ch.Run.MatchString(w.Name) {
 		return false
 	}
 	return !ch.Chunks || w.Kind.Scales()
@@ -64,6 +73,23 @@ func Plan(ch Choice) []Case {
 				cases = append(cases, Case{Workload: w, Spec: spec})
 			}
 		}
+	}
+	for _, t := range ch.Traces {
+		cases = append(cases, t.cases(ch)...)
+	}
+	return cases
+}
+
+// cases are those of a trace: each thread replays all of it.
+func (t Trace) cases(ch Choice) (cases []Case) {
+	w := workload.OfTrace(t.File)
+	for _, threads := range ch.Threads {
+		spec := w.Spec(threads, 0, ch.Seed)
+		spec.Batch, spec.Live, spec.CPUs = t.Pairs(), t.Objects, ch.CPUs
+		if ch.Chunks {
+			spec = spec.WithChunks()
+		}
+		cases = append(cases, Case{Workload: w, Spec: spec})
 	}
 	return cases
 }

@@ -56,6 +56,7 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 	}
 	defer r.close()
 	r.noteAbsent(cases)
+	r.noteTraces(cases)
 	if err := r.discover(ctx, cases); err != nil {
 		return r.report, err
 	}
@@ -166,6 +167,9 @@ func (r *run) measure(ctx context.Context, c Case) {
 			}
 			r.progress(c, e.name, fmt.Sprintf("round %d of %d", round+1, r.cfg.Count))
 			sample, err := e.run(ctx, e.spec)
+			if err == nil {
+				err = replayed(e.spec, sample)
+			}
 			if err != nil {
 				r.fail(ctx, c, e.name, err)
 				e.failed = true

@@ -3,6 +3,7 @@ package workload
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The allocators, by the names that -alloc and the results use.
@@ -105,6 +106,7 @@ type Workload struct {
 	// Collector says that Go's collector runs beside the loop.
 	Collector bool
 	Disturb   string   // what another goroutine does beside the loop
+	Trace     string   // file that a workload of trace.go replays
 	Names     []string // implementations that can run it; nil: all allocators
 }
 
@@ -163,6 +165,9 @@ func KindOf(name string) Kind {
 			return w.Kind
 		}
 	}
+	if strings.HasPrefix(name, tracePrefix) {
+		return Trace
+	}
 	return ""
 }
 
@@ -179,12 +184,12 @@ func (w Workload) Has(name string) bool {
 
 // InSummary reports whether the workload's rows count for the geometric means: those that slubd and
 // malloc run alike, from pair to malloc-mix. Whole heaps, nodes, RCU, tails and large objects are
-// compared apart.
+// compared apart, and so are traces, which are of one program.
 func (k Kind) InSummary() bool {
 	switch k {
 	case Pair, Batch, Churn, Mix, Xfer:
 		return true
-	case Large:
+	case Large, Trace:
 		return false
 	}
 	return k.ByMalloc()

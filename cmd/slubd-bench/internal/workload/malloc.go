@@ -90,10 +90,10 @@ func byMalloc() []Workload {
 	return list
 }
 
-// ByMalloc reports whether the workload is one of this file.
+// ByMalloc reports whether the workload is one of this file, or a trace.
 func (k Kind) ByMalloc() bool {
 	switch k {
-	case Larson, MStress, RPTest, XMalloc, SH6, SH8, AllocTest, CacheScratch, CacheThrash, MallocMix, Large:
+	case Larson, MStress, RPTest, XMalloc, SH6, SH8, AllocTest, CacheScratch, CacheThrash, MallocMix, Large, Trace:
 		return true
 	}
 	return false

@@ -33,6 +33,9 @@ type Spec struct {
 	// tail.go, and Rest the time from one wave of calls to the next.
 	Gap  time.Duration `json:"gap,omitempty"`
 	Rest time.Duration `json:"rest,omitempty"`
+	// Trace is the file that a workload of trace.go replays. Batch is then its number of objects,
+	// so that runs are of whole cycles, and Live the most of them at a time.
+	Trace string `json:"trace,omitempty"`
 	// SystemClock says that tail.go's workloads shall not use the time-stamp counter.
 	SystemClock bool `json:"system_clock,omitempty"`
 }
@@ -49,7 +52,7 @@ func (s Spec) CPU(thread int) int {
 func (w Workload) Spec(threads, size int, seed uint64) Spec {
 	s := Spec{
 		Kind: w.Kind, Threads: threads, Size: size, Seed: seed,
-		Batch: w.Batch, Order: w.Order, Live: w.Kind.live(), Gets: w.Gets, Collector: w.Collector, Disturb: w.Disturb,
+		Batch: w.Batch, Order: w.Order, Live: w.Kind.live(), Gets: w.Gets, Collector: w.Collector, Disturb: w.Disturb, Trace: w.Trace,
 		Gap: w.Kind.gap(), Rest: w.Kind.rest(),
 	}
 	if w.Kind == Bulk {
@@ -113,7 +116,8 @@ type Sample struct {
 	Extra   map[string]float64 `json:"extra,omitempty"`
 
 	// Checksum adds up, with Spec.Weight, the first words of the objects that a workload of
-	// malloc.go frees, or the words that a workload of rcu.go reads. Runs of equal Specs have
+	// malloc.go frees, or the words that a workload of rcu.go reads; of trace.go those of the last
+	// cycle, so that it is the same for each number of cycles. Runs of equal Specs have
 	// equal checksums; with maps only if they have one thread.
 	Checksum uint64 `json:"checksum,omitempty"`
 	// Latency has the histograms of a workload of tail.go by name, as tail.Encode makes them.

@@ -265,3 +265,17 @@ func TestChunksShowTheTail(t *testing.T) {
 		t.Errorf("%v", s.Extra)
 	}
 }
+
+func TestNamesOfTraces(t *testing.T) {
+	for file, want := range map[string]string{
+		"/tmp/kvd.trace.gz": "trace-kvd", "a day--in may.trace": "trace-a-day-in-may", "x.gz": "trace-x", "-": "trace-file", "v1.2": "trace-v1.2",
+	} {
+		w := OfTrace(file)
+		if w.Name != want || w.Kind != Trace || w.Trace != file || !w.Has(Pool) || !w.Has(Jemalloc) || w.Has(Local) || w.Has(CK) {
+			t.Errorf("%s: %+v", file, w)
+		}
+		if KindOf(w.Name) != Trace {
+			t.Errorf("%s is of kind %q", w.Name, KindOf(w.Name))
+		}
+	}
+}
