@@ -12,7 +12,17 @@ import (
 // alloc_from_pcs_bulk.)
 func (s *Set) AllocBulk(dst []unsafe.Pointer) int { return s.popBulk(dst, true) }
 
-func (s *Set) popBulk(dst []unsafe.Pointer, counted bool) int {
+// AllocBulkPicks is AllocBulk for a caller that samples one object of several at most: picked says
+// whether one of those in dst is picked. It costs no random number for each call.
+func (s *Set) AllocBulkPicks(dst []unsafe.Pointer) (got int, picked bool) {
+	got = s.popPicking(dst, true, &picked)
+	return got, picked
+}
+
+func (s *Set) popBulk(dst []unsafe.Pointer, counted bool) int { return s.popPicking(dst, counted, nil) }
+
+// popPicking is popBulk. If picked is not nil, it is set if one of the objects is picked.
+func (s *Set) popPicking(dst []unsafe.Pointer, counted bool, picked *bool) int {
 	got := 0
 	for got < len(dst) {
 		st, cpu := s.lockMain()
@@ -21,9 +31,18 @@ func (s *Set) popBulk(dst []unsafe.Pointer, counted bool) int {
 		}
 		b, _ := s.barnOf(cpu)
 		for got < len(dst) && (st.Size() > 0 || s.swapIn(st, b)) {
-			if counted {
+			switch {
+			case picked != nil:
+				if st.Due() {
+					s.dropPick(st)
+				}
 				got += st.PopN(dst[got:])
-			} else {
+				if st.Due() {
+					*picked = s.dropPick(st) || *picked
+				}
+			case counted:
+				got += st.PopN(dst[got:])
+			default:
 				got += st.TakeN(dst[got:])
 			}
 		}

@@ -98,6 +98,16 @@ func (s *Set) rearm(st *percpu.Stack) (weight float64) {
 	return weight
 }
 
+// dropPick arms a stack that is due again if an operation before the next one was picked, and
+// reports whether one was.
+func (s *Set) dropPick(st *percpu.Stack) bool {
+	if st.AtTrigger() {
+		return false
+	}
+	st.Arm(s.drawGap(st))
+	return true
+}
+
 // drawGap returns a random number of operations from one that is picked to the next: each operation
 // is picked with the probability 1 - exp(-1/mean). It leaves the mean in the stack, since it may be
 // another when the pick is made.

@@ -21,8 +21,12 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		return err
 	}
 	c.drain(drainMost)
-	got := 0
-	if c.sheaves != nil {
+	got, picked, guardsOnly := 0, false, c.guardsOnly()
+	switch {
+	case c.sheaves == nil:
+	case guardsOnly:
+		got, picked = c.sheaves.AllocBulkPicks(dst)
+	default:
 		got = c.sheaves.AllocBulk(dst)
 	}
 	if got < len(dst) {
@@ -30,8 +34,8 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 			return err
 		}
 	}
-	if c.sampler != nil {
-		c.sampleBulk(dst)
+	if c.sampler != nil && (picked || got < len(dst) || !guardsOnly) {
+		c.sampleBulk(dst, got, picked)
 	}
 	if c.instrumented() {
 		c.onAllocAll(dst, func(accepted, rest []unsafe.Pointer) {

@@ -65,6 +65,21 @@ func (c *Cache) guardable() int64 {
 // guards reports whether the cache guards objects.
 func (c *Cache) guards() bool { return c.sampler != nil && c.sampler.guard > 0 }
 
+// guardsOnly reports whether the cache guards objects, and takes no samples for the profile.
+func (c *Cache) guardsOnly() bool { return c.sampler != nil && c.sampler.guard == 1 }
+
+// guardOne replaces one of the objects by a guarded one, if there is room.
+func (c *Cache) guardOne(objs []unsafe.Pointer, node int) {
+	p := c.allocGuarded(node)
+	if p == nil {
+		return
+	}
+	i := rand.IntN(len(objs))
+	replaced := objs[i]
+	objs[i] = p // first: a report may not return
+	c.slabs.Free(replaced)
+}
+
 // guarded describes an object to its pool.
 func (c *Cache) guarded(addr uintptr) guard.Object {
 	return guard.Object{Cache: c.name, Addr: addr, Size: c.layout.size, Slot: c.layout.slot, Link: c.layout.fp}
@@ -195,7 +210,7 @@ func GuardMode() (mode, reason string) {
 	case !sys.CanWatchGuards:
 		return "off", "needs Linux and cgo"
 	case processGuardRate() == 0:
-		return "off", "SLUBD_GUARD has no rate"
+		return "off", "SLUBD_GUARD is off"
 	}
 	return "on", ""
 }

@@ -4,6 +4,7 @@ package slub_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -202,6 +203,26 @@ func TestProfileBesideGuards(t *testing.T) {
 	}
 }
 
+// AllocBulk guards as many of its objects as Alloc would, one of a call at most.
+func TestBulkIsGuarded(t *testing.T) {
+	const size, mean, bulk, rounds = 64, 1000, 16, 200_000
+	c := open(t, newArena(t, largeArena), slub.Config{Size: size, GuardRate: size * mean})
+	before := slub.ReadGuardStats()
+	objs := make([]unsafe.Pointer, bulk)
+	for range rounds {
+		if err := c.AllocBulk(objs); err != nil {
+			t.Fatal(err)
+		}
+		c.FreeBulk(objs)
+	}
+	got := float64(slub.ReadGuardStats().Allocated - before.Allocated)
+	want := rounds * -math.Expm1(-float64(bulk)/mean)
+	// Seven standard deviations: less than one failure in 10^11 runs.
+	if bound := 7 * math.Sqrt(want); math.Abs(got-want) > bound {
+		t.Errorf("%.0f objects of %d are guarded, want %.0f +- %.0f", got, bulk*rounds, want, bound)
+	}
+}
+
 // A Local, a Prefilled, AllocNode and Realloc pass guarded objects on.
 func TestGuardedByOtherWays(t *testing.T) {
 	// A sheaf has fewer objects than a pool.
@@ -334,6 +355,7 @@ func TestGuardStorm(t *testing.T) {
 	if s.Reports != before.Reports || s.Unguarded != before.Unguarded || s.Objects != 0 {
 		t.Errorf("%d reports, %d objects unguarded, %d in use", s.Reports-before.Reports, s.Unguarded-before.Unguarded, s.Objects)
 	}
+	t.Logf("%d objects were guarded, %d skipped", s.Allocated-before.Allocated, s.Skipped-before.Skipped)
 	if n := s.Allocated - before.Allocated; n < 1000 {
 		t.Errorf("only %d objects were guarded", n)
 	}

@@ -165,9 +165,20 @@ func (c *Cache) allocOneSampled(node int, weight float64) unsafe.Pointer {
 
 // sampleBulk makes samples of those objects of an AllocBulk that are picked, in the place of what
 // the sheaves and slabs have given. If a constructor, hook or report in it doesn't return, the
-// objects go back, and objs is nil.
-func (c *Cache) sampleBulk(objs []unsafe.Pointer) {
-	callback.Guard(func() { c.substitute(objs, c.localNodeNow()) }, func() {
+// objects go back, and objs is nil. A cache that only guards draws no number for the first got of
+// them, which are from the sheaves: these say that one is picked.
+func (c *Cache) sampleBulk(objs []unsafe.Pointer, got int, picked bool) {
+	callback.Guard(func() {
+		node := c.localNodeNow()
+		if !c.guardsOnly() {
+			c.substitute(objs, node)
+			return
+		}
+		if picked {
+			c.guardOne(objs[:got], node)
+		}
+		c.substitute(objs[got:], node)
+	}, func() {
 		defer clear(objs)
 		c.returnBulk(objs)
 	})

@@ -33,6 +33,13 @@ slub/internal/guard/pool.go
 slub/internal/guard/slot.go
 -	o.eachSlack(d.check)
 `},
+	{"PushGuarded", "an AllocBulk guards an object because a push before it was picked",
+		test{pkg: "slub", pattern: `^TestBulkIsGuarded$`}, `are guarded, want`, `
+sheaves/bulk.go
+-				if st.Due() {
+-					s.dropPick(st)
+-				}
+`},
 	{"GuardStaysCharged", "a group is charged for guarded pages for good",
 		test{pkg: "slub", pattern: `^TestGuardedObjectIsOrdinary$`}, `are charged to the group when nothing`, `
 slub/internal/slab/guarded.go
