@@ -62,7 +62,7 @@ func (o options) compareFiles(w io.Writer) error {
 }
 
 // notMeasuring are the flags that have no influence on figures.
-var notMeasuring = []string{"list", "env", "json", "format", "listen", "compare", "threshold"}
+var notMeasuring = []string{"list", "env", "json", "format", "listen", "html", "compare", "threshold"}
 
 // measuring returns the values of all other flags.
 func measuring(fs *flag.FlagSet) map[string]string {

@@ -47,6 +47,7 @@ type options struct {
 	json             bool
 	native           string // directory of native libraries; empty: the system's
 	format           string
+	html             string // file; empty for none
 	listen           string // address; empty for none
 	pin              report.Pin
 	threshold        float64           // share by which slubd's medians may grow
@@ -86,6 +87,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.StringVar(&o.native, "native", "", "`directory` of native libraries (and headers, for liburcu and ck) to measure in place of the system's")
 	fs.StringVar(&o.older, "compare", "", "compare with this `file` that -json has written; a second one as the argument takes the place of measuring")
 	fs.Float64Var(&o.threshold, "threshold", 5, "`percent` by which slubd's medians may grow before -compare calls a significant difference a regression")
+	fs.StringVar(&o.html, "html", "", "write a page with charts of everything to this `file`, which needs nothing else to be shown")
 	fs.StringVar(&o.listen, "listen", "", "serve /metrics, /debug/slubd/ and the profile at this `address` while running")
 	return fs
 }
@@ -172,6 +174,9 @@ func parse(args []string) (options, error) {
 	}
 	if o.older != "" && (o.numa || o.format != formatText) {
 		problem("-compare cannot be used with -numa, which has a matrix, or -format %s, which benchstat compares", formatGoBench)
+	}
+	if o.html != "" && (o.numa || o.newer != nil) {
+		problem("-html shows what is measured, without -numa: neither a matrix nor two files that are compared")
 	}
 	if !(o.threshold >= 0) {
 		problem("-threshold: %v is no percentage from 0 on", o.threshold)

@@ -12,6 +12,7 @@
 //	go run ./cmd/slubd-bench -compare OLD.json            what has changed since a run with -json
 //	go run ./cmd/slubd-bench -compare OLD.json NEW.json   the same of two files, without measuring
 //	go run ./cmd/slubd-bench -trace FILE                  what a program has recorded: hooks/trace
+//	go run ./cmd/slubd-bench -html run.html               the same as a page to look at and send
 //	go run ./cmd/slubd-bench -numa                nodes by nodes: allocate on one, free on another
 //	go run ./cmd/slubd-bench env                  the machine, and what may spoil a measurement
 //	go run ./cmd/slubd-bench top URL              the caches of a program that serves debugpage
@@ -131,6 +132,11 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 		}
 		defer stop()
 	}
+	shown, err := newPage(o.html)
+	if err != nil {
+		return fmt.Errorf("-html: %w", err)
+	}
+	defer shown.discard()
 	begin := time.Now()
 	about := report.Describe() // before the first run, for the load
 	about.NUMA = o.machine
@@ -138,12 +144,12 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 	cfg := runner.Config{
 		Names: o.names, Named: o.chosen, BenchTime: o.benchTime, Count: o.count, Seed: o.choice.Seed,
 		Libraries: native.Libraries(o.native), Dirs: native.Dirs(), Strict: o.native != "", Progress: p.step,
+		Memory: o.html != "",
 	}
 	if !o.chosen {
 		cfg.Names = withoutOptional(cfg)
 	}
 	var measured runner.Report
-	var err error
 	if o.numa {
 		measured, err = runner.Matrix(ctx, o.machine, o.choice.Sizes, cfg)
 	} else {
@@ -163,7 +169,7 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 		d.Env.Pin = &o.pin
 	}
 	o.compare(&d)
-	if err := errors.Join(err, o.print(d, stdout)); err != nil {
+	if err := errors.Join(err, o.print(d, stdout), shown.write(d)); err != nil {
 		return err
 	}
 	if err := complete(measured); err != nil {

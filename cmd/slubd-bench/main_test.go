@@ -70,6 +70,7 @@ func TestBadFlags(t *testing.T) {
 		{args: []string{"-trace", "/no/such/file"}, want: []string{"-trace", "/no/such/file"}},
 		{args: []string{"-trace", "main.go"}, want: []string{"-trace", "main.go", "no trace of this format"}},
 		{args: []string{"-trace", "main.go", "-numa"}, want: []string{"-numa", "-trace"}},
+		{args: []string{"-html", "a.html", "-numa"}, want: []string{"-html"}},
 		{args: []string{"-threshold", "-1"}, want: []string{"-threshold: -1 is no percentage"}},
 		{args: []string{"-threshold", "NaN"}, want: []string{"-threshold: NaN"}},
 		{args: []string{"-count", "0", "-alloc", "", "-size", "1"}, want: []string{"-count", "-alloc", "-size"}},
@@ -88,7 +89,7 @@ func TestBadFlags(t *testing.T) {
 
 func TestHelpNamesAllFlags(t *testing.T) {
 	code, stdout, _ := bench(t, "-h")
-	for _, name := range strings.Fields("run alloc threads pin size benchtime count seed list env numa scaling json format compare threshold trace native listen") {
+	for _, name := range strings.Fields("run alloc threads pin size benchtime count seed list env numa scaling json format compare threshold html trace native listen") {
 		if code != exitOK || !regexp.MustCompile(`(?m)^  -`+name+`\b`).MatchString(stdout) {
 			t.Errorf("exit %d, -%s is not explained", code, name)
 		}

@@ -32,4 +32,16 @@ cmd/slubd-bench/internal/runner/trace.go
 -	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum != want {
 +	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum == 0 {
 `},
+	{"PausesSinceStart", "the pauses of a run include those before it",
+		test{pkg: "cmd/slubd-bench/internal/loops", pattern: `^TestPausesBetween$`}, `\{1000 3\}`, `
+cmd/slubd-bench/internal/loops/pauses.go
+-			n -= before.Counts[i]
++			n -= 0
+`},
+	{"LinearAxis", "a chart places the figures of a logarithmic axis as on a linear one",
+		test{pkg: "cmd/slubd-bench/internal/page", pattern: `^TestLogarithmicPlaces$`}, `lies at`, `
+cmd/slubd-bench/internal/page/axis.go
+-		return 100 * math.Log(x/a.low) / math.Log(a.high/a.low)
++		return 100 * (x - a.low) / (a.high - a.low)
+`},
 }

@@ -162,6 +162,7 @@ func (p *Population) Check(live int) error {
 // spent marking and the time for which the world was stopped.
 func (p *Population) Collect() workload.Sample {
 	mark, stopped := gcTotals()
+	paused := readPauses()
 	begin := time.Now()
 	runtime.GC()
 	elapsed := time.Since(begin)
@@ -170,6 +171,7 @@ func (p *Population) Collect() workload.Sample {
 	return workload.Sample{
 		Value:   milliseconds(elapsed),
 		Elapsed: elapsed,
+		Pauses:  pausesBetween(paused, readPauses()),
 		Extra: map[string]float64{
 			"mark_cpu_ms": (markAfter - mark) * 1e3,
 			"pause_ms":    milliseconds(stoppedAfter - stopped),

@@ -100,11 +100,13 @@ func (s *Session) run(spec workload.Spec) (workload.Sample, error) {
 	t.warm.Wait()
 	runtime.GC() // so that this run does not collect the garbage of another implementation's run
 	events := s.events(spec)
+	paused := readPauses()
 	before := readCounters()
 	calm, err := s.disturb(spec)
 	close(t.start)
 	t.timed.Wait()
 	after := readCounters()
+	pauses := pausesBetween(paused, readPauses())
 	eventsAfter := s.events(spec)
 	collected()
 	disturbances := 0
@@ -118,7 +120,7 @@ func (s *Session) run(spec workload.Spec) (workload.Sample, error) {
 		return workload.Sample{}, err
 	}
 	sample := workload.PerThread(t.ns, spec.Ops)
-	sample.Extra = after.perOp(before, spec.Pairs())
+	sample.Extra, sample.Pauses = after.perOp(before, spec.Pairs()), pauses
 	maps.Copy(sample.Extra, extra)
 	if disturbances > 0 {
 		sample.Extra[workload.Disturbances] = float64(disturbances)

@@ -19,6 +19,13 @@ func (c *Comparison) Text(w io.Writer) error {
 	return err
 }
 
+// Verdict returns the lines at the end of the text: slubd's regressions, or that there are none.
+func (c *Comparison) Verdict() []string {
+	var b bytes.Buffer
+	c.verdict(&b)
+	return lines(b.String())
+}
+
 func (c *Comparison) write(b *bytes.Buffer) {
 	if c == nil {
 		return
@@ -63,12 +70,13 @@ func (c *Comparison) table(unit string) table {
 			change = "REGRESSION " + change
 		}
 		line := strings.Split(row(runner.Result{Workload: r.Workload, Threads: r.Threads, Size: r.Size}), "\t")
-		t.lines = append(t.lines, append(line, r.Alloc, r.Old.text(), r.New.text(), change, fmt.Sprintf("%.3f", r.P)))
+		t.lines = append(t.lines, append(line, r.Alloc, r.Old.Text(), r.New.Text(), change, fmt.Sprintf("%.3f", r.P)))
 	}
 	return t
 }
 
-func (s Side) text() string {
+// Text returns the median and how far its interval reaches.
+func (s Side) Text() string {
 	return figure(s.Median) + within(runner.Result{Median: s.Median, Interval: s.Interval})
 }
 

@@ -26,6 +26,8 @@ type Document struct {
 	// Versions are those of the native implementations, as the libraries that were loaded tell them
 	// or, where they have no function for that, the files beside them.
 	Versions map[string]string `json:"versions,omitempty"`
+	// Memory is what was resident over time, nil without -html.
+	Memory *runner.Memory `json:"memory,omitempty"`
 	// Comparison is that of -compare, nil without it.
 	Comparison *Comparison `json:"comparison,omitempty"`
 }
@@ -95,6 +97,7 @@ func New(m Machine, seed uint64, bench time.Duration, count int, r runner.Report
 		Missing:  r.Missing,
 		Matrix:   r.Matrix,
 		Notes:    r.Notes,
+		Memory:   r.Memory,
 		Versions: r.Versions,
 	}
 }

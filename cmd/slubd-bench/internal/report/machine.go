@@ -133,6 +133,13 @@ func (d Document) Machine(w io.Writer) error {
 	return err
 }
 
+// MachineLines returns what Text writes about the machine.
+func (d Document) MachineLines() []string {
+	var b bytes.Buffer
+	d.machine(&b)
+	return lines(b.String())
+}
+
 // machine writes the head of all texts.
 func (d Document) machine(b *bytes.Buffer) {
 	e := d.Env

@@ -48,7 +48,7 @@ func (d Document) notes(b *bytes.Buffer) {
 		}
 	}
 	d.allocFree(b)
-	if spread, ok := d.spread(); ok {
+	if spread, ok := d.Spread(); ok {
 		fmt.Fprintf(b, "spread of the runs, (max-min)/median: %.0f %% in the middle row\n", 100*spread)
 	}
 }
@@ -89,8 +89,26 @@ func (d Document) allocFree(b *bytes.Buffer) {
 	}
 }
 
-// spread is the median, over all results, of the range of the runs.
-func (d Document) spread() (float64, bool) {
+// NoteLines returns what Text writes below the tables.
+func (d Document) NoteLines() []string {
+	var b bytes.Buffer
+	d.notes(&b)
+	return lines(b.String())
+}
+
+// lines splits a text into the lines that have something in them.
+func lines(text string) (list []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
+
+// Spread is the median, over all results, of the range of the runs. ok is false without several
+// runs of anything.
+func (d Document) Spread() (spread float64, ok bool) {
 	var all []float64
 	for _, r := range d.Results {
 		if r.N > 1 && r.Median > 0 {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,17 @@ func (d Document) tails(b *bytes.Buffer) {
 	}
 	b.WriteString("\n")
 	timers(b, list)
+}
+
+// Groups returns the results of each row, in the order of the table's columns.
+func (d Document) Groups() [][]runner.Result {
+	groups, order := byRow(d.Results), workload.Implementations()
+	for _, g := range groups {
+		slices.SortStableFunc(g, func(a, b runner.Result) int {
+			return cmp.Compare(slices.Index(order, a.Alloc), slices.Index(order, b.Alloc))
+		})
+	}
+	return groups
 }
 
 // byRow groups results by row, in the order of their first.

@@ -27,6 +27,9 @@ type Result struct {
 	Values   []float64      `json:"values"`
 	Interval *stat.Interval `json:"interval,omitempty"`
 
+	// Pauses are those of Go's collector in the timed part of all runs, where Go's loops run.
+	Pauses []workload.Pause `json:"gc_pauses,omitempty"`
+
 	Ops int `json:"-"` // alloc+free pairs of a run, of all threads
 }
 
@@ -43,6 +46,7 @@ type Report struct {
 	Missing  []Missing
 	Versions map[string]string // by native implementation: name and version of what was loaded
 	Matrix   []Crossing        // of -numa
+	Memory   *Memory           // nil unless Config.Memory asks for it
 	Notes    []string          // sentences on what was not measured, and why
 }
 
@@ -70,6 +74,7 @@ func summarize(c Case, name string, spec workload.Spec, samples []workload.Sampl
 	extras := map[string][]float64{}
 	for _, s := range samples {
 		r.Values = append(r.Values, round(s.Value))
+		r.Pauses = workload.AddPauses(r.Pauses, s.Pauses)
 		for extra, value := range s.Extra {
 			extras[extra] = append(extras[extra], value)
 		}

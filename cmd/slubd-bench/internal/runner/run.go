@@ -23,6 +23,7 @@ type Config struct {
 	Libraries []native.Library
 	Dirs      []string // where to look for them
 	Strict    bool     // whether a library that is missing or can't be used ends the suite
+	Memory    bool     // whether to read what is resident between runs
 	Progress  func(Step)
 }
 
@@ -44,6 +45,7 @@ type run struct {
 	compiled  map[*native.RCU]string // libraries in dir
 	random    *rand.Rand
 	step      Step
+	memory    *memory // nil if it is not read
 }
 
 // Run measures all cases. If ctx ends early, the report has the cases finished until then and the
@@ -55,6 +57,10 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 		report: Report{Versions: map[string]string{}},
 	}
 	defer r.close()
+	if cfg.Memory {
+		r.memory = &memory{begin: time.Now()}
+		r.report.Memory = &r.memory.Memory
+	}
 	r.noteAbsent(cases)
 	r.noteTraces(cases)
 	if err := r.discover(ctx, cases); err != nil {
@@ -159,6 +165,8 @@ func (r *run) measure(ctx context.Context, c Case) {
 		}
 		entries = append(entries, e)
 	}
+	r.memory.start(c)
+	r.readMemory(nil)
 	for round := range r.cfg.Count {
 		for _, i := range r.random.Perm(len(entries)) {
 			e := entries[i]
@@ -167,6 +175,7 @@ func (r *run) measure(ctx context.Context, c Case) {
 			}
 			r.progress(c, e.name, fmt.Sprintf("round %d of %d", round+1, r.cfg.Count))
 			sample, err := e.run(ctx, e.spec)
+			r.readMemory(e)
 			if err == nil {
 				err = replayed(e.spec, sample)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/hooks/trace"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 // recorded writes a trace of pairs of an object that lives and one that doesn't.
@@ -45,6 +46,9 @@ func recorded(t *testing.T, name string) Trace {
 
 // TestTraceWithEveryAllocator replays a trace in this process and in those of native allocators.
 func TestTraceWithEveryAllocator(t *testing.T) {
+	if testutil.Instrumented {
+		t.Skip("package loops has the same loops with the race detector")
+	}
 	first, second := recorded(t, "first day.trace.gz"), recorded(t, "second")
 	cases := Plan(Choice{Threads: []int{1, 2}, Sizes: []int{64, 128}, Traces: []Trace{first, second}})
 	if len(cases) != 4 || cases[0].Workload.Name != "trace-first-day" || cases[2].Workload.Name != "trace-second" {

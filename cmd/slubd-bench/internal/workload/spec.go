@@ -122,6 +122,8 @@ type Sample struct {
 	Checksum uint64 `json:"checksum,omitempty"`
 	// Latency has the histograms of a workload of tail.go by name, as tail.Encode makes them.
 	Latency map[string]string `json:"latency,omitempty"`
+	// Pauses are those of Go's collector in the timed part, where Go's loops run.
+	Pauses []Pause `json:"pauses,omitempty"`
 	// Classes are the bytes given for malloc-mix's sizes.
 	Classes []ClassBytes `json:"classes,omitempty"`
 }

@@ -266,6 +266,21 @@ func TestChunksShowTheTail(t *testing.T) {
 	}
 }
 
+func TestPauses(t *testing.T) {
+	sum := AddPauses([]Pause{{10, 1}, {30, 2}}, []Pause{{10, 4}, {20, 3}})
+	if !slices.Equal(sum, []Pause{{10, 5}, {20, 3}, {30, 2}}) {
+		t.Errorf("%v", sum)
+	}
+	for share, want := range map[float64]float64{0: 10, 0.5: 10, 0.51: 20, 0.8: 20, 0.99: 30, 1: 30} {
+		if ns := PauseAt(sum, share); ns != want {
+			t.Errorf("%v of the pauses take at most %v ns, not %v", share, ns, want)
+		}
+	}
+	if ns := PauseAt(nil, 0.5); ns != 0 {
+		t.Errorf("no pauses take %v ns", ns)
+	}
+}
+
 func TestNamesOfTraces(t *testing.T) {
 	for file, want := range map[string]string{
 		"/tmp/kvd.trace.gz": "trace-kvd", "a day--in may.trace": "trace-a-day-in-may", "x.gz": "trace-x", "-": "trace-file", "v1.2": "trace-v1.2",
