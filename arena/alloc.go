@@ -89,6 +89,7 @@ func (a *Arena) alloc(pages int, z *zone) (Run, error) {
 		return Run{}, err
 	}
 	mem.Zero(a.pages.meta(run.Page), metaSize)
+	unpoison(a.Addr(run.Page), run.bytes())
 	if run.Zero {
 		followCoupling() // before the pages become resident
 		a.armFollow()
@@ -220,6 +221,7 @@ func (a *Arena) committed(err error) error {
 func (a *Arena) returnUncommitted(z *zone, run Run) {
 	a.purging.Lock()
 	defer a.purging.Unlock()
+	poison(a.Addr(run.Page), run.bytes())
 	if a.cfg.Lock {
 		_ = a.backing.unlock(a.Addr(run.Page), run.bytes())
 	}
@@ -253,6 +255,7 @@ func (a *Arena) freeRun(z *zone, page uint32) bool {
 	if !ok {
 		return false
 	}
+	poison(a.Addr(page), uintptr(pages)*mem.PageSize)
 	// The block that the run was cut from becomes whole again, so that the next run of its size
 	// fits there. If its rest is clean it is charged: otherwise a run that is allocated and freed
 	// again and again would find new pages each time. Pages that are dirty count as committed, so

@@ -79,7 +79,9 @@ func (a *Arena) growBy(z *zone, pages uint32) error {
 	err := a.growMap(z, to)
 	if err == nil {
 		from := a.Addr(z.writable)
-		err = a.backing.makeWritable(from, a.Addr(to)-from)
+		if err = a.backing.makeWritable(from, a.Addr(to)-from); err == nil {
+			poison(from, a.Addr(to)-from)
+		}
 	}
 	z.mu.Lock()
 	z.refused = err != nil

@@ -100,6 +100,7 @@ func (a *Arena) mapBytes(n int64, node numa.Node) (addr uintptr, dirty int64, er
 	followCoupling() // before the pages become resident
 	a.armFollow()
 	a.armObserver()
+	unpoison(m.backing.base, bytes)
 	err = m.makeWritable()
 	if err == nil {
 		err = a.commitBytes(m.backing.base, bytes)
@@ -107,6 +108,7 @@ func (a *Arena) mapBytes(n int64, node numa.Node) (addr uintptr, dirty int64, er
 		err = a.committed(err)
 	}
 	if err != nil {
+		poison(m.backing.base, bytes)
 		a.discardMapping(m)
 		return 0, 0, err
 	}
@@ -223,6 +225,7 @@ func (a *Arena) Unmap(addr uintptr) (ok bool) {
 	if m != nil {
 		delete(a.big.live, addr)
 		a.big.bytes -= int64(m.bytes)
+		poison(addr, m.bytes)
 		if !a.cfg.Lock {
 			a.big.keep(m, a)
 		}

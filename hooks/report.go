@@ -27,6 +27,9 @@ const (
 	DoubleFree
 	// MemoryCorrupt says that bytes beside a guarded object were written to while it was in use.
 	MemoryCorrupt
+	// WriteAfterFree says that a hardened cache found bytes in a free object that were written
+	// after it was freed.
+	WriteAfterFree
 )
 
 var kindText = [...]string{
@@ -36,6 +39,7 @@ var kindText = [...]string{
 	FreelistCorrupt:   "corrupt freelist",
 	DoubleFree:        "double free",
 	MemoryCorrupt:     "memory corruption",
+	WriteAfterFree:    "write after free",
 }
 
 // String gives the kind in words.
@@ -46,8 +50,9 @@ func (k Kind) String() string {
 	return kindText[k]
 }
 
-// Report is one finding of misuse or corruption. It is an error: Error gives one line, the verb %+v
-// adds the stack of the call that was at fault, and the History.
+// Report is one finding of misuse or corruption. It is an error: Error gives one line, and behind
+// it Freed where that is known; the verb %+v adds the stack of the call that was at fault, and the
+// History.
 type Report struct {
 	Kind   Kind
 	Cache  string    // cache that was called
@@ -59,6 +64,7 @@ type Report struct {
 	// History says of a guarded object where it was allocated, and freed if it was, in several
 	// lines with the call stacks; "" for other objects.
 	History string
+	Freed   []uintptr // those of the call that freed the object before; nil where it was not noted
 }
 
 // stackDepth bounds a report's stack. 32 frames reach from inside the allocator to a request
@@ -87,8 +93,20 @@ func (r *Report) Fire(h *Hooks) {
 	callback.Run(h.Report, r)
 }
 
-// Error describes the report in one line.
+// Error describes the report in one line. A panic shows only this, so the stack of the free before
+// follows, if it was noted.
 func (r *Report) Error() string {
+	if len(r.Freed) == 0 {
+		return r.line()
+	}
+	var b strings.Builder
+	b.WriteString(r.line() + "\nfreed before by:")
+	writeStack(&b, r.Freed)
+	return b.String()
+}
+
+// line is Error without a stack.
+func (r *Report) line() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "slubd: cache %q: %v", r.Cache, r.Kind)
 	switch {
@@ -109,27 +127,29 @@ func (r *Report) Error() string {
 }
 
 // Format implements fmt.Formatter: %+v appends the stack, two lines for each frame as in a Go
-// traceback, and the History; %q quotes the line; other verbs give the line.
+// traceback, the one before it of Freed, and the History; %q quotes what Error gives, as other
+// verbs give it.
 func (r *Report) Format(f fmt.State, verb rune) {
 	switch {
 	case verb == 'q':
 		io.WriteString(f, strconv.Quote(r.Error()))
 	case verb == 'v' && f.Flag('+'):
-		io.WriteString(f, r.Error())
-		r.writeStack(f)
+		io.WriteString(f, r.line())
+		writeStack(f, r.Stack)
+		io.WriteString(f, strings.TrimPrefix(r.Error(), r.line()))
+		if r.History != "" {
+			io.WriteString(f, "\n"+strings.TrimSuffix(r.History, "\n"))
+		}
 	default:
 		io.WriteString(f, r.Error())
 	}
 }
 
-func (r *Report) writeStack(w io.Writer) {
-	if r.History != "" {
-		defer func() { io.WriteString(w, "\n"+strings.TrimSuffix(r.History, "\n")) }()
-	}
-	if len(r.Stack) == 0 {
+func writeStack(w io.Writer, stack []uintptr) {
+	if len(stack) == 0 {
 		return // CallersFrames of an empty slice still yields one empty frame
 	}
-	frames := runtime.CallersFrames(r.Stack)
+	frames := runtime.CallersFrames(stack)
 	for more := true; more; {
 		var f runtime.Frame
 		f, more = frames.Next()

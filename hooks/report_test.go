@@ -37,17 +37,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= MemoryCorrupt; k++ {
+	for k := ForeignPointer; k <= WriteAfterFree; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(MemoryCorrupt) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", MemoryCorrupt, len(kindText)-1)
+	if int(WriteAfterFree) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", WriteAfterFree, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", MemoryCorrupt + 1: "Kind(7)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", WriteAfterFree + 1: "Kind(8)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}
@@ -78,7 +78,12 @@ func TestFormat(t *testing.T) {
 	if !strings.HasPrefix(lines[2], "\t") || !strings.Contains(lines[2], "report_test.go:") {
 		t.Errorf("%q is no place in the source", lines[2])
 	}
-	r.Stack = nil
+	r.Freed = r.Stack[:1]
+	if got := r.Error(); !strings.HasPrefix(got, line+"\nfreed before by:\n") || !strings.HasPrefix(fmt.Sprintf("%+v", r), line+"\n"+lines[1]) ||
+		!strings.HasSuffix(fmt.Sprintf("%+v", r), strings.TrimPrefix(got, line)) {
+		t.Errorf("with the stack of the free before: %s, then %+v", got, r)
+	}
+	r.Stack, r.Freed = nil, nil
 	if got := fmt.Sprintf("%+v", r); got != line {
 		t.Errorf("without a stack %%+v gives %q", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -277,8 +278,9 @@ func TestDefaultIsEveryCache(t *testing.T) {
 	s.expect(t, 0, "slubd_cache_info")
 	engine, reason := slub.Engine()
 	guards, whyNot := slub.GuardMode()
-	if s["slubd_mode_info{guard="+guards+",guard_reason="+whyNot+",percpu="+engine+",reason="+reason+"}"] != 1 {
-		t.Errorf("engine %s (%s), guards %s (%s) are not shown", engine, reason, guards, whyNot)
+	hardened := strconv.FormatBool(slub.Hardened())
+	if s["slubd_mode_info{guard="+guards+",guard_reason="+whyNot+",hardened="+hardened+",percpu="+engine+",reason="+reason+"}"] != 1 {
+		t.Errorf("engine %s (%s), guards %s (%s), hardened %s are not shown", engine, reason, guards, whyNot, hardened)
 	}
 	s.expect(t, 1, "slubd_build_info")
 }

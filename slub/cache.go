@@ -35,7 +35,8 @@ type Cache struct {
 	stacks percpu.Slots
 
 	id     uint32
-	single *single // nil in most caches; see there
+	single bool     // a page class: each object has a slab of its own
+	marks  *marking // nil in most caches; see there
 	config *Config
 	layout layout
 

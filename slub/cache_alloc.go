@@ -123,13 +123,15 @@ func (c *Cache) AllocZero() (unsafe.Pointer, error) { return c.allocZero(uintptr
 
 // allocZero is Alloc with the object's first n bytes zeroed, before a hook sees it.
 func (c *Cache) allocZero(n uintptr) (unsafe.Pointer, error) {
-	p, err := c.popRaw.Func()()
-	switch {
-	case err != nil:
-	case c.instrumented():
-		c.onAlloc(p, n)
-	default:
-		mem.Zero(uintptr(p), n)
+	for {
+		p, err := c.popRaw.Func()()
+		switch {
+		case err != nil:
+		case !c.instrumented():
+			mem.Zero(uintptr(p), n)
+		case !c.onAlloc(p, n):
+			continue
+		}
+		return p, err
 	}
-	return p, err
 }

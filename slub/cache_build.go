@@ -28,7 +28,11 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	c.counters = counters
 	c.sampler = newSampler(c.config.ProfileRate, c.guardable(),
 		sampling.Labels{Cache: c.name, Group: c.config.Group.label(), Tag: c.config.Tag, Size: c.config.Size})
-	if c.slabs, err = slab.New(c.slabConfig(a, order)); err != nil {
+	slabs, err := c.slabConfig(a, order)
+	if err == nil {
+		c.slabs, err = slab.New(slabs)
+	}
+	if err != nil {
 		_ = c.counters.Free() // as in freeMetadata
 		return err
 	}
@@ -46,9 +50,8 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	}
 	c.initQueue()
 	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
-	if c.single != nil {
-		c.single.onlyMarks = !c.watched()
-		c.single.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
+	if c.marks != nil {
+		c.marks.init(c, filter)
 	}
 	if c.instrumented() && !c.onlyClears() {
 		filter = filter.RejectAll()
@@ -74,6 +77,10 @@ func (c *Cache) operate(filter percpu.Filter) {
 	switch {
 	case c.onlyMarked():
 		c.pop.SetSlowOnly(c.allocMarked)
+		c.free.Filter = filter.ForStacks(c.stacks, percpu.Main)
+		c.free.SetSlowOnly(c.freeMarked)
+		c.freeRCU.SetSlowOnly(c.freeRCUMarked)
+		return
 	case c.instrumented():
 		c.pop.SetSlowOnly(c.allocInstrumented)
 	default:
@@ -178,10 +185,10 @@ func otherNodes(topology *numa.Topology) [][]int {
 	return others
 }
 
-// slabConfig is the config of the cache's slabs.
-func (c *Cache) slabConfig(a *arena.Arena, order int) slab.Config {
+// slabConfig is the config of the cache's slabs. The error is that of a table for marks.
+func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 	cfg := slab.Config{
-		Arena: a, ID: c.id, Size: c.layout.slot, FreePtr: c.layout.fp, Order: order, Single: c.single != nil,
+		Arena: a, ID: c.id, Size: c.layout.slot, FreePtr: c.layout.fp, Order: order, Single: c.single,
 		MinPartial:        c.config.MinPartial,
 		RemoteDefragRatio: c.config.RemoteDefragRatio,
 		Shuffle:           c.config.Flags&ShuffleFreelist != 0,
@@ -205,7 +212,15 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) slab.Config {
 	if c.config.Flags&TypesafeByRCU != 0 {
 		cfg.AfterGracePeriod, cfg.Backlog = c.domain.Defer, retiredBacklog{c}
 	}
-	return cfg
+	if c.marks == nil || c.single && !c.marks.hardened && !checked {
+		return cfg, nil
+	}
+	if c.marks.hardened {
+		cfg.FenceEvery = fenceEvery
+	}
+	var err error
+	cfg.Marks, err = companionOf(a).marks.For(a, c.layout.slot)
+	return cfg, err
 }
 
 // onNewSlab returns what prepares a new slab: it runs the constructor on every object, then calls

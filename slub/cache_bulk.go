@@ -5,6 +5,7 @@ import (
 
 	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // AllocBulk fills dst with objects, or sets all of dst to nil and returns an error. It takes
@@ -36,6 +37,12 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 	}
 	if c.sampler != nil && (picked || got < len(dst) || !guardsOnly) {
 		c.sampleBulk(dst, got, picked)
+	}
+	if c.marks != nil {
+		if err := c.prepareAll(dst); err != nil {
+			clear(dst)
+			return err
+		}
 	}
 	if c.instrumented() {
 		c.onAllocAll(dst, func(accepted, rest []unsafe.Pointer) {
@@ -142,7 +149,7 @@ func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, drai
 		for front < end {
 			p := ps[front]
 			o := c.ownerOrReport(p)
-			free := o != 0 && (drained || c.claim(p, o))
+			free := o != 0 && (drained || c.claim(p, o, slab.Free))
 			if free && c.instrumented() {
 				asked = true
 				if free = !c.askFree(p); !free {

@@ -19,10 +19,10 @@ import (
 // replaceSlabs gives a cache that has not been used other slabs, with a changed config.
 func (c *Cache) replaceSlabs(t *testing.T, change func(*slab.Config)) {
 	t.Helper()
-	cfg := c.slabConfig(c.Arena(), c.slabs.Order())
+	cfg, err := c.slabConfig(c.Arena(), c.slabs.Order())
+	same(t, "slabConfig", err, nil)
 	change(&cfg)
 	c.slabs.FreeCounters()
-	var err error
 	c.slabs, err = slab.New(cfg)
 	same(t, "slab.New", err, nil)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/configerr"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/text"
@@ -153,6 +154,12 @@ type Config struct {
 	// guarded, nor are any in builds without cgo or with a sanitizer. A cache with a GuardRate does
 	// not merge. (Kernel: KFENCE.)
 	GuardRate int64
+	// Hardened makes the cache find double frees, writes after a free and some overruns, in
+	// production: On or None. 0 is automatic: On if SLUBD_HARDENED=1 is in the environment,
+	// otherwise None. It implies InitOnFree, where neither a Ctor nor TypesafeByRCU forbids that,
+	// and ShuffleFreelist. docs/debugging.md says what it finds, docs/costs.md what it costs. A
+	// cache that sets it does not merge.
+	Hardened int
 	// Hooks are called for every object. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -234,12 +241,20 @@ func (c Config) Validate() error {
 	if c.GuardRate < None {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
+	checkHardened(&p, c.Hardened)
 	c.Slabs.validate(&p)
 	c.rcuLimits().validate(&p)
 	if c.RCUDelay < 0 {
 		p.Add("RCUDelay", "%v is negative", c.RCUDelay)
 	}
 	return p.Err()
+}
+
+// checkHardened notes a problem with a config's Hardened.
+func checkHardened(p *configerr.Problems, hardened int) {
+	if hardened < None || hardened > On {
+		p.Add("Hardened", "%d is neither On, which is %d, nor None, which is %d, nor 0 for automatic", hardened, On, None)
+	}
 }
 
 // name is the name that New gives the cache, if no open cache has it.

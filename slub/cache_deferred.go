@@ -12,6 +12,7 @@ import (
 	"github.com/slubd/slubd/internal/lazytimer"
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // deferFree is the list of the objects given to FreeDeferred (kernel: struct defer_free). It
@@ -46,7 +47,7 @@ func (d *deferFree) pending() int64 {
 // reported as by Free, in this call and not later. Any goroutine. (Kernel: kfree_nolock,
 // defer_free.)
 func (c *Cache) FreeDeferred(p unsafe.Pointer) {
-	if c.claimOrReport(p) == 0 {
+	if c.claimOrReport(p, slab.GivenDeferred) == 0 {
 		return
 	}
 	c.noteGuardedFree(p)

@@ -133,7 +133,7 @@ func TestCloseWaitsForDrain(t *testing.T) {
 func TestFreeDeferredCorrupt(t *testing.T) {
 	for name, damage := range map[string]func(c *reportRecorder, p unsafe.Pointer){
 		"out of the arena": func(c *reportRecorder, p unsafe.Pointer) {
-			*mem.At[uint64](uintptr(p) + c.layout.fp) = 0xdead << 40
+			smashLink(c.Cache, p)
 		},
 		"a page without slab": func(c *reportRecorder, p unsafe.Pointer) {
 			c.slabs.SetNext(uintptr(p), c.Arena().Base()+uintptr(c.Arena().Span())-mem.PageSize)
@@ -168,7 +168,8 @@ func TestFreeDeferredTwice(t *testing.T) {
 	c := openRecorder(t, nil, Config{Size: 64})
 	p := take(t, c.Cache, 1)[0]
 	c.FreeDeferred(p)
-	c.FreeDeferred(p)
+	c.deferFree.given.Add(1) // as a FreeDeferred at the same instant
+	c.listDeferred(p)
 	c.drain(drainAll)
 	if len(c.Reports) != 1 || !strings.Contains(c.Reports[0].Detail, "twice") {
 		t.Errorf("reports %v", c.Reports)

@@ -4,8 +4,8 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // Free frees an object. The caller must not use it afterwards. nil is ignored.
@@ -32,14 +32,18 @@ func (c *Cache) freeSlow(p unsafe.Pointer) {
 // freeInGo is Free when all of the CPU's stacks refuse the object: the sheaf for its node is full,
 // or was not used yet, the object is of a slab of lower order, or p is not an object of the cache.
 func (c *Cache) freeInGo(p unsafe.Pointer) {
-	if o := c.claimOrReport(p); o != 0 && !c.onFree(p) {
+	if o := c.claimOrReport(p, slab.Free); o != 0 && !c.onFree(p) {
 		c.freeChecked(p, o)
 	}
 }
 
 // ownerOrReport returns the owner of an object of this cache without marks, or 0 after a report.
 func (c *Cache) ownerOrReport(p unsafe.Pointer) owner.Word {
-	if o := c.freeRCU.Owner(p); o.ID() == c.id && !o.HasFlags() {
+	filter := &c.freeRCU.Filter
+	if c.marks != nil {
+		filter = &c.marks.push.Filter
+	}
+	if o := filter.Owner(p); o.ID() == c.id && !o.HasFlags() {
 		return o
 	}
 	return c.verify(p)
@@ -118,7 +122,7 @@ func (c *Cache) reportTwice(obj, slab uintptr) {
 // reportCorrupt reports a free pointer that leads out of its slab. The objects behind it can't be
 // found any more and count as in use.
 func (c *Cache) reportCorrupt(obj, slab uintptr) {
-	r := hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "free pointer at +%d reads %#x", c.layout.fp, *mem.At[uint64](obj + c.layout.fp))
+	r := hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "free pointer at +%d reads %#x", c.layout.fp, c.slabs.StoredLink(obj))
 	r.Slab = slab
 	r.Fire(&c.config.Hooks)
 }

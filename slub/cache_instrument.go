@@ -20,19 +20,20 @@ import (
 
 // instrumented reports whether the cache calls onAlloc and onFree.
 func (c *Cache) instrumented() bool {
-	return c.single != nil || c.watched()
+	return c.marks != nil || c.watched()
 }
 
 // watched reports whether the cache is instrumented for another reason than its marks.
 func (c *Cache) watched() bool {
-	h := &c.config.Hooks
-	return h.Alloc != nil || h.Free != nil || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized
+	return c.hooked() || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized
 }
+
+// hooked reports whether the cache has a hook that is called for every object.
+func (c *Cache) hooked() bool { return c.config.Hooks.Alloc != nil || c.config.Hooks.Free != nil }
 
 // onlyClears reports whether the cache is instrumented for InitOnAlloc or InitOnFree alone.
 func (c *Cache) onlyClears() bool {
-	h := &c.config.Hooks
-	return c.instrumented() && c.single == nil && h.Alloc == nil && h.Free == nil && !sanitized
+	return c.instrumented() && c.marks == nil && !c.hooked() && !sanitized
 }
 
 // clearing is the operations of a cache of which onlyClears is true. They are not in the Cache,
@@ -83,30 +84,57 @@ func (c *Cache) allocSlowCleared() (unsafe.Pointer, error) {
 
 // allocInstrumented is Alloc of an instrumented cache.
 func (c *Cache) allocInstrumented() (unsafe.Pointer, error) {
-	p, err := c.popRaw.Func()()
-	if err == nil {
-		c.onAlloc(p, 0)
+	for {
+		p, err := c.popRaw.Func()()
+		if err != nil || c.onAlloc(p, 0) {
+			return p, err
+		}
 	}
-	return p, err
 }
 
 // onAlloc is called for every object before the user gets it. It zeroes the object's first bytes,
 // as many as zero says, and what the flags ask for (kernel: slab_post_alloc_hook). If the hook
-// doesn't return, the object goes back to its slab.
-func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) {
-	c.prepare(p, zero)
+// doesn't return, the object goes back to its slab. It
+// returns false if the caller must take another object, which has been reported.
+func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) (ok bool) {
+	if !c.prepare(p, zero) {
+		return false
+	}
 	if h := c.config.Hooks.Alloc; h != nil {
 		callback.Guard(
 			func() { callback.Run(h, c.object(p)) },
 			func() { c.takeBack([]unsafe.Pointer{p}) })
 	}
+	return true
 }
 
-// onAllocAll is onAlloc for several objects. If a hook doesn't return, lost gets those that a hook
+// prepareAll prepares several objects, which their user gets next, and replaces those that must not
+// be handed out. If that fails, or a report doesn't return, all of them go back.
+func (c *Cache) prepareAll(objs []unsafe.Pointer) (err error) {
+	n := 0
+	undo := func() {
+		c.takeBack(objs[:n])
+		c.returnBulk(objs[min(n+1, len(objs)):])
+	}
+	callback.Guard(func() {
+		for ; n < len(objs) && err == nil; n++ {
+			for !c.prepare(objs[n], 0) {
+				if objs[n], err = c.popRaw.Func()(); err != nil {
+					undo()
+					return
+				}
+			}
+		}
+	}, undo)
+	return err
+}
+
+// onAllocAll is onAlloc for several objects, of which those with marks are prepared elsewhere. If a
+// hook doesn't return, lost gets those that a hook
 // has returned for, and the others.
 func (c *Cache) onAllocAll(objs []unsafe.Pointer, lost func(accepted, rest []unsafe.Pointer)) {
-	for _, p := range objs {
-		c.prepare(p, 0)
+	for i := 0; i < len(objs) && c.marks == nil; i++ {
+		c.prepare(objs[i], 0)
 	}
 	h := c.config.Hooks.Alloc
 	if h == nil {
@@ -120,13 +148,22 @@ func (c *Cache) onAllocAll(objs []unsafe.Pointer, lost func(accepted, rest []uns
 	}, func() { lost(objs[:n], objs[n:]) })
 }
 
-// prepare is the part of onAlloc that concerns the object's memory.
-func (c *Cache) prepare(p unsafe.Pointer, zero uintptr) {
-	if c.single != nil {
-		c.slabs.SetInUse(p)
+// prepare is onAlloc without the hook.
+func (c *Cache) prepare(p unsafe.Pointer, zero uintptr) (ok bool) {
+	if c.marks != nil && !c.markInUse(p) {
+		return false
 	}
+	c.prepareMemory(p, zero)
+	return true
+}
+
+// prepareMemory is the part of onAlloc that concerns the object's memory.
+func (c *Cache) prepareMemory(p unsafe.Pointer, zero uintptr) {
 	if sanitized {
 		acquireObject(p, c.layout)
+	}
+	if c.marks != nil && c.marks.hardened && c.config.Flags&InitOnFree != 0 {
+		c.checkCleared(uintptr(p))
 	}
 	if c.config.Flags&InitOnAlloc != 0 {
 		zero = uintptr(c.config.Size)
@@ -169,8 +206,11 @@ func (c *Cache) onFree(p unsafe.Pointer) (keep bool) {
 
 // keeps asks a Free hook whether it keeps an object, which is in use again if it does.
 func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
+	if sanitized {
+		exposeObject(p, c.layout) // of what Malloc returned all bytes are the hook's
+	}
 	keep := callback.Ask(hook, c.object(p))
-	if keep && c.single != nil {
+	if keep && c.marks != nil {
 		c.slabs.SetInUse(p)
 	}
 	return keep
@@ -178,13 +218,14 @@ func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
 
 // onFreeAll is onFree for objects whose use has ended already: after a grace period, or in a
 // prefilled sheaf that is returned. It moves those that no hook keeps to the front and returns
-// their number. If a hook doesn't return, lost gets those that are to be freed, the hook's own
+// their number. scrub is c.scrub, or what does as much for objects that
+// no user has held. If a hook doesn't return, lost gets those that are to be freed, the hook's own
 // object included, and those that no hook has been called for.
-func (c *Cache) onFreeAll(objs []unsafe.Pointer, lost func(free, rest []unsafe.Pointer)) (n int) {
+func (c *Cache) onFreeAll(objs []unsafe.Pointer, scrub func(unsafe.Pointer), lost func(free, rest []unsafe.Pointer)) (n int) {
 	h := c.config.Hooks.Free
 	if h == nil {
 		for _, p := range objs {
-			c.scrub(p)
+			scrub(p)
 		}
 		return len(objs)
 	}
@@ -196,13 +237,13 @@ func (c *Cache) onFreeAll(objs []unsafe.Pointer, lost func(free, rest []unsafe.P
 			if c.keeps(h, p) {
 				continue
 			}
-			c.scrub(p)
+			scrub(p)
 			objs[n] = p
 			n++
 		}
 	}, func() {
 		objs[n] = objs[next-1]
-		c.scrub(objs[n])
+		scrub(objs[n])
 		lost(objs[:n+1], objs[next:])
 	})
 	return n
@@ -210,13 +251,20 @@ func (c *Cache) onFreeAll(objs []unsafe.Pointer, lost func(free, rest []unsafe.P
 
 // scrub is the part of onFree that concerns the object's memory.
 func (c *Cache) scrub(p unsafe.Pointer) {
-	if c.single != nil {
+	if c.marks != nil {
 		c.slabs.SetFree(p)
 	}
 	if c.config.Flags&InitOnFree != 0 {
+		if sanitized {
+			exposeObject(p, c.layout)
+		}
 		c.clearFreed(uintptr(p))
 	}
-	if sanitized && c.config.Flags&TypesafeByRCU == 0 { // otherwise readers may still read it
+	switch {
+	case !sanitized:
+	case c.config.Flags&TypesafeByRCU != 0: // readers may still read it
+		shareObject(p)
+	default:
 		releaseObject(p, c.layout)
 	}
 }
@@ -240,7 +288,7 @@ func (c *Cache) clearFreed(obj uintptr) {
 // list, which another goroutine drains. It is called while the goroutine unwinds.
 func (c *Cache) finishFree(free, rest []unsafe.Pointer) {
 	for _, p := range rest {
-		if c.single != nil {
+		if c.marks != nil {
 			c.slabs.SetFree(p) // a drain asks no more
 		}
 		c.deferFree.putBack.Add(1)

@@ -4,62 +4,122 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/backlog"
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
-// A cache has a single if each of its objects has a slab of its own: the page classes. The slab
-// marks the object as in use or free. The mark shows a second Free, as the marks of largeObjects
-// do, until the object is handed out again. It costs a pair of Malloc and Free an atomic operation,
-// which is little beside what a program does with 32 KiB or more. Smaller objects have no mark.
+// The objects of some caches have marks: those of the page classes, of hardened caches, and of all
+// in builds that check everything. A mark says whether the user holds the object; it lies beside
+// the slabs (see slab.MarkTable), or in the descriptor of a slab of one object.
 //
-// Alloc sets the mark before its hook is called. A function that a user calls to free an object
-// clears it first, by claim, and does nothing more if that fails.
-type single struct {
-	push percpu.Free // of an object that is claimed
-	// onlyMarks says that the cache is instrumented for its marks alone. Constant after New.
-	onlyMarks bool
+//	free, in a sheaf or its slab --Alloc, before its hook--> in use
+//	in use --claim, in a function that a user calls to free it--> free, or given to FreeRCU or
+//	                                                             FreeDeferred, before its hook
+//
+// A second free fails to claim the object, and reports it. An allocation that finds an object in
+// use reports it as well, and takes another: two frees at the same instant may both have claimed it
+// (see MarkTable.swap), or a free pointer has been overwritten. So no object has two owners.
+//
+// A cache that is instrumented for its marks alone has functions of its own in front of the
+// sequences, which claim an object, then push it. FreeRCU has the same.
+
+// checked says that all objects of this build have marks.
+const checked = sanitized || invariants.Enabled
+
+// A marking is what a cache has whose objects have marks.
+type marking struct {
+	push, pushRCU percpu.Free // of an object that is claimed; their filters know all objects
+	// onlyMarks says that the cache is instrumented for its marks, and to clear objects, alone.
+	// hardened says that it is hardened. Both are constant after New.
+	onlyMarks, hardened bool
 }
 
-// onlyMarked reports whether the cache is instrumented for its marks alone.
-func (c *Cache) onlyMarked() bool { return c.single != nil && c.single.onlyMarks }
+// newMarking returns the marking of a cache; nil for none.
+func newMarking(cfg Config, single bool) *marking {
+	hardened := cfg.hardened()
+	if !single && !hardened && !checked {
+		return nil
+	}
+	return &marking{hardened: hardened}
+}
+
+// init initializes the sequences. The filter knows all objects of the cache.
+func (m *marking) init(c *Cache, filter percpu.Filter) {
+	m.onlyMarks = !c.hooked() && !sanitized
+	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
+	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)
+}
+
+// onlyMarked reports whether the cache is instrumented for its marks alone, or also to clear
+// objects.
+func (c *Cache) onlyMarked() bool { return c.marks != nil && c.marks.onlyMarks }
 
 // allocMarked is Alloc of a cache of which onlyMarked is true.
 func (c *Cache) allocMarked() (unsafe.Pointer, error) {
-	p, err := c.popRaw.Func()()
-	if err == nil {
-		c.slabs.SetInUse(p)
+	for {
+		p, err := c.popRaw.Func()()
+		if err != nil || c.prepare(p, 0) {
+			return p, err
+		}
 	}
-	return p, err
 }
 
-// freeMarked is Free of a cache with marks, for a pointer into a page with owner word o. It returns
-// false, and has done nothing, if onlyMarked is false or p is no object in use.
-func (c *Cache) freeMarked(p unsafe.Pointer, o owner.Word) bool {
-	if !c.single.onlyMarks || !c.slabs.Claim(p, o) {
-		return false
+// freeMarked is Free of a cache of which onlyMarked is true.
+func (c *Cache) freeMarked(p unsafe.Pointer) {
+	if !c.claimKnown(p, slab.Free) {
+		c.freeInGo(p)
+		return
 	}
-	c.single.push.Func()(p)
-	return true
+	c.scrub(p)
+	c.marks.push.Func()(p)
+}
+
+// freeRCUMarked is FreeRCU of a cache of which onlyMarked is true.
+func (c *Cache) freeRCUMarked(p unsafe.Pointer) {
+	if !c.claimKnown(p, slab.GivenRCU) {
+		c.freeRCUInGo(p)
+		return
+	}
+	c.marks.pushRCU.Func()(p)
+}
+
+// claimKnown claims an object in use that a sheaf may take. It reports nothing.
+func (c *Cache) claimKnown(p unsafe.Pointer, to slab.Mark) bool {
+	o := c.marks.push.Owner(p)
+	return o.ID() == c.id && !o.HasFlags() && c.slabs.Claim(p, o, to)
 }
 
 // freeClaimed is what frees a claimed object when the CPU's stack refuses it.
-func (c *Cache) freeClaimed(p unsafe.Pointer) { c.freeChecked(p, c.single.push.Owner(p)) }
+func (c *Cache) freeClaimed(p unsafe.Pointer) { c.freeChecked(p, c.marks.push.Owner(p)) }
 
-// claim makes the caller the one that frees an object with the owner word o, or reports that it is
-// free. It does nothing in a cache without marks.
-func (c *Cache) claim(p unsafe.Pointer, o owner.Word) bool {
-	if c.single == nil || c.slabs.Claim(p, o) {
+// freeRCUClaimed is what gives a claimed object to FreeRCU when the CPU's stack refuses it.
+func (c *Cache) freeRCUClaimed(p unsafe.Pointer) {
+	c.giveRCU(p, c.marks.push.Owner(p), backlog.MayWait)
+}
+
+// claim makes the caller the one that frees an object with the owner word o, in the way that to
+// says, or reports that it is free. It does nothing in a cache without marks.
+func (c *Cache) claim(p unsafe.Pointer, o owner.Word, to slab.Mark) bool {
+	switch {
+	case c.marks == nil:
+		return true
+	case c.slabs.Claim(p, o, to):
+		if sanitized {
+			c.slabs.Marks().NoteFree(uintptr(p), 1)
+		}
 		return true
 	}
 	c.refuseFreed(p)
 	return false
 }
 
-// claimOrReport is ownerOrReport for an object that its user frees.
-func (c *Cache) claimOrReport(p unsafe.Pointer) owner.Word {
+// claimOrReport is ownerOrReport for an object that its user frees, in the way that to says.
+func (c *Cache) claimOrReport(p unsafe.Pointer, to slab.Mark) owner.Word {
 	o := c.ownerOrReport(p)
-	if o != 0 && !c.claim(p, o) {
+	if o != 0 && !c.claim(p, o, to) {
 		return 0
 	}
 	return o
@@ -69,13 +129,36 @@ func (c *Cache) claimOrReport(p unsafe.Pointer) owner.Word {
 // marks it reports those that are free.
 func (c *Cache) heldOrReport(p unsafe.Pointer) owner.Word {
 	o := c.ownerOrReport(p)
-	if o != 0 && c.single != nil && !c.slabs.IsInUse(p, o) {
+	if o != 0 && c.marks != nil && c.slabs.MarkOf(p, o) != slab.InUse {
 		return c.refuseFreed(p)
 	}
 	return o
 }
 
+// freedBefore says how an object came to be free.
+var freedBefore = [...]string{
+	slab.Free:          "it has been freed before",
+	slab.InUse:         "it has been freed before, and allocated meanwhile",
+	slab.GivenRCU:      "it was given to FreeRCU before",
+	slab.GivenDeferred: "it was given to FreeDeferred before",
+}
+
 // refuseFreed reports an object that is free.
 func (c *Cache) refuseFreed(p unsafe.Pointer) owner.Word {
-	return c.refuse(hooks.NewReport(hooks.DoubleFree, c.name, uintptr(p), "it has been freed before"))
+	detail := freedBefore[c.slabs.MarkOf(p, c.marks.push.Owner(p))]
+	r := hooks.NewReport(hooks.DoubleFree, c.name, uintptr(p), "%s", detail)
+	r.Freed = c.slabs.Marks().FreedBy(uintptr(p))
+	return c.refuse(r)
+}
+
+// markInUse marks an object with a mark as in use. If it is already, it has an owner: markInUse
+// reports it and returns false.
+func (c *Cache) markInUse(p unsafe.Pointer) (ok bool) {
+	if c.slabs.SetInUse(p) {
+		return true
+	}
+	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, uintptr(p), "it is in use, and was to be handed out again")
+	r.Freed = c.slabs.Marks().FreedBy(uintptr(p))
+	r.Fire(&c.config.Hooks)
+	return false
 }

@@ -52,7 +52,8 @@ func (c Config) mergeable() bool {
 	h := c.Hooks
 	watched := h.Alloc != nil || h.Free != nil || h.NewSlab != nil || h.Report != nil
 	tuned := c.SheafCapacity != 0 || c.FreePtrOffset.set || c.BarnFull != 0 || c.BarnEmpty != 0 ||
-		c.Slabs != (SlabLimits{}) || c.ProfileRate != 0 || c.GuardRate != 0 || c.Tag != "" || c.MinPartial != 0 || c.RemoteDefragRatio != 0
+		c.Slabs != (SlabLimits{}) || c.ProfileRate != 0 || c.GuardRate != 0 || c.Tag != "" || c.MinPartial != 0 || c.RemoteDefragRatio != 0 ||
+		c.Hardened != 0
 	return (mergeAll || c.Flags&Merge != 0) && !watched && !tuned && c.Flags&TypesafeByRCU == 0 &&
 		c.Ctor == nil && c.RCUDtor == nil
 }
@@ -122,6 +123,10 @@ func (r *registry) alias(a *arena.Arena, cfg Config) *Cache {
 func (c *Cache) alias(cfg Config) *Cache {
 	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
+	if c.marks != nil {
+		other.marks = newMarking(cfg, false)
+		other.marks.init(other, c.marks.push.Filter)
+	}
 	other.operate(c.freeRCU.Filter)
 	return other
 }

@@ -49,15 +49,14 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 		cfg.Domain = DefaultDomain()
 	}
 	cfg.Name = cfg.name()
+	cfg.Flags |= cfg.hardenedFlags()
 	if reserved.id == 0 {
 		if c := caches.alias(a, cfg); c != nil {
 			return c, nil
 		}
 	}
-	c := &Cache{name: cfg.Name, id: reserved.id, stacks: reserved.stacks, config: &cfg, layout: cfg.layout(), domain: cfg.Domain}
-	if reserved.single {
-		c.single = new(single)
-	}
+	c := &Cache{name: cfg.Name, id: reserved.id, single: reserved.single, stacks: reserved.stacks, config: &cfg,
+		layout: cfg.layout(), domain: cfg.Domain, marks: newMarking(cfg, reserved.single)}
 	c.shared = &shared{members: []*Cache{c}, backlog: reserved.backlog, lease: reserved.lease}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be up to 7 bytes larger

@@ -133,6 +133,7 @@ func TestFailedNewLeavesNothing(t *testing.T) {
 func TestFailedNewBucketsLeavesNothing(t *testing.T) {
 	defer percpu.OnlyNewCells()()
 	a := newArena(t, arena.Config{})
+	runMarksOf(a) // without it page runs are only less well explained
 	cfg := BucketsConfig{Domain: new(rcu.Domain)}
 	const each = 4
 	for made := 0; made < numClasses; made += 5 {

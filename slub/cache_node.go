@@ -92,8 +92,8 @@ func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 		c.drain(drainMost)
 		p, err = c.allocSlab(i, true, dropped)
 	}
-	if err == nil && c.instrumented() {
-		c.onAlloc(p, 0)
+	if err == nil && c.instrumented() && !c.onAlloc(p, 0) {
+		return c.allocNodeSlow(node, i)
 	}
 	return p, err
 }

@@ -23,8 +23,8 @@ import "unsafe"
 // ErrWouldBlock, ErrClosed. (Kernel: kmalloc_nolock.)
 func (c *Cache) AllocNoWait() (unsafe.Pointer, error) {
 	p, err := c.noWait.Func()()
-	if err == nil && c.instrumented() {
-		c.onAlloc(p, 0)
+	for err == nil && c.instrumented() && !c.onAlloc(p, 0) {
+		p, err = c.noWait.Func()()
 	}
 	return p, err
 }

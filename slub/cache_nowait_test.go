@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/slub"
@@ -103,7 +102,7 @@ func TestNoWaitLeavesCorruptChain(t *testing.T) {
 	c := openRecorder(t, nil, slub.Config{Size: 64, Flags: slub.NoSheaves})
 	ps := take(t, c.Cache, c.Stats().ObjectsPerSlab)
 	freeAll(c.Cache, ps[:3])
-	*mem.At[uint64](uintptr(ps[2]) + freePointerOf(c.Cache)) ^= 0xdead << 40
+	slub.SmashLink(c.Cache, ps[2])
 	if p, err := c.AllocNoWait(); p != nil || err != slub.ErrWouldBlock || len(c.Reports) != 0 {
 		t.Errorf("%p, %v, reports %v", p, err, c.Reports)
 	}

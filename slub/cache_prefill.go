@@ -10,6 +10,7 @@ import (
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // A Prefilled is a sheaf of objects on loan to its borrower. Allocating the number of objects
@@ -19,7 +20,7 @@ import (
 type Prefilled struct {
 	_     noCopy
 	n     uint           // objects left
-	room  uint           // slots of the array
+	room  uint           // slots of the array; 0 if its objects have marks: see allocMarked
 	array unsafe.Pointer // of the sheaf
 	owner owner.Word     // of objects that Free may put back
 	cache *Cache
@@ -166,13 +167,33 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 	p.loan, p.array, p.room = loan, unsafe.Pointer(unsafe.SliceData(room)), uint(len(room))
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
 	p.sample(room[:p.n])
+	if p.cache.marks != nil {
+		p.room = 0
+		p.prepareForHooks(room[:p.n])
+	}
 	if p.cache.instrumented() {
 		p.cache.onAllocAll(room[:p.n], func(accepted, rest []unsafe.Pointer) {
 			for _, obj := range rest {
-				p.cache.scrub(obj)
+				p.scrub(obj)
 			}
 			p.end(0, rest, accepted)
 		})
+	}
+}
+
+// prepareForHooks prepares objects with marks, if a hook sees them now. Their marks say that they
+// are in use when Alloc takes them, since a Free of one that was not taken is a second one.
+func (p *Prefilled) prepareForHooks(objs []unsafe.Pointer) {
+	for i := 0; i < len(objs) && p.cache.hooked(); i++ {
+		p.cache.prepareMemory(objs[i], 0)
+	}
+}
+
+// scrub ends the use of an object that nothing has taken. With a mark and without a hook it has not
+// begun.
+func (p *Prefilled) scrub(obj unsafe.Pointer) {
+	if p.cache.marks == nil || p.cache.hooked() {
+		p.cache.scrub(obj)
 	}
 }
 
@@ -183,7 +204,7 @@ func (p *Prefilled) settle() (samples []unsafe.Pointer) {
 	left := int(p.n)
 	if p.cache.instrumented() {
 		objs := p.loan.Slots()[:p.n]
-		left = p.cache.onFreeAll(objs, func(free, rest []unsafe.Pointer) {
+		left = p.cache.onFreeAll(objs, p.scrub, func(free, rest []unsafe.Pointer) {
 			p.end(p.lent-uint(len(free)+len(rest)), free, rest)
 		})
 	}
@@ -225,13 +246,33 @@ func (p *Prefilled) Len() int { return int(p.n) }
 
 // Alloc returns an object, or nil if none is left: it does not fall back on the cache. Content as
 // for Cache.Alloc.
-func (p *Prefilled) Alloc() unsafe.Pointer {
+//
+// It is inlined; the slow path is an argument of alloc for that, as in Local.Alloc.
+func (p *Prefilled) Alloc() unsafe.Pointer { return p.alloc((*Prefilled).allocMarked) }
+
+func (p *Prefilled) alloc(slow func(*Prefilled) unsafe.Pointer) unsafe.Pointer {
 	n := p.n - 1
 	if n >= p.room {
-		return nil
+		return slow(p)
 	}
 	p.n = n
 	return *(*unsafe.Pointer)(unsafe.Add(p.array, n*8))
+}
+
+// allocMarked is Alloc where none is left, or the objects have marks.
+func (p *Prefilled) allocMarked() unsafe.Pointer {
+	for c := p.cache; p.n > 0 && c.marks != nil; {
+		p.n--
+		switch obj := p.loan.Slots()[p.n]; {
+		case !c.markInUse(obj):
+		case c.hooked():
+			return obj // adopt has prepared it, and its hook may have written to it
+		default:
+			c.prepareMemory(obj, 0)
+			return obj
+		}
+	}
+	return nil
 }
 
 // Free puts an object of the cache back into the sheaf and reports whether it did. False means
@@ -239,11 +280,33 @@ func (p *Prefilled) Alloc() unsafe.Pointer {
 // object is of another node, of a slab that needs a closer look, or not of this cache. Free does
 // not call Cache.Free itself since it would not be inlined then, and half as fast.
 func (p *Prefilled) Free(obj unsafe.Pointer) bool {
+	return p.free(obj, (*Prefilled).freeMarked)
+}
+
+func (p *Prefilled) free(obj unsafe.Pointer, slow func(*Prefilled, unsafe.Pointer) bool) bool {
 	if p.n >= p.room || p.cache.free.Owner(obj) != p.owner {
-		return false
+		return slow(p, obj)
 	}
 	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj
 	p.n++
+	return true
+}
+
+// freeMarked is Free of what free does not put back. It does for an object with a mark, which it
+// claims, unless a hook has to see it.
+func (p *Prefilled) freeMarked(obj unsafe.Pointer) bool {
+	c := p.cache
+	if c.marks == nil || c.hooked() || p.loan == (sheaves.Loan{}) {
+		return false
+	}
+	switch room := p.loan.Slots(); {
+	case p.n >= uint(len(room)) || c.marks.push.Owner(obj) != p.owner:
+		return false
+	case c.claim(obj, p.owner, slab.Free): // otherwise it has reported the object, which is free
+		c.scrub(obj)
+		room[p.n] = obj
+		p.n++
+	}
 	return true
 }
 

@@ -18,13 +18,14 @@ func TestNodeOpsAreMadeOnDemand(t *testing.T) {
 			if hooked {
 				cfg.Hooks = balancing(&n)
 			}
-			c, sequences := open(t, a, cfg), !hooked && !sanitized // sanitizers are hooks, too
+			c, sequences := open(t, a, cfg), !hooked && !checked // objects with marks have none
 			pinned(t, 0, func() {
 				for node, want := range []bool{false, sequences, sequences} {
 					p, err := c.allocSlab(node, true, false)
 					if err != nil {
 						t.Fatal(err)
 					}
+					c.prepare(p, 0)
 					free(c, p)
 					if got := c.ops().made; got != want {
 						t.Errorf("%s of an object of node %d, hooks %v: sequences for other nodes %v, want %v", name, node, hooked, got, want)
@@ -58,7 +59,7 @@ func TestUnwantedNodeIsNotCounted(t *testing.T) {
 			if now.Events[AllocFastpath] != before.Events[AllocFastpath] || now.Remote.Allocs != before.Remote.Allocs || now.InUse != before.InUse {
 				t.Errorf("%s: %d allocations and %d in use, before %d and %d", name, now.Events[AllocFastpath], now.InUse, before.Events[AllocFastpath], before.InUse)
 			}
-			if node == 0 && !sanitized && now.Events[SheafFlush] == before.Events[SheafFlush] {
+			if node == 0 && !checked && now.Events[SheafFlush] == before.Events[SheafFlush] {
 				t.Error("AllocNode has popped no object of another node")
 			}
 			freeAll(c, held)
@@ -98,7 +99,7 @@ func TestClosedAliasHasNoNodes(t *testing.T) {
 // Only the first AllocNode of a node takes the slow path: the CPU's own node and the other one are
 // served by sequences, which refuse unknown nodes.
 func TestAllocNodeBySequence(t *testing.T) {
-	if sanitized {
+	if checked {
 		return // allocates in Go
 	}
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})

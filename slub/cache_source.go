@@ -23,6 +23,9 @@ func (s source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 	if err != nil {
 		s.c.noteRefillError(err)
 	}
+	if m := s.c.marks; m != nil && m.hardened {
+		shuffle(dst[:n])
+	}
 	return n
 }
 
@@ -44,7 +47,7 @@ func (c *Cache) endLives(objs []unsafe.Pointer) (free int) {
 	if !c.instrumented() {
 		return len(objs)
 	}
-	free = c.onFreeAll(objs, func(seen, rest []unsafe.Pointer) {
+	free = c.onFreeAll(objs, c.scrub, func(seen, rest []unsafe.Pointer) {
 		c.count(kept, len(objs)-len(seen)-len(rest))
 		c.finishFree(seen, rest)
 	})

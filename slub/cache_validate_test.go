@@ -21,11 +21,10 @@ func TestValidate(t *testing.T) {
 	}
 	first := ps[2*c.perSlab-11] // in the chain of the second slab
 	obj, slab := uintptr(first), slabOf(c.Cache, first)
-	word := mem.At[uint64](obj + c.layout.fp)
-	sound := *word
+	undo := changeLink(c.Cache, first, func(word uint64) uint64 { return word })
 	report := c.config.Hooks.Report
 	for want, damage := range map[string]func(){
-		"leads out of the slab":  func() { *word = 1 },
+		"leads out of the slab":  func() { changeLink(c.Cache, first, func(uint64) uint64 { return 1 }) },
 		"where no object starts": func() { c.slabs.SetNext(obj, slab+8) },
 	} {
 		c.Reports = nil
@@ -40,7 +39,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%q without a hook: %v", want, err)
 		}
 		c.config.Hooks.Report = report
-		*word = sound
+		undo()
 	}
 	freeAll(c.Cache, ps[2*c.perSlab-10:])
 }

@@ -231,7 +231,13 @@ func freeTwice(c *Cache, objs []unsafe.Pointer) {
 	c.FreeBulk(objs[:last])
 	c.Shrink()
 	c.Free(objs[last])
-	c.Free(objs[last])
+	freeUnseen(c, objs[last])
+}
+
+// freeUnseen puts an object into a sheaf without the checks of Free, as a free does that comes at
+// the same instant as another.
+func freeUnseen(c *Cache, p unsafe.Pointer) {
+	c.sheaves.TryFree(p, c.Arena().NodeIndex(uintptr(p)))
 }
 
 // withBad returns objs with a pointer in the middle that is no object's.

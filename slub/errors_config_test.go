@@ -51,6 +51,8 @@ var badConfigs = map[string][]struct {
 	"RCUHardLimit": {{slub.Config{RCUHardLimit: -1}, "-1 is negative; Unlimited has no bound"}},
 	"RCUMaxWait":   {{slub.Config{RCUMaxWait: -time.Second}, "-1s is negative; Unlimited has no bound"}},
 	"ProfileRate":  {{slub.Config{ProfileRate: -2}, "-2 is negative; None takes no samples"}},
+	"GuardRate":    {{slub.Config{GuardRate: -2}, "-2 is negative; None guards no object"}},
+	"Hardened":     {{slub.Config{Hardened: 2}, "2 is neither On, which is 1, nor None, which is -1, nor 0 for automatic"}},
 	// Of these every value means something.
 	"Tag": nil, "Hooks": nil, "Domain": nil, "Group": nil,
 }

@@ -51,12 +51,15 @@ var (
 	MergeAll        = &mergeAll
 	ObjectHex       = hexOf
 	IsNothing       = isNothing
+	SmashLink       = smashLink
+	ReturnObjects   = (*Cache).returnBulk
 	NewTestGroup    = newGroup
 	RefusedBy       = refusedBy
 )
 
 const (
 	Sanitized    = sanitized
+	Checked      = checked
 	WaitingBytes = waitingBytes
 	MaxClass     = maxClass
 	MaxRun       = maxRun

@@ -75,6 +75,7 @@ var (
 
 const (
 	sanitized    = slub.Sanitized
+	checked      = slub.Checked
 	waitingBytes = slub.WaitingBytes
 	mib          = 1 << 20
 	maxClass     = slub.MaxClass

@@ -1,6 +1,11 @@
 package slub
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
+)
 
 // constructed is the stamp of what a constructor paints.
 const constructed = 1 << 62
@@ -49,4 +54,18 @@ func zeroed(p unsafe.Pointer, size uintptr) bool {
 		sum |= uint64(rest[i])
 	}
 	return sum == 0
+}
+
+// changeLink changes the bytes of an object's free pointer, by atomic operations: the address
+// sanitizer does not look at these. It returns what undoes it.
+func changeLink(c *Cache, p unsafe.Pointer, change func(word uint64) uint64) (undo func()) {
+	at := mem.At[uint64](uintptr(p) + c.layout.fp)
+	before := atomic.LoadUint64(at)
+	atomic.StoreUint64(at, change(before))
+	return func() { atomic.StoreUint64(at, before) }
+}
+
+// smashLink makes an object's free pointer lead nowhere.
+func smashLink(c *Cache, p unsafe.Pointer) (undo func()) {
+	return changeLink(c, p, func(word uint64) uint64 { return word ^ 0xdead<<40 })
 }

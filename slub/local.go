@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
 )
 
@@ -17,9 +18,9 @@ import (
 // The objects are the cache's. An object of a Local may be freed by any other means, on any
 // goroutine, and those of other means by Local.Free. Free passes an object that the Local can't
 // keep to Cache.Free, for example one of another NUMA node. Free makes all checks of Cache.Free.
-// Caches with hooks, InitOnAlloc or InitOnFree, with NoSheaves, of the size classes above 32 KiB,
-// and all caches in builds with a sanitizer need more than the Local does: their Locals hold
-// nothing, and call Cache.Alloc and Free.
+// Caches with hooks, InitOnAlloc or InitOnFree, with NoSheaves, hardened ones, of the size classes
+// above 32 KiB, and all caches in builds with a sanitizer need more than the Local does: their
+// Locals hold nothing, and call Cache.Alloc and Free.
 //
 // One goroutine at a time may use a Local; to hand it on needs a happens-before edge, such as a
 // channel. Race builds report other uses; builds with -tags invariants panic. Like Cache.Alloc and
@@ -53,7 +54,10 @@ func (c *Cache) NewLocal(objects int) (*Local, error) {
 		return nil, c.failClosed()
 	}
 	s := &localState{cache: c, filter: c.free.Filter, own: owner.Of(c.id, c.localNodeNow())}
-	if c.sheaves == nil || c.instrumented() {
+	if invariants.Enabled && c.marks != nil {
+		s.filter = c.marks.push.Filter
+	}
+	if c.sheaves == nil || c.instrumented() && !c.marksInLocals() {
 		s.mode = localOrdinary
 		s.refuse()
 	} else if s.capacity = uint64(objects); objects == 0 {
@@ -105,6 +109,10 @@ func (s *localState) pop() (p unsafe.Pointer, ok bool) {
 		return nil, false
 	}
 	s.head = h + localOne - 1
+	if invariants.Enabled {
+		p = mem.Ptr(s.objs[(h-1)&localMask])
+		return p, s.cache.prepare(p, 0)
+	}
 	return *(*unsafe.Pointer)(unsafe.Pointer(&s.objs[(h-1)&localMask])), true
 }
 
@@ -124,12 +132,14 @@ func (l *Local) free(p unsafe.Pointer, push func(*localState, unsafe.Pointer) bo
 func (s *localState) push(p unsafe.Pointer) bool {
 	if invariants.Enabled {
 		defer s.use()()
-		if s.holds(uintptr(p)) {
-			return false
-		}
 	}
 	n := s.head & localMask
 	if n < s.high && s.filter.Owns(p, s.own) {
+		if invariants.Enabled {
+			if !s.claim(p) {
+				return false
+			}
+		}
 		s.objs[n] = uintptr(p)
 		s.head++
 		return true

@@ -9,6 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // allocSlow is Alloc when the Local has no object or its fast path is closed.
@@ -27,15 +28,26 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 		if err := c.injected(1); err != nil {
 			return nil, err
 		}
-		if p := s.allocDue(); p != nil {
-			return p, nil
+		p := s.allocDue()
+		if p == nil {
+			p = s.refill()
 		}
-		if p := s.refill(); p != nil {
+		if p != nil && (!invariants.Enabled || c.prepare(p, 0)) {
 			return p, nil
 		}
 	}
 	return c.Alloc()
 }
+
+// marksInLocals reports whether Locals of the cache hold objects though these have marks, which is
+// so in builds with invariants where nothing else has to be done for an object.
+func (c *Cache) marksInLocals() bool {
+	return invariants.Enabled && !c.watched() && !c.single && !c.marks.hardened
+}
+
+// claim claims an object that the Local is about to keep, in builds with invariants. It reports
+// nothing: what it refuses goes to Cache.Free, which does.
+func (s *localState) claim(p unsafe.Pointer) bool { return s.cache.slabs.Claim(p, s.own, slab.Free) }
 
 // refill takes half as many objects as there is room for from the CPU's sheaves and the barn, and
 // returns the last of them. It returns nil if there are none; Cache.Alloc then fills a sheaf from
@@ -66,10 +78,6 @@ func (l *Local) freeSlow(p unsafe.Pointer) {
 	s := l.state
 	defer s.use()()
 	c := s.cache
-	if invariants.Enabled && s.holds(uintptr(p)) {
-		c.refuseFreed(p)
-		return
-	}
 	if s.mode == localArray && !s.closed {
 		if s.refused() {
 			s.giveAll()
@@ -88,7 +96,7 @@ func (s *localState) keep(p unsafe.Pointer) bool {
 		s.giveAll() // the goroutine has moved, and its Local follows
 		s.own = here
 	}
-	if !s.filter.Owns(p, s.own) {
+	if !s.filter.Owns(p, s.own) || invariants.Enabled && !s.claim(p) {
 		return false
 	}
 	if s.len() == int(s.capacity) {

@@ -115,16 +115,6 @@ func (s *localState) move(n int) {
 	s.mu.Unlock()
 }
 
-// holds reports whether obj is among the objects.
-func (s *localState) holds(obj uintptr) bool {
-	for _, other := range s.objs[:s.len()] {
-		if other == obj {
-			return true
-		}
-	}
-	return false
-}
-
 // use begins an operation in builds with invariants, and returns what ends it. It writes touched
 // first, before it does anything atomic: of two goroutines that use a Local without an order
 // between them the race detector reports one.

@@ -32,7 +32,11 @@ func (b *Buckets) mallocSlow(n int) (unsafe.Pointer, error) { return b.alloc(n, 
 func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, error) {
 	alloc := func() (unsafe.Pointer, error) { return b.allocNoClass(n, numa.NoNode) }
 	if c := b.anyClass(n, 1); c != nil {
-		alloc = c.Alloc
+		alloc = func() (unsafe.Pointer, error) {
+			p, err := c.Alloc()
+			c.limitTo(n, p, err)
+			return p, err
+		}
 	}
 	p, err := alloc()
 	if err == nil {
@@ -43,15 +47,26 @@ func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, err
 
 // alloc allocates n bytes from a class or as pages. The function that the user called is skip
 // frames up the stack; its call site decides on the partition.
-func (b *Buckets) alloc(n, skip int) (unsafe.Pointer, error) {
+func (b *Buckets) alloc(n, skip int) (p unsafe.Pointer, err error) {
 	c := b.anyClass(n, skip+1)
 	switch {
 	case c == nil:
 		return b.allocNoClass(n, numa.NoNode)
 	case c.onlyMarked():
-		return c.allocMarked()
+		p, err = c.allocMarked()
+	default:
+		p, err = c.Alloc()
 	}
-	return c.Alloc()
+	c.limitTo(n, p, err)
+	return p, err
+}
+
+// limitTo is called with what an allocation of n bytes has returned. In builds with the address
+// sanitizer it allows these bytes alone to be used.
+func (c *Cache) limitTo(n int, p unsafe.Pointer, err error) {
+	if sanitized && err == nil {
+		limitObject(p, uintptr(n), c.layout.size)
+	}
 }
 
 // anyClass returns the cache for n bytes, and nil if there is none: for no bytes, for more than
@@ -121,7 +136,9 @@ func (b *Buckets) mallocZero(n, skip int) (unsafe.Pointer, error) {
 	}
 	c := b.class(n, skip+1)
 	if c.instrumented() {
-		return c.allocZero(uintptr(n))
+		p, err := c.allocZero(uintptr(n))
+		c.limitTo(n, p, err)
+		return p, err
 	}
 	p, err := c.Alloc()
 	if err == nil {
@@ -137,11 +154,12 @@ func (b *Buckets) Free(p unsafe.Pointer) { b.free.Func()(p) }
 
 // freeSlow is Free where the sequence finds no cache by the owner word, or its stack refuses.
 func (b *Buckets) freeSlow(p unsafe.Pointer) {
-	o := b.ownerAt(p)
-	switch c := b.cacheOfOwner(o); {
+	switch c := b.cacheOf(p); {
 	case c == nil:
 		b.freeLarge(p)
-	case c.single == nil || !c.freeMarked(p, o):
+	case c.onlyMarked():
+		c.freeMarked(p)
+	default:
 		c.Free(p)
 	}
 }
@@ -183,7 +201,7 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 		if c.ownerOrReport(p) == 0 {
 			return 0 // reported
 		}
-		return int(c.config.Size)
+		return c.room(p)
 	}
 	if isNothing(p) {
 		return 0
@@ -193,5 +211,12 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 		b.refuse(p)
 		return 0
 	}
+	limitObject(p, l.bytes, l.bytes)
 	return int(l.bytes)
+}
+
+// room returns the bytes of an object of a class, which its user may use from now on.
+func (c *Cache) room(p unsafe.Pointer) int {
+	limitObject(p, c.layout.size, c.layout.size)
+	return int(c.config.Size)
 }

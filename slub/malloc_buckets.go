@@ -23,6 +23,7 @@ import (
 	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/freequeue"
 	"github.com/slubd/slubd/slub/internal/sampling"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // Buckets allocate values of any size: up to 1 MiB from a cache per size class, up to 4 MiB as page
@@ -51,7 +52,8 @@ type Buckets struct {
 	index  uint32 // in allBuckets
 
 	sampler   *sampler // of large objects
-	secret    uint64   // of this Buckets, for the choice of a partition
+	runMarks  *slab.MarkTable
+	secret    uint64 // of this Buckets, for the choice of a partition
 	pages     pageClasses
 	large     largeObjects
 	freeQueue freequeue.Queue // large objects given to FreeRCU
@@ -85,6 +87,8 @@ type BucketsConfig struct {
 	// Tag, ProfileRate and GuardRate are as in Config, for all sizes.
 	Tag                    string
 	ProfileRate, GuardRate int64
+	// Hardened is as in Config, for all sizes. Objects of pages are cleared when they are freed.
+	Hardened int
 	// Hooks are called for objects of all sizes.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -119,6 +123,7 @@ func (c BucketsConfig) Validate() error {
 	if c.GuardRate < None {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
+	checkHardened(&p, c.Hardened)
 	c.rcuLimits().validate(&p)
 	return p.Err()
 }
@@ -139,7 +144,8 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	slabs, minPartial := classSlabs(size)
 	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
-		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hooks: c.Hooks, Domain: c.Domain,
+		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hardened: c.Hardened,
+		Hooks: c.Hooks, Domain: c.Domain,
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
@@ -159,11 +165,15 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
 	}
+	if cfg.class(0, maxClass).hardened() {
+		cfg.Flags |= InitOnFree
+	}
 	partitions := max(1, cfg.Partitions)
 	n := partitions * numClasses
 	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain)
 	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64(),
-		sampler: newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
+		runMarks: runMarksOf(a),
+		sampler:  newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: sheaves.DefaultDelay, Nodes: 1})

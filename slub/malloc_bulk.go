@@ -12,7 +12,11 @@ import (
 // kmem_cache_alloc_bulk.)
 func (b *Buckets) MallocBulk(n int, dst []unsafe.Pointer) error {
 	if c := b.anyClass(n, 1); c != nil {
-		return c.AllocBulk(dst)
+		err := c.AllocBulk(dst)
+		for i := 0; sanitized && err == nil && i < len(dst); i++ {
+			limitObject(dst[i], uintptr(n), c.layout.size)
+		}
+		return err
 	}
 	got := 0
 	defer func() { // also if a hook panics: the caller gets all or nothing

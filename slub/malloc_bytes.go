@@ -26,7 +26,9 @@ func (b *Buckets) BytesZero(n int) ([]byte, error) {
 // there is.
 func (b *Buckets) newBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
 	if err == nil && 0 < n && n <= maxClass {
-		return unsafe.Slice((*byte)(p), classSizes[classOf(uint(n))])[:n], nil
+		room := classSizes[classOf(uint(n))]
+		limitObject(p, room, room) // its user may append
+		return unsafe.Slice((*byte)(p), room)[:n], nil
 	}
 	return b.bytesAt(p, n, err)
 }

@@ -158,7 +158,7 @@ func TestReallocZero(t *testing.T) {
 		if err != nil || unlike(p, 100, 0) >= 0 {
 			t.Errorf("nil made 100 bytes: %v", err)
 		}
-		fill(p, 112, 1)
+		fill(p, b.Size(p), 1)
 		if q, err := b.ReallocZero(p, 1<<40, 112); q != p || err != nil || unlike(q, 112, 1) >= 0 {
 			t.Errorf("old bytes beyond the room: %v", err)
 		}

@@ -11,7 +11,7 @@ import (
 // Free finds the stacks of all size classes by one sequence: they lie side by side, in the order
 // of their owner words.
 func TestClassesAreAdjacent(t *testing.T) {
-	if percpu.Engine() != "rseq" || sanitized {
+	if percpu.Engine() != "rseq" || checked {
 		t.Skip("Free is its slow path")
 	}
 	b := openBuckets(t, nil, BucketsConfig{})

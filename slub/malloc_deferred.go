@@ -51,7 +51,9 @@ func (b *Buckets) FreeDeferred(p unsafe.Pointer) {
 	d.pending.Add(1)
 	if l.mapped {
 		b.large.mu.Lock()
-		b.large.mine[l.addr] = mappingState{next: d.mappings}
+		state := b.large.mine[l.addr]
+		state.next = d.mappings
+		b.large.mine[l.addr] = state
 		d.mappings = l.addr
 		b.large.mu.Unlock()
 		return

@@ -42,6 +42,7 @@ type largeObjects struct {
 // A mappingState says what a mapping, until its pages are back in the arena, is.
 type mappingState struct {
 	inUse bool    // not freed
+	freed freedBy // the call that has freed it
 	next  uintptr // address of the next one in deferLarge
 }
 
@@ -108,6 +109,7 @@ func isNothing(p unsafe.Pointer) bool { return p == nil || uintptr(p) == noBytes
 // they keep.
 func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, error) {
 	b.drainLarge()
+	asked := n
 	if s := b.sampler; s != nil && s.injected(s.labels.Cache, int64(n)) {
 		b.large.failures.count(ErrNoMemory)
 		return nil, fmt.Errorf("slub: buckets %q: %w: %w", b.config.name(), ErrNoMemory, errInjected)
@@ -133,6 +135,7 @@ func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, e
 	if h := b.config.Hooks.Alloc; h != nil {
 		b.showLarge(h, l)
 	}
+	limitObject(mem.Ptr(l.addr), asked, l.bytes)
 	return mem.Ptr(l.addr), nil
 }
 
@@ -244,6 +247,7 @@ func (b *Buckets) takePages(n uintptr, node numa.Node) (l large, dirty uintptr, 
 	}
 	addr := b.arena.Addr(run.Page)
 	pages := int(run.Pages)
+	b.runMarks.Prepare(addr)
 	b.arena.SetOwner(run.Page, pages, owner.Of(b.id, b.arena.NodeIndex(addr)))
 	l = large{addr: addr, bytes: uintptr(pages) * mem.PageSize, page: run.Page}
 	if !run.Zero {
@@ -291,7 +295,7 @@ func (b *Buckets) claim(p unsafe.Pointer) (l large, ok bool) {
 	b.large.mu.Lock()
 	ok = b.large.mine[l.addr].inUse
 	if ok {
-		b.large.mine[l.addr] = mappingState{}
+		b.large.mine[l.addr] = mappingState{freed: callStack(2)}
 	}
 	b.large.mu.Unlock()
 	l.bytes = uintptr(b.arena.Mapping(l.addr)) // no other goroutine can change it now
@@ -311,6 +315,8 @@ func (b *Buckets) claimRun(l large) (now large, ok bool) {
 	}
 	if now, ok = b.largeAt(mem.Ptr(l.addr)); !ok {
 		b.arena.SwapOwner(l.page, word|owner.Freed, word)
+	} else if sanitized {
+		b.runMarks.NoteFree(l.addr, 2)
 	}
 	return now, ok
 }
@@ -333,6 +339,7 @@ func (b *Buckets) refuse(p unsafe.Pointer) {
 	r := info.report(b.config.name(), p)
 	if _, freed := b.largeAt(p); freed {
 		r.Kind, r.Owner, r.Detail = hooks.DoubleFree, "", "it has been freed before"
+		r.Freed = b.largeFreedBy(p)
 	} else if info.buckets == b {
 		r.Kind, r.Owner = hooks.MisalignedPointer, ""
 	}

@@ -13,10 +13,15 @@ import "unsafe"
 func (b *Buckets) MallocNoWait(n int) (unsafe.Pointer, error) {
 	switch {
 	case 0 < n && n <= maxClass:
-		return b.class(n, 1).AllocNoWait()
+		c := b.class(n, 1)
+		p, err := c.AllocNoWait()
+		c.limitTo(n, p, err)
+		return p, err
 	case maxClass < n && n <= maxPageClass:
 		if c := b.pages.caches[pageClassOf(uintptr(n))].Load(); c != nil {
-			return c.AllocNoWait()
+			p, err := c.AllocNoWait()
+			c.limitTo(n, p, err)
+			return p, err
 		}
 	case n < 0:
 		return nil, ErrSize // not wrapped, which would allocate

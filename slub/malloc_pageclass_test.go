@@ -13,6 +13,7 @@ import (
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // Each number of bytes has the smallest page class that holds it, and the classes are whole pages,
@@ -210,7 +211,7 @@ func TestListedPageClassIsFree(t *testing.T) {
 	objs := slices.Clone(lent.loan.Slots()[:lent.n])
 	apart(lent.Return)
 	for _, p := range objs {
-		if c.claimOrReport(p) != 0 {
+		if c.claimOrReport(p, slab.Free) != 0 {
 			t.Errorf("%p was claimed", p)
 		}
 	}

@@ -21,7 +21,10 @@ func (b *Buckets) MallocNode(n int, node numa.Node) (unsafe.Pointer, error) {
 	case n <= 0 || node == numa.NoNode:
 		return b.alloc(n, 1)
 	case n <= maxClass:
-		return b.class(n, 1).AllocNode(node)
+		c := b.class(n, 1)
+		p, err := c.AllocNode(node)
+		c.limitTo(n, p, err)
+		return p, err
 	case topology.Index(node) < 0:
 		return nil, fmt.Errorf("%w: buckets %q: node %d", ErrNode, b.config.name(), node)
 	case !topology.HasMemory(node):
@@ -45,10 +48,15 @@ func (b *Buckets) MallocAligned(n, align int) (unsafe.Pointer, error) {
 		return nil, configerr.New(fmt.Sprintf("slub: buckets %q: ", b.config.name()), ErrConfig,
 			"MallocAligned", "%d is no power of two up to %d", align, mem.PageSize)
 	}
+	room := n
 	if 0 < n && n <= maxClass {
-		n = alignedClass(n, uintptr(align))
+		room = alignedClass(n, uintptr(align))
 	}
-	return b.alloc(n, 1)
+	p, err := b.alloc(room, 1)
+	if sanitized && err == nil && n < room {
+		limitObject(p, uintptr(n), uintptr(room))
+	}
+	return p, err
 }
 
 // alignedClass returns the size of the smallest class of at least n bytes, 1 to maxClass, that is

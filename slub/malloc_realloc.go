@@ -47,6 +47,7 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	}
 	old = min(old, room)
 	if n > 0 && n <= room && (room <= maxClass || n > room/2) {
+		limitObject(p, uintptr(n), uintptr(room))
 		if zero && n > old {
 			mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
 		}
@@ -56,6 +57,7 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	if err != nil {
 		return nil, err
 	}
+	limitObject(p, uintptr(room), uintptr(room)) // its user may have used all of it
 	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
 	b.Free(p)
 	return q, nil

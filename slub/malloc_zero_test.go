@@ -37,7 +37,7 @@ func TestMallocZeroStopsAtTheLength(t *testing.T) {
 					if at := unlike(q, n, 0); at >= 0 {
 						t.Errorf("byte %d of %d is not zero", at, n)
 					}
-					for at := n; at < room; at++ {
+					for at := n; at < b.Size(q); at++ {
 						if tt.rest != 0 && at/8*8 == int(freePointerOf(cacheOf(b, q))) {
 							continue // the link of the free object
 						}

@@ -6,8 +6,10 @@ import (
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/backlog"
+	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/freequeue"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // FreeRCU frees an object after a grace period of the cache's Domain: when every reader that may
@@ -62,10 +64,13 @@ func (c *Cache) freeRCUInGo(p unsafe.Pointer) { c.freeAfterGrace(p, backlog.MayW
 // freeAfterGrace checks an object and puts it into the rcu_free sheaf, or otherwise into the
 // queue. At the hard limit it waits as w says.
 func (c *Cache) freeAfterGrace(p unsafe.Pointer, w backlog.Wait) {
-	o := c.claimOrReport(p)
-	if o == 0 {
-		return
+	if o := c.claimOrReport(p, slab.GivenRCU); o != 0 {
+		c.giveRCU(p, o, w)
 	}
+}
+
+// giveRCU is freeAfterGrace for an object that is checked, and claimed, with the owner word o.
+func (c *Cache) giveRCU(p unsafe.Pointer, o owner.Word, w backlog.Wait) {
 	if sanitized {
 		deferObject(p)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/slubd/slubd/internal/backlog"
 	"github.com/slubd/slubd/internal/configerr"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // What waits for grace periods is bounded, since a single reader that doesn't report could
@@ -71,9 +72,19 @@ func (l rcuLimits) newBacklog(a *arena.Arena, d *rcu.Domain) *sharedBacklog {
 // poolOf returns the automatic hard limit of an arena.
 func poolOf(a *arena.Arena) *backlog.Pool {
 	a.Available() // reads files the first time; later calls may come under a stack's lock
+	return companionOf(a).pool
+}
+
+// A companion is what the caches of an arena share. It is made with the first of them.
+type companion struct {
+	pool  *backlog.Pool // see poolOf
+	marks slab.MarkTables
+}
+
+func companionOf(a *arena.Arena) *companion {
 	return a.Companion(func() any {
-		return backlog.NewPool(func() int64 { return share(a) })
-	}).(*backlog.Pool)
+		return &companion{pool: backlog.NewPool(func() int64 { return share(a) })}
+	}).(*companion)
 }
 
 // share is the automatic hard limit in bytes.

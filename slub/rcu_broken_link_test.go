@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
-	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 )
@@ -14,7 +13,7 @@ import (
 // reports their addresses.
 func TestBrokenChain(t *testing.T) {
 	for name, damage := range map[string]func(c *Cache, p unsafe.Pointer){
-		"out of the arena": func(c *Cache, p unsafe.Pointer) { *mem.At[uint64](uintptr(p) + c.layout.fp) = 0xdead << 40 },
+		"out of the arena": func(c *Cache, p unsafe.Pointer) { smashLink(c, p) },
 		"the slab's waste": func(c *Cache, p unsafe.Pointer) {
 			c.slabs.SetNext(uintptr(p), slabOf(c, p)+uintptr(c.perSlab)*c.layout.slot)
 		},

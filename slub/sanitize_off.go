@@ -8,6 +8,11 @@ import "unsafe"
 const sanitized = false
 
 func acquireObject(unsafe.Pointer, layout) {}
+func exposeObject(unsafe.Pointer, layout)  {}
 func releaseObject(unsafe.Pointer, layout) {}
-func deferObject(unsafe.Pointer)           {}
-func expireObject(unsafe.Pointer)          {}
+
+func limitObject(p unsafe.Pointer, n, room uintptr) {}
+
+func shareObject(unsafe.Pointer)  {}
+func deferObject(unsafe.Pointer)  {}
+func expireObject(unsafe.Pointer) {}

@@ -16,10 +16,18 @@ const sanitized = true
 
 func acquireObject(p unsafe.Pointer, _ layout) { runtime.RaceAcquire(p) }
 
+// exposeObject and limitObject concern the address sanitizer.
+func exposeObject(unsafe.Pointer, layout)           {}
+func limitObject(p unsafe.Pointer, n, room uintptr) {}
+
 func releaseObject(p unsafe.Pointer, l layout) {
 	runtime.RaceWriteRange(p, int(l.size))
 	runtime.RaceReleaseMerge(p)
 }
+
+// An object of TypesafeByRCU may be read by readers that have found it before it was freed. So its
+// Free is no write.
+func shareObject(p unsafe.Pointer) { runtime.RaceReleaseMerge(p) }
 
 // FreeRCU passes the object to the goroutine that reclaims it after the grace period.
 func deferObject(p unsafe.Pointer)  { runtime.RaceReleaseMerge(p) }

@@ -34,6 +34,27 @@ slub/cache_deferred.go
  		c.freeBatch(batch[:n], broken)
 +		d.rest.Store(obj)
 `},
+	{"FreedUnclaimed", "a free of a hardened cache looks at the mark, and leaves it as it is",
+		test{pkg: "slub", pattern: `^TestEveryDoubleFreeIsFound$`}, `not found`, `
+slub/internal/slab/marktable.go
+-		*p = uint8(to)
++		if !held {
++			*p = uint8(to)
++		}
+`},
+	{"LinkTrusted", "a hardened cache takes whatever lies over a free pointer for one",
+		test{pkg: "slub", pattern: `^TestWriteAfterFreeIsFound$`}, `not found`, `
+slub/cache_hardened.go
+-	if !ok && c.slabs.StoredLink(obj) != 0 && !c.slabs.SoundLink(obj) {
++	if false {
+`},
+	{"FenceStays", "the page behind a slab has no access when it goes back to the arena",
+		test{pkg: "slub", pattern: `^TestFences$`}, `SIGSEGV|unexpected fault address`, `
+slub/internal/slab/fence.go
+-	if sys.Protect(s.arena.Addr(page)+uintptr(pages)*mem.PageSize, mem.PageSize, sys.ReadWrite) != nil {
+-		return false
+-	}
+`},
 	{"InUseFollowsQueue", "the count of objects in use follows what waits, which a reclaim changes",
 		test{pkg: "slub", pattern: `^TestInUseWhileReclaiming$`}, `readings from`, `
 slub/cache_stats.go

@@ -23,14 +23,14 @@ slub/cache_lease.go
 `},
 	{"ClaimedTwice", "an object of a page class is freed by every goroutine that finds it in use",
 		test{pkg: "slub", pattern: `^TestLargeClaimed$`}, `reports \[`, `
-slub/internal/slab/single.go
+slub/internal/slab/marks.go
 -	return word != 0 && uintptr(p)%mem.PageSize == 0 && atomic.CompareAndSwapUint32(s.mark(p), word, 0)
 +	return word != 0 && uintptr(p)%mem.PageSize == 0 && atomic.LoadUint32(s.mark(p)) == word
 `},
 	{"KeptIsFree", "an object of a page class that a hook keeps stays marked as free",
 		test{pkg: "slub", pattern: `^TestLargeClaimed$`}, `reports \[`, `
 slub/cache_instrument.go
--	if keep && c.single != nil {
+-	if keep && c.marks != nil {
 +	if false {
 `},
 	{"RetiredTooLate", "a slab that is retired while a callback is queued doesn't wait for the next one",

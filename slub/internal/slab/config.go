@@ -26,12 +26,17 @@ type Config struct {
 	// Single makes slabs of one object each, of whole pages: they take its pages of a block of
 	// Order, and no more (but see arena.RunPages). Such an object has a mark; see SetInUse.
 	Single bool
+	// Marks is the table for the marks of objects of that Size, or nil.
+	Marks *MarkTable
 	// MinPartial is described with SetMinPartial.
 	MinPartial int
 	// RemoteDefragRatio is described with SetRemoteDefragRatio.
 	RemoteDefragRatio int
 	// Shuffle hands out the objects of a new slab in a random order.
 	Shuffle bool
+	// FenceEvery puts a page without access behind each slab of that many, where the kernel and the
+	// arena allow it; 0 behind none. See fence.go.
+	FenceEvery int
 	// Zero clears new slabs whose pages aren't zero, for a cache that keeps free objects cleared.
 	Zero bool
 
@@ -88,7 +93,7 @@ func New(cfg Config) (*Slabs, error) {
 	}
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
-		size: cfg.Size, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single, id: cfg.ID, zero: cfg.Zero,
+		size: cfg.Size, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single, id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, fenceEvery: uint32(cfg.FenceEvery),
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

@@ -23,6 +23,10 @@ func (s *Slabs) grow(node int) (Ref, error) {
 	if s.single {
 		pages = int(s.size / mem.PageSize)
 	}
+	if run, ok := s.takeFenced(pages, node); ok {
+		run.Pages--
+		return s.begin(run, node, false, false), nil
+	}
 	run, err := s.takeRun(pages, node)
 	least := mem.Order(s.size)
 	if err != nil && order > least {
@@ -52,6 +56,9 @@ func (s *Slabs) begin(run arena.Run, node int, small, alone bool) Ref {
 		s.fallbacks.Add(1)
 	}
 	mem.Store32(&r.inUse, 0) // whatever the record held before
+	if s.marks != nil {
+		s.marks.reset(r)
+	}
 	s.arena.SetOwner(run.Page, int(run.Pages), s.word(r))
 	n := &s.nodes[node]
 	n.slabs.Add(1)

@@ -27,7 +27,7 @@ func (s *Slabs) encode(at, next uintptr) uint64 {
 //go:norace
 func (s *Slabs) SetNext(obj, next uintptr) {
 	at := obj + s.fp
-	*mem.At[uint64](at) = s.encode(at, next)
+	storeLink(mem.At[uint64](at), s.encode(at, next))
 }
 
 // nextInSlab reads the free pointer of an object in a slab's chain. If ok, next is 0 or lies within
@@ -36,11 +36,22 @@ func (s *Slabs) SetNext(obj, next uintptr) {
 //go:norace
 func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
 	at := obj + s.fp
-	next = uintptr(*mem.At[uint64](at) ^ s.secret ^ bits.ReverseBytes64(uint64(at)))
+	next = uintptr(loadLink(mem.At[uint64](at)) ^ s.secret ^ bits.ReverseBytes64(uint64(at)))
 	if next == 0 {
 		return 0, true
 	}
 	return next, next-r.addr < r.Bytes() && (next-r.addr)%8 == 0
+}
+
+// StoredLink returns the bytes of an object's free pointer, as they are.
+//
+//go:norace
+func (s *Slabs) StoredLink(obj uintptr) uint64 { return loadLink(mem.At[uint64](obj + s.fp)) }
+
+// SoundLink reports whether the free pointer of an object is one that its slab may have written.
+func (s *Slabs) SoundLink(obj uintptr) bool {
+	_, ok := s.nextInSlab(obj, s.slabOf(obj))
+	return ok
 }
 
 // Next reads the free pointer of an object in a list that SetNext made, of objects of any of these
@@ -49,6 +60,6 @@ func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
 //go:norace
 func (s *Slabs) Next(obj uintptr) (next uintptr, ok bool) {
 	at := obj + s.fp
-	next = uintptr(s.encode(at, uintptr(*mem.At[uint64](at))))
+	next = uintptr(s.encode(at, uintptr(loadLink(mem.At[uint64](at)))))
 	return next, next == 0 || s.isObject(next)
 }

@@ -17,14 +17,31 @@ func (s *Slabs) takeRun(pages, node int) (arena.Run, error) {
 		}
 	}
 	run, err := s.arena.AllocPages(pages, node)
-	if err != nil && s.uncharge != nil {
-		s.uncharge(bytes)
+	if err != nil {
+		if s.uncharge != nil {
+			s.uncharge(bytes)
+		}
+		return arena.Run{}, err
 	}
-	return run, err
+	if s.marks != nil {
+		if err := s.marks.prepare(s.arena.Addr(run.Page), uintptr(run.Pages)*mem.PageSize); err != nil {
+			s.freeRun(run.Page, int(run.Pages))
+			return arena.Run{}, err
+		}
+	}
+	return run, nil
 }
 
-// freeRun gives back the run of that many pages with the given head page.
+// freeRun gives back the run of that many pages, beside its fence, with the given head page.
 func (s *Slabs) freeRun(page uint32, pages int) {
+	if s.fenceEvery != 0 {
+		if _, all, _ := s.arena.Head(page); all > pages {
+			if !s.openFence(page, pages) {
+				return
+			}
+			pages = all
+		}
+	}
 	s.arena.Free(page)
 	if s.uncharge != nil {
 		s.uncharge(int64(pages) * mem.PageSize)

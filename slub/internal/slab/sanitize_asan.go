@@ -2,10 +2,29 @@
 
 package slab
 
-import "github.com/slubd/slubd/internal/sys"
+import (
+	"sync/atomic"
 
-// Pages leave the cache as they came to it: the address sanitizer lets all of their bytes be read
-// and written. The cache poisons objects while they are free.
+	"github.com/slubd/slubd/internal/sys"
+)
 
-func (s *Slabs) releaseSlab(Ref)   {}
-func (s *Slabs) acquireSlab(r Ref) { sys.Unpoison(r.addr, r.Bytes()) }
+// exactMarks says that of two goroutines that free an object at the same instant only one finds it
+// in use. fenceable says that pages can be without access, which Go's heap can't. recordsFrees says
+// that tables keep the call stacks of frees.
+const (
+	exactMarks   = true
+	fenceable    = true
+	recordsFrees = true
+)
+
+// All of a new slab is poisoned once its objects are constructed: the sanitizer reports every
+// access to it. The cache lets the bytes of an object be used from Alloc to Free. The arena has
+// poisoned the pages of a slab when it is given them back.
+
+func (s *Slabs) releaseSlab(r Ref) { sys.Poison(r.addr, r.Bytes()) }
+func (s *Slabs) acquireSlab(Ref)   {}
+
+// loadLink and storeLink load and store a free pointer, which lies in a poisoned object. The
+// sanitizer does not look at atomic operations.
+func loadLink(at *uint64) uint64     { return atomic.LoadUint64(at) }
+func storeLink(at *uint64, v uint64) { atomic.StoreUint64(at, v) }

@@ -39,14 +39,14 @@ func TestSingleIsClaimedOnce(t *testing.T) {
 	word := owner.Of(r.id, 0)
 	for range 100 {
 		r.SetInUse(p)
-		if r.Claim(unsafe.Add(p, 8), word) || r.Claim(unsafe.Add(p, mem.PageSize), word) || r.Claim(p, 0) {
+		if r.Claim(unsafe.Add(p, 8), word, Free) || r.Claim(unsafe.Add(p, mem.PageSize), word, Free) || r.Claim(p, 0, Free) {
 			t.Fatal("claimed by another address or another owner")
 		}
 		var claimed atomic.Int64
 		var goroutines sync.WaitGroup
 		for range 4 {
 			goroutines.Go(func() {
-				if r.Claim(p, word) {
+				if r.Claim(p, word, Free) {
 					claimed.Add(1)
 				}
 			})
@@ -58,13 +58,13 @@ func TestSingleIsClaimedOnce(t *testing.T) {
 	}
 	r.SetInUse(p)
 	r.SetFree(p)
-	if r.Claim(p, word) {
+	if r.Claim(p, word, Free) {
 		t.Error("a free object was claimed")
 	}
 	r.FreeBulk([]unsafe.Pointer{p})
 	// The arena doesn't use this part of a free page's record.
 	*r.mark(p) = uint32(word)
-	if again := r.take(1)[0]; again != p || r.Claim(p, word) {
+	if again := r.take(1)[0]; again != p || r.Claim(p, word, Free) {
 		t.Errorf("a new slab at %p, where one was at %p, is in use", again, p)
 	}
 	r.FreeBulk([]unsafe.Pointer{p})

@@ -23,7 +23,7 @@ type slab struct {
 	next    uint32 // link to the next slab on the partial list, 0 for none; see TakeGuarded
 	prev    uint32 // the one before; both under the node's mu
 	objects uint32 // in the slab, constant
-	pages   uint16 // of the run, constant
+	pages   uint16 // of the run without its fence, constant
 	alone   bool   // its one object is alone, see TakeAlone; constant
 	guarded bool   // and lies in a guarded page, see TakeGuarded; constant
 	node    uint8  // index of its node, constant

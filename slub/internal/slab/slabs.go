@@ -28,6 +28,9 @@ type Slabs struct {
 	defrag     atomic.Int64 // see SetRemoteDefragRatio
 	shuffle    []uint32     // a random order of a slab's objects, or nil
 	zero       bool         // new slabs are cleared
+	marks      *MarkTable   // nil: only single objects have marks
+	fenceEvery uint32       // see fence.go
+	made       atomic.Uint32
 
 	onNewSlab        func(Ref) // may be nil
 	onCorrupt        func(obj, slab uintptr)

@@ -1,0 +1,118 @@
+package slub
+
+import (
+	"math/rand/v2"
+	"os"
+	"unsafe"
+
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// A hardened cache finds, in production, what otherwise corrupts memory silently:
+//
+//	a second free            by the object's mark, whatever freed it first, on whatever CPU
+//	a write after the free   the object is cleared when it is freed, and all zero when it is
+//	                         allocated again
+//	a write far behind       each eighth slab has a page without access behind it
+//
+// And it makes harder to foresee where an object lies: a sheaf that is refilled from slabs is
+// shuffled, and so are the objects of a new slab.
+//
+// Alloc and Free are Go code around the sequences. Objects that a constructor has prepared, and
+// those of TypesafeByRCU, which readers may look at, are not cleared.
+
+// On and None are the values of Config.Hardened and BucketsConfig.Hardened that don't depend on the
+// environment.
+const On = 1
+
+// hardenAll hardens all caches whose Config says nothing.
+var hardenAll = os.Getenv("SLUBD_HARDENED") == "1"
+
+// Hardened reports whether caches and Buckets are hardened whose Config.Hardened is 0: if
+// SLUBD_HARDENED=1 was in the environment when the process began. Any goroutine.
+func Hardened() bool { return hardenAll }
+
+// hardened reports whether the config asks for a hardened cache.
+func (c Config) hardened() bool { return c.Hardened == On || c.Hardened == 0 && hardenAll }
+
+// hardenedFlags returns the flags that a hardened cache has in addition to its own.
+func (c Config) hardenedFlags() Flags {
+	switch {
+	case !c.hardened():
+		return 0
+	case c.Ctor != nil || c.Flags&TypesafeByRCU != 0:
+		return ShuffleFreelist
+	}
+	return ShuffleFreelist | InitOnFree
+}
+
+// fenceEvery says which slabs of a hardened cache have a page without access behind them.
+const fenceEvery = 8
+
+// shuffle changes the order of objects to a random one (Fisher and Yates), so that a refill does
+// not hand out neighbours one after the other.
+func shuffle(objs []unsafe.Pointer) {
+	var random uint64
+	for i := len(objs) - 1; i > 0; i-- {
+		if random < 1<<32 { // used up
+			random = rand.Uint64() | 1<<63
+		}
+		// The upper half of a product of 32 bits is below i+1, as likely each.
+		j := int(random & (1<<16 - 1) * uint64(i+1) >> 16)
+		random >>= 16
+		objs[i], objs[j] = objs[j], objs[i]
+	}
+}
+
+// checkCleared reports a write to an object since it was freed, and clears it. The free pointer is
+// zero as well, or what its slab has written there.
+func (c *Cache) checkCleared(obj uintptr) {
+	fp, size := c.layout.fp, c.layout.size
+	if fp >= size {
+		if at, ok := written(obj, 0, size); ok {
+			c.reportWritten(obj, at)
+		}
+		return
+	}
+	at, ok := written(obj, 0, fp)
+	if !ok && c.slabs.StoredLink(obj) != 0 && !c.slabs.SoundLink(obj) {
+		at, ok = written(obj, fp, fp+freePtrSize)
+	}
+	if !ok {
+		at, ok = written(obj, fp+freePtrSize, size)
+	}
+	if ok {
+		c.reportWritten(obj, at)
+	}
+}
+
+// written returns the offset of the first byte of an object, within [from, to), that is not zero.
+func written(obj, from, to uintptr) (at uintptr, ok bool) {
+	off := from
+	for ; off+32 <= to; off += 32 {
+		w := mem.At[[4]uint64](obj + off)
+		if w[0]|w[1]|w[2]|w[3] != 0 {
+			break
+		}
+	}
+	for ; off < to; off++ {
+		if *mem.At[byte](obj + off) != 0 {
+			return off, true
+		}
+	}
+	return 0, false
+}
+
+// shownBytes is how many bytes of a write after a free a report has, from the first one on.
+const shownBytes = 16
+
+// reportWritten reports a write to a free object, of which the byte at an offset is the first that
+// shows. Then it clears the object, as the free had done.
+func (c *Cache) reportWritten(obj, at uintptr) {
+	n := min(shownBytes, c.layout.size-at)
+	r := hooks.NewReport(hooks.WriteAfterFree, c.primary().name, obj, "+%d reads % x, and was cleared when it was freed",
+		at, mem.Bytes(obj+at, n))
+	mem.Zero(obj, c.layout.size)
+	r.Fire(&c.config.Hooks)
+}

@@ -1,0 +1,187 @@
+package slub
+
+import (
+	"cmp"
+	"runtime/debug"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/mem"
+)
+
+// The config switches hardened mode on and off, whatever the environment says, and refuses other
+// values.
+func TestHardenedConfig(t *testing.T) {
+	before := hardenAll
+	defer func() { hardenAll = before }()
+	for _, env := range []bool{false, true} {
+		hardenAll = env
+		for configured, want := range map[int]bool{0: env, On: true, None: false} {
+			c := open(t, nil, Config{Size: 64, Hardened: configured})
+			if got := c.marks != nil && c.marks.hardened; got != want {
+				t.Errorf("environment %t, config %d: hardened %t", env, configured, got)
+			}
+		}
+		if Hardened() != env {
+			t.Errorf("Hardened() is %t", !env)
+		}
+	}
+	for _, wrong := range []int{2, -2} {
+		same(t, "Config", Config{Size: 64, Hardened: wrong}.Validate(), ErrConfig)
+		same(t, "BucketsConfig", BucketsConfig{Hardened: wrong}.Validate(), ErrConfig)
+	}
+}
+
+// Everything that a cache can do works in a hardened one, and nothing is reported.
+func TestHardenedIsSilent(t *testing.T) {
+	for name, flags := range map[string]Flags{"sheaves": 0, "NoSheaves": NoSheaves, "InitOnAlloc": InitOnAlloc, "TypesafeByRCU": TypesafeByRCU} {
+		for _, size := range []int64{8, 20, 64, 1000, 9000} {
+			c := openRecorder(t, nil, Config{Name: name, Size: size, Flags: flags, Hardened: On})
+			for round := range 6 {
+				ps := take(t, c.Cache, 300)
+				bulk := make([]unsafe.Pointer, 100)
+				same(t, "AllocBulk", c.AllocBulk(bulk), nil)
+				for _, p := range append(slices.Clone(ps), bulk...) {
+					paint(p, uintptr(size), uint64(round+1))
+				}
+				freeAll(c.Cache, ps[:100])
+				c.FreeBulk(bulk)
+				for _, p := range ps[100:200] {
+					c.FreeRCU(p)
+				}
+				for _, p := range ps[200:] {
+					c.FreeDeferred(p)
+				}
+				same(t, "Barrier", c.Barrier(t.Context()), nil)
+				if c.sheaves != nil {
+					lent := prefill(t, c.Cache, 20)
+					for range 10 {
+						paint(lent.Alloc(), uintptr(size), 0xff)
+					}
+					lent.Return()
+				}
+				if round%2 == 0 {
+					c.Shrink()
+				}
+			}
+			if len(c.Reports) != 0 {
+				t.Fatalf("%s, %d bytes: %v", name, size, c.Reports[0])
+			}
+			// What Prefilled.Alloc returned was not freed.
+			if s := c.Stats(); c.sheaves != nil && s.InUse != 60 {
+				t.Errorf("%d objects are in use", s.InUse)
+			}
+			freeLive(c.Cache)
+		}
+	}
+}
+
+// freeLive frees all objects that are in use.
+func freeLive(c *Cache) {
+	for o := range c.Live() {
+		c.Free(mem.Ptr(o.Addr))
+	}
+}
+
+// After a report that returns, the cache goes on: a written object is cleared and handed out, and
+// an object that has an owner is not handed out again.
+func TestHardenedGoesOn(t *testing.T) {
+	if sanitized {
+		t.Skip("a sanitizer reports the write itself")
+	}
+	c := openRecorder(t, nil, Config{Size: 64, Hardened: On})
+	p := take(t, c.Cache, 1)[0]
+	c.Free(p)
+	*(*byte)(unsafe.Add(p, 40)) = 1
+	again := take(t, c.Cache, 1)[0]
+	if len(c.Reports) != 1 || c.Reports[0].Kind != hooks.WriteAfterFree || again != p || !zeroed(p, 64) {
+		t.Fatalf("reports %v; %p was written to, %p handed out: % x", c.Reports, p, again, mem.Bytes(uintptr(again), 64))
+	}
+	c.Reports = nil
+	freeUnseen(c.Cache, p)
+	next := take(t, c.Cache, 1)[0]
+	if len(c.Reports) != 1 || c.Reports[0].Kind != hooks.DoubleFree || c.Reports[0].Addr != uintptr(p) || next == p {
+		t.Errorf("reports %v; %p handed out, which is in use: %p", c.Reports, next, p)
+	}
+	bulk := make([]unsafe.Pointer, 10)
+	c.Reports = nil
+	freeUnseen(c.Cache, p)
+	same(t, "AllocBulk", c.AllocBulk(bulk), nil)
+	if len(c.Reports) != 1 || slices.Contains(bulk, p) || slices.Contains(bulk, nil) {
+		t.Errorf("reports %v; %v handed out, and %p is in use", c.Reports, bulk, p)
+	}
+	c.FreeBulk(append(bulk, p, next))
+}
+
+// faults reports whether a load of the byte at addr faults.
+func faults(addr uintptr) (did bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { did = recover() != nil }()
+	loaded = *mem.At[byte](addr)
+	return false
+}
+
+var loaded byte // what faults loads, so that the load stays
+
+// Some slabs of a hardened cache have a page without access behind them, which serves no object and
+// goes back with the slab. A pointer into it is refused.
+func TestFences(t *testing.T) {
+	if sanitized {
+		t.Skip("its arena is Go heap memory, or fences are in the way of the other sanitizer")
+	}
+	a := newArena(t, arena.Config{})
+	c := openRecorder(t, a, Config{Size: 512, Hardened: On, Flags: NoSheaves})
+	ps := take(t, c.Cache, 3*fenceEvery*c.perSlab)
+	var fences []uintptr
+	for _, p := range ps {
+		slab := slabOf(c.Cache, p)
+		end := slab + uintptr(c.perSlab)*512
+		if page, _ := a.PageOf(slab); !slices.Contains(fences, end) {
+			if _, pages, _ := a.Head(page); uintptr(pages)*mem.PageSize > end-slab {
+				fences = append(fences, end)
+			}
+		}
+	}
+	if len(fences) != 3 {
+		t.Fatalf("%d fences behind %d slabs, one in %d wanted", len(fences), 3*fenceEvery, fenceEvery)
+	}
+	for _, fence := range fences {
+		if !faults(fence) || faults(fence-1) {
+			t.Errorf("a fence at %#x: faults %t, the byte before %t", fence, faults(fence), faults(fence-1))
+		}
+	}
+	if c.Free(mem.Ptr(fences[0])); len(c.Reports) != 1 || c.Reports[0].Kind != hooks.ForeignPointer {
+		t.Errorf("the free of a fence: %v", c.Reports)
+	}
+	freeAll(c.Cache, ps)
+	c.Shrink()
+	// All of the arena's pages can be written again.
+	other := open(t, a, Config{Size: 4096, Hardened: None, Flags: NoSheaves})
+	ps = take(t, other, 3*fenceEvery*8)
+	for _, p := range ps {
+		paint(p, 4096, 1)
+	}
+	freeAll(other, ps)
+}
+
+// A refill hands out objects in an order that is not that of their addresses, all of them once.
+func TestShuffle(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 60, 1000} {
+		var memory [1001]byte
+		objs := make([]unsafe.Pointer, n)
+		for i := range objs {
+			objs[i] = unsafe.Pointer(&memory[i])
+		}
+		shuffled := slices.Clone(objs)
+		shuffle(shuffled)
+		if n >= 60 && slices.Equal(objs, shuffled) {
+			t.Errorf("%d objects are in order", n)
+		}
+		if slices.SortFunc(shuffled, func(p, q unsafe.Pointer) int { return cmp.Compare(uintptr(p), uintptr(q)) }); !slices.Equal(objs, shuffled) {
+			t.Errorf("of %d objects some are missing", n)
+		}
+	}
+}
