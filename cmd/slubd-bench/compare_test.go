@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,21 @@ func TestExitCodeOfComparison(t *testing.T) {
 		}
 		if len(c.args) > 0 && c.args[0] == "-json" != json.Valid([]byte(stdout)) {
 			t.Errorf("%v: %s", c.args, stdout)
+		}
+	}
+}
+
+// TestExitCodes has figures that are missing beside a regression.
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, exitOK}, {errRegression, exitRegression}, {errIncomplete, exitFailed}, {errInterrupted, exitFailed},
+		{errors.Join(errInterrupted, errRegression), exitFailed},
+	} {
+		if code := exitCode(c.err); code != c.want {
+			t.Errorf("%v: exit %d, want %d", c.err, code, c.want)
 		}
 	}
 }

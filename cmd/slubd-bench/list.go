@@ -89,6 +89,7 @@ func (o options) list(w io.Writer, libraries []native.Library, dirs []string) er
 			}
 		}
 	}
+	b.WriteString("\nand with -trace FILE what a program has recorded, as trace-FILE\n")
 	b.WriteString("\nallocators, and what else is compared:\n")
 	for _, e := range c.Implementations {
 		fmt.Fprintf(&b, "  %-20s  %s\n", e.Name, e.About)

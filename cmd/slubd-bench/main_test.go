@@ -106,6 +106,9 @@ func TestListIsComplete(t *testing.T) {
 			t.Errorf("%s is not listed", w.Name)
 		}
 	}
+	if !strings.Contains(stdout, "\nand with -trace FILE ") {
+		t.Error("traces are not listed")
+	}
 	for _, alloc := range workload.Implementations() {
 		if !regexp.MustCompile(`(?m)^  ` + alloc + ` `).MatchString(stdout) {
 			t.Errorf("%s is not listed", alloc)

@@ -32,11 +32,11 @@ cmd/slubd-bench/internal/runner/trace.go
 -	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum != want {
 +	if want := cycle.Checksum(s.Weight()) * uint64(s.Threads); sample.Checksum == 0 {
 `},
-	{"PausesSinceStart", "the pauses of a run include those before it",
-		test{pkg: "cmd/slubd-bench/internal/loops", pattern: `^TestPausesBetween$`}, `\{1000 3\}`, `
-cmd/slubd-bench/internal/loops/pauses.go
--			n -= before.Counts[i]
-+			n -= 0
+	{"PausesOverwritten", "of pauses of the same length only those of the last run count",
+		test{pkg: "cmd/slubd-bench/internal/workload", pattern: `^TestPauses$`}, `\{10 4\}`, `
+cmd/slubd-bench/internal/workload/pauses.go
+-			sum[n-1].Count += p.Count
++			sum[n-1].Count = p.Count
 `},
 	{"LinearAxis", "a chart places the figures of a logarithmic axis as on a linear one",
 		test{pkg: "cmd/slubd-bench/internal/page", pattern: `^TestLogarithmicPlaces$`}, `lies at`, `

@@ -105,6 +105,9 @@ func TestPageIsSelfContained(t *testing.T) {
 			t.Errorf("a link leads to %s", link[1])
 		}
 	}
+	if !strings.Contains(text, `content="default-src 'none'; style-src 'unsafe-inline'"`) {
+		t.Error("the page may load and run what it likes")
+	}
 	if !strings.Contains(text, "CPU &lt;b&gt;&amp; more&lt;/b&gt;") {
 		t.Error("a name is not escaped")
 	}
