@@ -7,6 +7,7 @@ import (
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
@@ -72,7 +73,7 @@ func newSpan(a axis, r runner.Result, base float64) span {
 	if i := r.Interval; i != nil {
 		l.Low, l.High = percent(a.at(i.Low)), percent(a.at(i.High))
 		l.IntervalW = percent(a.at(i.High) - a.at(i.Low))
-		l.Text += fmt.Sprintf(" ±%.0f%%", 100*i.Share(r.Median))
+		l.Text += " " + stat.Reach(i.Share(r.Median))
 		interval = figure(i.Low) + " to " + figure(i.High)
 	}
 	for _, v := range r.Values {

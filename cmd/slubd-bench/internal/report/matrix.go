@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 )
 
 // matrices writes -numa's results: a table for each way to free, by nodes and by L3 groups.
@@ -46,7 +47,7 @@ func widest(b *bytes.Buffer, cells []runner.Crossing) {
 		}
 	}
 	if known {
-		fmt.Fprintf(b, "the medians lie within %s or less\n", percent(most))
+		fmt.Fprintf(b, "the medians lie within %s or less\n", stat.Reach(most))
 	}
 }
 

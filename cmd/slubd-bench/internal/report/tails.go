@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/stat"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/tail"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
@@ -64,7 +65,7 @@ func byRun(b *bytes.Buffer, group []runner.Result) {
 	var list []string
 	for _, r := range group {
 		if r.Interval != nil {
-			list = append(list, fmt.Sprintf("%s %s %s", r.Alloc, duration(int64(r.Median)), percent(r.Interval.Share(r.Median))))
+			list = append(list, fmt.Sprintf("%s %s %s", r.Alloc, duration(int64(r.Median)), stat.Reach(r.Interval.Share(r.Median))))
 		}
 	}
 	if len(list) > 0 {

@@ -135,11 +135,8 @@ func within(r runner.Result) string {
 	if r.Interval == nil {
 		return ""
 	}
-	return fmt.Sprintf(" %*s", intervalWidth, percent(r.Interval.Share(r.Median)))
+	return fmt.Sprintf(" %*s", intervalWidth, stat.Reach(r.Interval.Share(r.Median)))
 }
-
-// percent writes a share as an interval's reach.
-func percent(share float64) string { return fmt.Sprintf("±%.0f%%", 100*share) }
 
 // Widths of an interval and of a ratio behind a time.
 const intervalWidth, ratioWidth = 4, 5

@@ -6,6 +6,7 @@
 package stat
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -43,6 +44,15 @@ func (i Interval) Share(median float64) float64 {
 		return 0
 	}
 	return max(i.High-median, median-i.Low) / median
+}
+
+// Reach writes a share as a percentage around a median. From ten times the median on it doesn't
+// matter how far an interval reaches.
+func Reach(share float64) string {
+	if share >= 10 {
+		return "±>999%"
+	}
+	return fmt.Sprintf("±%.0f%%", 100*share)
 }
 
 // P returns the probability that two lists of runs which don't differ look as different as these

@@ -29,6 +29,11 @@ func TestIntervalNeedsSixRuns(t *testing.T) {
 	if median, _ := Of([]float64{1, 2, 3, 10}); median != 2.5 {
 		t.Errorf("the median of an even number is %v", median)
 	}
+	for share, want := range map[float64]string{0: "±0%", 0.026: "±3%", 9.99: "±999%", 10: "±>999%", 4391.7: "±>999%"} {
+		if got := Reach(share); got != want {
+			t.Errorf("%v is written %s, not %s", share, got, want)
+		}
+	}
 	if share := (Interval{}).Share(0); share != 0 {
 		t.Errorf("a median of 0 has a share of %v", share)
 	}
