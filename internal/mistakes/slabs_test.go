@@ -6,13 +6,13 @@ var slabs = []mistake{
 	{"RestUncounted", "the rest of a chain that goes back to its slab is not counted",
 		test{pkg: "slub/internal/slab", pattern: `^TestFreeObjectsAreCounted$`}, `free objects are counted, want`, `
 slub/internal/slab/partial.go
--			s.countFree(r.node, n)
+-			s.countFree(r.node, back)
 `},
 	{"DoubleFreeCounted", "an object that is freed twice counts as two free objects",
 		test{pkg: "slub/internal/slab", pattern: `^TestFreeObjectsAreCounted$`}, `free objects are counted, want`, `
 slub/internal/slab/free.go
--	s.countFree(r.node, int(st.inuse-after.inuse))
-+	s.countFree(r.node, n)
+-	freed = int(st.inuse - after.inuse)
++	freed = n
 `},
 	{"OthersFirst", "a refill takes other nodes' free objects before it makes a slab of its own",
 		test{pkg: "slub/internal/slab", pattern: `^TestTakeIsLocal$`}, `the nodes gave`, `
@@ -117,8 +117,8 @@ slub/internal/slab/quarantine.go
 	{"QuarantineReturns", "objects that are freed into a quarantined slab list it again",
 		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeKeepsSlab$`}, `at the end: node 0 counts`, `
 slub/internal/slab/free.go
--		if st.free == 0 && r.quarantined {
-+		if st.free == 0 && r.quarantined && n == 0 {
+-		if !st.hasFree() && r.quarantined {
++		if !st.hasFree() && r.quarantined && n == 0 {
 `},
 	{"FreedIntoEmpty", "an object of a slab whose objects are all free is freed",
 		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeIntoEmptySlab$`}, `reported: \[\]`, `
@@ -138,6 +138,27 @@ slub/internal/slab/free.go
 -		if !s.owns(s.pageOf(objs[last])) {
 +		if s.size == 0 {
  			objs = objs[:last]
+`},
+	{"UntouchedLinked", "a new slab links the objects that it doesn't hand out",
+		test{pkg: "slub/internal/slab", pattern: `^TestUntouchedModel$`}, `never handed out, but written to`, `
+slub/internal/slab/grow.go
+ 	s.placed(r, 0, dst[:n])
+ 	if n == r.objects {
+ 		return int(n)
+ 	}
++	s.linkUntouched(r, r.objects-n, 0)
+`},
+	{"UntouchedTwice", "a refill gives back untouched objects that it hands out",
+		test{pkg: "slub/internal/slab", pattern: `^TestUntouchedModel$`}, `handed out twice|in use, want|counts`, `
+slub/internal/slab/partial.go
+-	if untouched := st.untouched - uint32(fresh); left > 0 || untouched > 0 {
++	if untouched := st.untouched; left > 0 || untouched > 0 {
+`},
+	{"UntouchedChained", "a refill hands out an object twice that was freed though it was never out",
+		test{pkg: "slub/internal/slab", pattern: `^TestFreeOfUntouched$`}, `is handed out`, `
+slub/internal/slab/partial.go
+-		if obj-r.addr >= within.end || !within.exact && s.isOutside(within, r, st, obj) {
++		if within.end == 0 {
 `},
 	{"LeaksNamed", "Close lists objects of a slab in which one was freed twice as leaks",
 		test{pkg: "slub", pattern: `^TestCloseFindsDamage$`}, `want one about`, `

@@ -30,7 +30,7 @@ func (s *Slabs) TakeAlone(node int) (unsafe.Pointer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mem.Ptr(s.begin(run, node, true, true).addr), nil
+	return mem.Ptr(s.begin(run, node, small|alone).addr), nil
 }
 
 // unretireAlone takes the object of the node's slab with one object that retired last, or returns
@@ -57,7 +57,7 @@ func (s *Slabs) Alone(p unsafe.Pointer) bool {
 		return false
 	}
 	head, _, ok := s.arena.Head(page)
-	return ok && s.slabAt(head).alone
+	return ok && s.slabAt(head).kind.has(alone)
 }
 
 // ObjectsIn returns how many objects the slab has whose run has the given head page.
@@ -81,7 +81,7 @@ func (s *Slabs) freeAlone(r Ref, obj uintptr) (found finding) {
 	if s.onAloneFreed != nil {
 		s.onAloneFreed(obj)
 	}
-	if r.guarded {
+	if r.kind.has(guarded) {
 		found.damaged = s.endGuarded(r, obj)
 	}
 	s.count(s.counters.FreeSlab)

@@ -104,7 +104,7 @@ func New(cfg Config) (*Slabs, error) {
 	s.SetMinPartial(cfg.MinPartial)
 	s.SetRemoteDefragRatio(cfg.RemoteDefragRatio)
 	if cfg.Shuffle {
-		s.shuffle = shuffled(int(mem.PageSize << cfg.Order / cfg.Size))
+		s.shuffle, s.unshuffle = shuffled(int(mem.PageSize << cfg.Order / cfg.Size))
 	}
 	nodes := topology.Nodes()
 	s.nodes, s.fallbackNodes = make([]node, len(nodes)), make([][]int, len(nodes))
@@ -154,12 +154,15 @@ func defaultMinPartial(size uintptr) int {
 	return min(10, max(5, (bits.Len64(uint64(size))-1)/2))
 }
 
-// shuffled returns the numbers below n in a random order (Fisher and Yates).
-func shuffled(n int) []uint32 {
-	list := make([]uint32, n)
-	for i := range list {
-		list[i] = uint32(i)
+// shuffled returns the numbers below n in a random order (Fisher and Yates), and the place of each.
+func shuffled(n int) (order, place []uint32) {
+	order, place = make([]uint32, n), make([]uint32, n)
+	for i := range order {
+		order[i] = uint32(i)
 	}
-	rand.Shuffle(n, func(i, j int) { list[i], list[j] = list[j], list[i] })
-	return list
+	rand.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for i, k := range order {
+		place[k] = uint32(i)
+	}
+	return order, place
 }

@@ -12,12 +12,12 @@ import "github.com/slubd/slubd/internal/percpu"
 //
 //	carve         + what a new slab keeps; in grow all of its objects are out
 //	addFree       + the objects freed; a double free counts for none
-//	returnChain   + the rest of the chain
-//	takeChain     - all that were free, a damaged chain's lost objects included
+//	returnRest    + the rest of the chain, and the untouched objects
+//	takeFree      - all that were free, a damaged chain's lost objects included
 //	pop           - 1
 //	discard       - all objects of the slab
 //
-// Of these, addFree and returnChain know the difference from the exchange of slab.state that
+// Of these, addFree and returnRest know the difference from the exchange of slab.state that
 // succeeded, so two operations on one slab never count the same change. Additions are atomic: it
 // does not matter which CPU makes them. A reading that overlaps operations is off by their
 // objects at most.

@@ -52,7 +52,7 @@ func TestFreeObjectsAreCounted(t *testing.T) {
 	free("one freed twice", 10)
 	private := r.detach(first[0])
 	dst := make([]unsafe.Pointer, 3)
-	r.takeChain(private, dst)
+	r.takeFree(private, dst)
 	free("a chain taken and its rest returned", 7)
 	r.free(dst...)
 	r.FreeBulk(full[10:])

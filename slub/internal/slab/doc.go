@@ -1,5 +1,6 @@
 // Package slab is the lower floor of a cache: it cuts page runs into slabs of equal objects, and
-// keeps the free objects of each slab in a chain and the slabs with free objects in lists.
+// keeps the free objects of each slab in a chain, those that were never handed out apart from it,
+// and the slabs with free objects in lists.
 //
 // # Place in the data flow
 //
@@ -15,7 +16,7 @@
 //
 // # States of a slab
 //
-//	chain   inuse          listed   changed by
+//	free    inuse          listed   changed by
 //	none    objects        no       the first free, which lists it under the node's lock
 //	some    1..objects-1   yes      frees by compare-and-swap; under the node's lock a refill,
 //	                                which takes it off the list, and the free of the last object
@@ -25,9 +26,11 @@
 //	all     0              no       retired: its pages wait for AfterGracePeriod. A refill that
 //	                                finds no other lists it again, under the node's lock
 //
-// Chain is the list of free objects, and inuse the number of those that are out. The two are one
-// word, slab.state, which every change replaces by compare-and-swap. A slab without free objects
-// is on no list. It is found again by the address of an object that is freed.
+// Free objects are those in the slab's chain, which were out and are linked, and the untouched
+// ones, which were never out: of these there is only a count. inuse is the number of objects that
+// are out. The start of the chain and the two counts are one word, slab.state, which every change
+// replaces by compare-and-swap. A slab without free objects is on no list. It is found again by the
+// address of an object that is freed.
 //
 // # Memory
 //

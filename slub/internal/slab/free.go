@@ -10,19 +10,24 @@ func (s *Slabs) Free(p unsafe.Pointer) {
 		s.freeGone(r.addr, obj, func() {})
 		return
 	}
-	if found := s.addFree(r, obj, obj, 1); found.any() {
+	node := r.node
+	found, freed := s.addFree(r, obj, obj, 1)
+	s.countFree(node, freed)
+	if found.any() {
 		s.report(found)
 	}
 }
 
-// addFree returns n objects of one slab to it, which are chained from head to tail. It returns what
-// the caller is to report: that tail was freed twice, as it was the slab's first free object
-// already; that fewer objects than n are out; that the slab is empty, but not whole.
+// addFree returns n objects of one slab to it, which are chained from head to tail. The caller
+// counts the objects that are free now, of which there are freed. It reports what was found: that
+// tail was freed twice, as it was the slab's first free object already; that fewer objects than n
+// are out; that the slab is empty, but not whole.
+//
 // The node's lock is taken only for a change of the list: the slab had no free object and gets
 // listed, or it becomes empty and may go back to the arena. (Kernel: __slab_free.)
-func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
-	if r.alone {
-		return s.freeAlone(r, tail)
+func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding, freed int) {
+	if r.kind.has(alone) {
+		return s.freeAlone(r, tail), 0
 	}
 	nd := &s.nodes[r.node]
 	locked := false
@@ -39,8 +44,8 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 			back--
 			found = finding{obj: tail, twice: true}
 		}
-		after = slabState{free: r.starting(head), inuse: st.inuse - back}
-		if (st.free == 0 || st.inuse <= back) && !locked {
+		after = slabState{free: r.starting(head), untouched: st.untouched, inuse: st.inuse - back}
+		if (!st.hasFree() || st.inuse <= back) && !locked {
 			// State and list can't change in the same step. Under the lock no other goroutine
 			// sees the two disagree.
 			nd.mu.Lock()
@@ -48,11 +53,11 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 			continue
 		}
 		if st.inuse < back {
-			return s.refuseFree(nd, r, head)
+			return s.refuseFree(nd, r, head), 0
 		}
-		if st.free == 0 && r.quarantined {
+		if !st.hasFree() && r.quarantined {
 			nd.unlock()
-			return found
+			return found, 0
 		}
 		if !again {
 			s.SetNext(tail, r.first(st))
@@ -62,14 +67,14 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 		}
 		s.count(s.counters.CmpxchgDoubleFail)
 	}
-	s.countFree(r.node, int(st.inuse-after.inuse))
+	freed = int(st.inuse - after.inuse)
 	if !locked {
-		return found
+		return found, freed
 	}
-	if st.free != 0 && !r.listed {
+	if st.hasFree() && !r.listed {
 		// The slab is private to a refill, which takes what we put there, or lists the slab.
 		nd.unlock()
-		return found
+		return found, freed
 	}
 	if after.inuse == 0 && st.inuse > 0 && r.listed {
 		nd.empty.Add(1)
@@ -85,7 +90,7 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 		} else {
 			found.damaged = true
 		}
-		return found
+		return found, freed
 	}
 	if !r.listed {
 		// At the tail, as in the kernel: there it gathers free objects before it is used again.
@@ -93,7 +98,7 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding) {
 		s.count(s.counters.FreeAddPartial)
 	}
 	nd.unlock()
-	return found
+	return found, freed
 }
 
 // maxMisses is how many objects of other slabs FreeBulk skips in search of more of the same slab
@@ -104,12 +109,16 @@ const maxMisses = 3
 // changes once for many of them. It reorders objs. All of them are free even if a report doesn't
 // return.
 func (s *Slabs) FreeBulk(objs []unsafe.Pointer) {
+	var node uint8 // sum counts objects of this node; one count for many slabs
+	sum := 0
 	for len(objs) > 0 {
 		last := len(objs) - 1
 		tail := uintptr(objs[last])
 		r := s.slabOf(tail)
 		if !s.owns(s.pageOf(objs[last])) {
 			objs = objs[:last]
+			s.countFree(node, sum) // as below, since a report may not return
+			sum = 0
 			s.freeGone(r.addr, tail, func() { s.FreeBulk(objs) })
 			continue
 		}
@@ -125,6 +134,8 @@ func (s *Slabs) FreeBulk(objs []unsafe.Pointer) {
 			same--
 			objs[i], objs[same] = objs[same], objs[i]
 			if obj == head {
+				s.countFree(node, sum)
+				sum = 0
 				s.reportFreeing(finding{obj: obj, twice: true}, r, head, tail, n, objs[:same])
 				continue
 			}
@@ -133,8 +144,17 @@ func (s *Slabs) FreeBulk(objs []unsafe.Pointer) {
 			n++
 		}
 		objs = objs[:same]
-		if found := s.addFree(r, head, tail, n); found.any() {
+		if node != r.node {
+			s.countFree(node, sum)
+			node, sum = r.node, 0
+		}
+		found, freed := s.addFree(r, head, tail, n)
+		sum += freed
+		if found.any() {
+			s.countFree(node, sum)
+			sum = 0
 			s.reportFreeing(found, r, 0, 0, 0, objs)
 		}
 	}
+	s.countFree(node, sum)
 }

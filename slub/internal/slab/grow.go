@@ -1,8 +1,8 @@
 package slab
 
 import (
-	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -12,8 +12,8 @@ import (
 )
 
 // grow makes a new slab on the node with the given index. All of its objects are out: the caller
-// hands out what it wants, and carve lists the others. If onNewSlab doesn't return, the slab goes
-// back to the arena.
+// hands out what it wants by carve, which lists the slab with the others. If onNewSlab doesn't
+// return, the slab goes back to the arena.
 //
 // A slab takes a whole block, also where its objects leave the last pages alone: if single pages
 // were cut off, they would serve other slabs, and when this one is freed its block would not be
@@ -25,7 +25,7 @@ func (s *Slabs) grow(node int) (Ref, error) {
 	}
 	if run, ok := s.takeFenced(pages, node); ok {
 		run.Pages--
-		return s.begin(run, node, false, false), nil
+		return s.begin(run, node, 0), nil
 	}
 	run, err := s.takeRun(pages, node)
 	least := mem.Order(s.size)
@@ -40,19 +40,22 @@ func (s *Slabs) grow(node int) (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	return s.begin(run, node, order != s.order, false), nil
+	var k kind
+	if order != s.order {
+		k = small
+	}
+	return s.begin(run, node, k), nil
 }
 
-// begin makes a run a slab. small marks it as one whose objects need a closer look when they are
-// freed; alone is described with TakeAlone.
-func (s *Slabs) begin(run arena.Run, node int, small, alone bool) Ref {
+// begin makes a run a slab of kind k.
+func (s *Slabs) begin(run arena.Run, node int, k kind) Ref {
 	r := s.slabAt(run.Page)
-	r.pages, r.node, r.small, r.alone = uint16(run.Pages), uint8(node), small, alone
-	if r.objects = uint32(r.Bytes() / s.size); alone {
+	r.pages, r.node, r.kind, r.begins = uint16(run.Pages), uint8(node), k, s.randomBegin()
+	if r.objects = uint32(r.Bytes() / s.size); k.has(alone) {
 		r.objects = 1
 	}
 	r.state.Store(slabState{inuse: r.objects}.pack())
-	if r.small {
+	if k.has(small) {
 		s.fallbacks.Add(1)
 	}
 	mem.Store32(&r.inUse, 0) // whatever the record held before
@@ -77,7 +80,7 @@ func (s *Slabs) begin(run arena.Run, node int, small, alone bool) Ref {
 // word returns the owner word of a slab's pages.
 func (s *Slabs) word(r Ref) owner.Word {
 	word := owner.Of(s.id, int(r.node))
-	if r.small {
+	if r.kind.has(small) {
 		word |= owner.NonDefaultOrder
 	}
 	return word
@@ -86,10 +89,10 @@ func (s *Slabs) word(r Ref) owner.Word {
 // giveBack gives the arena a slab that no reader has seen, or that none can see any more. free of
 // its objects count as free: all, or none if they were never handed out.
 func (s *Slabs) giveBack(r Ref, free uint32) {
-	page, node, pages, objects, guarded := r.page, r.node, int(r.pages), r.objects, r.guarded
+	page, node, pages, objects, k := r.page, r.node, int(r.pages), r.objects, r.kind
 	s.acquireSlab(r)
 	// From here on the descriptor must not be read any more.
-	if guarded {
+	if k.has(guarded) {
 		s.freeGuarded(page)
 	} else {
 		s.freeRun(page, pages)
@@ -107,57 +110,34 @@ func (s *Slabs) uncount(node uint8, objects, free uint32) {
 	runtime.KeepAlive(n)
 }
 
-// carve hands out objects of a new slab up to len(dst), and chains the others.
+// carve hands out objects of a new slab up to len(dst). The others stay untouched, and no link is
+// written.
 func (s *Slabs) carve(r Ref, dst []unsafe.Pointer) int {
 	n := uint32(min(uintptr(len(dst)), uintptr(r.objects)))
-	order := s.permuted(r)
-	for i := range n {
-		dst[i] = mem.Ptr(s.place(r, order, i))
-	}
+	s.placed(r, 0, dst[:n])
 	if n == r.objects {
 		return int(n)
 	}
-	// The chain is built only now, over what is left: the links of the objects that are handed
-	// out would have been written for nothing (kernel 7.2, 1f7c8e1d5242).
-	next := uintptr(0)
-	for i := r.objects; i > n; i-- {
-		obj := s.place(r, order, i-1)
-		s.SetNext(obj, next)
-		next = obj
+	if e := s.arena.PlacementError(int(r.node)); e != nil && e.FirstTouch {
+		touchPages(r)
 	}
 	nd := &s.nodes[r.node]
 	nd.mu.Lock()
 	// No free can come before the caller of Take has the objects in dst, so the
 	// state may simply be stored.
-	r.state.Store(slabState{free: r.starting(next), inuse: n}.pack())
+	r.state.Store(slabState{untouched: r.objects - n, inuse: n}.pack())
 	nd.add(s, r, false)
 	nd.unlock()
 	s.countFree(r.node, int(r.objects-n))
 	return int(n)
 }
 
-// place returns the address of the i-th object that a new slab hands out. order is what permuted
-// returned.
-func (s *Slabs) place(r Ref, order []uint32, i uint32) uintptr {
-	if order != nil {
-		i = order[i]
+// touchPages makes the pages of a new slab resident, and changes nothing in them. Where the kernel
+// can't be asked to place memory, a page lies on the node of the CPU that touches it first. The CPU
+// that makes a slab is mostly one of the slab's node. One that takes an untouched object of it
+// later may be of another node.
+func touchPages(r Ref) {
+	for off := uintptr(0); off < r.Bytes(); off += mem.PageSize {
+		atomic.OrUint32(mem.At[uint32](r.addr+off), 0)
 	}
-	return s.Object(r, i)
-}
-
-// permuted returns the order in which a new slab hands out its objects. nil is that of their
-// addresses. Otherwise it is the cache's random order from a random start, without the objects
-// that a slab of lower order doesn't have (kernel: shuffle_freelist).
-func (s *Slabs) permuted(r Ref) []uint32 {
-	if len(s.shuffle) == 0 {
-		return nil
-	}
-	order := make([]uint32, 0, r.objects)
-	start := rand.IntN(len(s.shuffle))
-	for i := range s.shuffle {
-		if k := s.shuffle[(start+i)%len(s.shuffle)]; k < r.objects {
-			order = append(order, k)
-		}
-	}
-	return order
 }

@@ -30,13 +30,13 @@ func (s *Slabs) TakeGuarded(page uint32, node int, shift uintptr) (unsafe.Pointe
 		}
 	}
 	r := s.slabAt(page)
-	r.guarded, r.next = true, uint32(shift)
-	return mem.Ptr(s.begin(arena.Run{Page: page, Pages: 1}, node, true, true).start()), nil
+	r.next = uint32(shift)
+	return mem.Ptr(s.begin(arena.Run{Page: page, Pages: 1}, node, small|alone|guarded).start()), nil
 }
 
 // start returns the address of the slab's first object.
 func (r Ref) start() uintptr {
-	if r.guarded {
+	if r.kind.has(guarded) {
 		return r.addr + uintptr(r.next)
 	}
 	return r.addr

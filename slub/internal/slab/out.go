@@ -57,19 +57,12 @@ func (s *Slabs) outOf(w *outWalk, r Ref, node int, last bool) bool {
 		return true
 	case int(objects) > len(w.free):
 		return last
-	case st.free != 0 && !r.listed && !last:
+	case st.hasFree() && !r.listed && !last:
 		return false
 	}
 	clear(w.free)
 	if r.listed { // the chain only grows at its start, see validate
-		for obj, ok := r.first(st), true; obj != 0 && ok; {
-			i := (obj - r.addr) / s.size
-			if i >= uintptr(objects) || w.free[i] {
-				break // damaged
-			}
-			w.free[i] = true
-			obj, ok = s.nextInSlab(obj, r)
-		}
+		s.markFree(r, st, w.free)
 	}
 	for i := range objects {
 		if !w.free[i] {

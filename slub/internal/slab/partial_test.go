@@ -41,16 +41,16 @@ func TestPartialListOrder(t *testing.T) {
 	r := open(t, 256, Config{MinPartial: 1})
 	slabs := r.fullSlabs(4)
 	r.expectListed(slabs, "of full slabs")
-	for _, i := range []int{2, 0, 1} {
+	for _, i := range []int{1, 2, 0} {
 		r.free(slabs[i][0])
 	}
-	r.expectListed(slabs, "after first frees", 2, 0, 1)
-	r.free(slabs[2][1], slabs[1][1])
-	r.expectListed(slabs, "after second frees", 2, 0, 1)
-	slabs[2][1] = r.take(1)[0]
-	r.expectListed(slabs, "when the rest of a chain was returned", 0, 1, 2)
-	slabs[0][0] = r.take(1)[0]
-	r.expectListed(slabs, "when a slab was used up", 1, 2)
+	r.expectListed(slabs, "after first frees", 1, 2, 0)
+	r.free(slabs[1][1], slabs[2][1])
+	r.expectListed(slabs, "after second frees", 1, 2, 0)
+	slabs[1][1] = r.take(1)[0]
+	r.expectListed(slabs, "when the rest of a chain was returned", 1, 2, 0)
+	slabs[1][0] = r.take(1)[0]
+	r.expectListed(slabs, "when a slab was used up", 2, 0)
 
 	// The rest of a new slab goes to the head.
 	var one [1]unsafe.Pointer
@@ -58,24 +58,24 @@ func TestPartialListOrder(t *testing.T) {
 	if _, err := r.takeNew(0, one[:], &n); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	r.expectListed(slabs, "after a new slab", -1, 1, 2)
+	r.expectListed(slabs, "after a new slab", -1, 2, 0)
 	r.free(one[0])
-	r.expectListed(slabs, "when that is empty, and too many", 1, 2)
+	r.expectListed(slabs, "when that is empty, and too many", 2, 0)
 
 	// Slabs that a refill took off and did not need go to the tail, or to the arena.
 	r.free(slabs[3][0])
-	private := []Ref{r.detach(slabs[1][0]), r.detach(slabs[2][0])}
-	r.free(slabs[2][2:]...) // only the refill knows it, and slabs[2][0], [2][1] are free or out
-	r.free(slabs[2][1])
+	private := []Ref{r.detach(slabs[2][0]), r.detach(slabs[0][0])}
+	r.free(slabs[0][2:]...) // only the refill knows it, and slabs[0][0], [0][1] are free or out
+	r.free(slabs[0][1])
 	before := r.NodeStats(0).Slabs
 	r.relist(&r.nodes[0], private)
-	r.expectListed(slabs, "after unneeded slabs came back", 3, 1)
+	r.expectListed(slabs, "after unneeded slabs came back", 3, 2)
 	if now := r.NodeStats(0).Slabs; now != before-1 {
 		t.Errorf("%d slabs of %d: the empty one was not wanted", now, before)
 	}
 	r.counted("in the end")
-	r.free(slabs[0]...)
-	r.free(slabs[1][2:]...)
+	r.free(slabs[1]...)
+	r.free(slabs[2][2:]...)
 	r.free(slabs[3][1:]...)
 }
 
@@ -160,7 +160,7 @@ func TestTakeByDistance(t *testing.T) {
 // A refill gave back the rest of a slab's chain without the node's lock. A free that saw the
 // chain, and the slab not listed, left it unlisted, or both listed it. The lock is held across
 // the exchange now. The test first goes through the orders of the two by hand, then runs many.
-func TestReturnChainRacesFree(t *testing.T) {
+func TestReturnRestRacesFree(t *testing.T) {
 	r := open(t, 64, Config{MinPartial: 1})
 	// private takes a slab off the list as a refill does, with all but two objects free.
 	private := func() (ref Ref, ps []unsafe.Pointer) {
@@ -168,7 +168,7 @@ func TestReturnChainRacesFree(t *testing.T) {
 		r.free(ps[2:]...)
 		return r.detach(ps[0]), ps
 	}
-	// emptied takes the slab's chain, as takeChain does first.
+	// emptied takes the slab's free objects, as takeFree does first.
 	emptied := func(ref Ref) slabState {
 		st := ref.load()
 		if !ref.state.CompareAndSwap(st.pack(), slabState{inuse: ref.objects}.pack()) {
@@ -177,7 +177,7 @@ func TestReturnChainRacesFree(t *testing.T) {
 		r.Slabs.free.add(ref.node, -int(ref.objects-st.inuse))
 		return st
 	}
-	giveBack := func(ref Ref, st slabState) { r.returnChain(ref, ref.first(st), int(ref.objects-st.inuse)) }
+	giveBack := func(ref Ref, st slabState) { r.returnRest(ref, ref.first(st), ref.chained(st), st.untouched) }
 
 	ref, ps := private()
 	r.free(ps[:2]...) // the slab is empty now, but private to the refill
@@ -185,7 +185,7 @@ func TestReturnChainRacesFree(t *testing.T) {
 		t.Error("a free has listed or given back a slab that a refill has taken")
 	}
 	got := make([]unsafe.Pointer, 5)
-	if n, _ := r.takeChain(ref, got); n != len(got) {
+	if n, _ := r.takeFree(ref, got); n != len(got) {
 		t.Errorf("%d objects of 5", n)
 	}
 	r.free(got...)
@@ -197,6 +197,24 @@ func TestReturnChainRacesFree(t *testing.T) {
 	giveBack(ref, st)
 	r.free(ps[1])
 	r.counted("a free before the refill returns the rest")
+
+	// Where a free has come first the untouched objects get links.
+	r.Shrink()
+	for range 2 {
+		ps = r.take(3)
+		ref = r.detach(ps[0])
+		if st = emptied(ref); st.untouched != uint32(r.perSlab-3) {
+			t.Errorf("%+v: not all of a new slab is untouched", st)
+		}
+		r.free(ps[0])
+		giveBack(ref, st)
+		if st = ref.load(); st.untouched != 0 || ref.chained(st) != r.perSlab-2 {
+			t.Errorf("then it has %+v", st)
+		}
+		r.free(ps[1:]...)
+		r.counted("a free before the refill returns untouched objects")
+		r.Shrink()
+	}
 
 	ref, ps = private()
 	st = emptied(ref)

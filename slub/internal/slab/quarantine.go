@@ -10,14 +10,15 @@ import (
 
 // An object that is freed twice counts twice. So its slab is empty by the count while another of
 // its objects is in use, and if its pages went back to the arena, another cache would write to that
-// object. A slab's pages therefore go back only if the chain has all of its objects, and a refill
-// hands out a whole chain only if it has as many objects as the count says.
+// object. A slab's pages therefore go back only if each of its objects is untouched or in the
+// chain, and a refill hands out a whole chain only if it has as many objects as the count says, and
+// none of the untouched ones.
 //
 // A slab that fails is quarantined: it keeps its pages and its owner word for good, has no chain
 // and is on no list, so nothing is allocated from it. Objects that are freed into it later stay
 // there: those that were in use are freed as usual by their holders, which did nothing wrong.
 //
-//	quarantined: chain none, inuse = objects, not listed
+//	quarantined: chain none, untouched 0, inuse = objects, not listed
 //
 // It is reported once, by the operation that has found it, when everything else that the operation
 // has in its hands is in its place.
@@ -44,14 +45,15 @@ type damages struct {
 // Quarantined returns the number of slabs that are quarantined.
 func (s *Slabs) Quarantined() int64 { return s.quarantined.Load() }
 
-// isWhole reports whether the chain of a slab has all of its objects, once each. The link of an
-// object alone says which one follows. So a chain that visits an object twice never ends, and one
-// that ends after as many objects as the slab has, has them all.
+// isWhole reports whether all objects of a slab are untouched or in its chain, once each. The link
+// of an object alone says which one follows. So a chain that visits an object twice never ends, and
+// one that ends after as many objects as were ever handed out, none of them untouched, has them
+// all.
 func (s *Slabs) isWhole(r Ref) bool {
-	obj, end := r.first(r.load()), uint32(r.objects)*uint32(s.size)
-	for range r.objects {
-		off := uint32(obj - r.addr)
-		if obj == 0 || off >= end || off%uint32(s.size) != 0 {
+	st := r.load()
+	obj, within := r.first(st), s.reachOf(r, st)
+	for range r.objects - st.untouched {
+		if obj == 0 || uint32(obj-r.addr)%uint32(s.size) != 0 || s.isOutside(within, r, st, obj) {
 			return false
 		}
 		next, ok := s.nextInSlab(obj, r)
@@ -63,12 +65,14 @@ func (s *Slabs) isWhole(r Ref) bool {
 	return obj == 0
 }
 
-// diagnose says what is wrong with a chain that starts at obj and should have n objects; ok if
-// nothing is. Nothing changes the chain behind obj meanwhile.
-func (s *Slabs) diagnose(r Ref, obj uintptr, n uint32) (d Damage, ok bool) {
+// diagnose says what is wrong with the chain of st; ok if nothing is. Nothing takes from the chain
+// meanwhile.
+func (s *Slabs) diagnose(r Ref, st slabState) (d Damage, ok bool) {
 	d.Slab = r.addr
+	n, k := r.chained(st), 0
 	seen := make([]bool, r.objects)
-	for k := uint32(0); obj != 0; k++ {
+	s.markUntouched(r, st, seen)
+	for obj := r.first(st); obj != 0; k++ {
 		d.Object = obj
 		off := obj - r.addr
 		i := off / s.size
@@ -79,6 +83,9 @@ func (s *Slabs) diagnose(r Ref, obj uintptr, n uint32) (d Damage, ok bool) {
 		if seen[i] {
 			d.Twice = true
 			d.Detail = fmt.Sprintf("the chain of free objects comes back to +%#x", off)
+			if s.isUntouched(r, st, uint32(i)) {
+				d.Detail = fmt.Sprintf("the object at +%#x was freed, but never handed out since its slab was made", off)
+			}
 			return d, false
 		}
 		seen[i] = true
@@ -88,12 +95,6 @@ func (s *Slabs) diagnose(r Ref, obj uintptr, n uint32) (d Damage, ok bool) {
 		}
 	}
 	d.Object = 0
-	k := uint32(0)
-	for _, is := range seen {
-		if is {
-			k++
-		}
-	}
 	if k == n {
 		return Damage{}, true
 	}
@@ -163,7 +164,7 @@ func (s *Slabs) setAside(r Ref) {
 	n := &s.nodes[r.node]
 	n.mu.Lock()
 	defer n.unlock()
-	d, ok := s.diagnose(r, r.first(r.load()), r.objects)
+	d, ok := s.diagnose(r, r.load())
 	if ok { // what was wrong has changed since: an object is being freed that is free
 		d = Damage{Slab: r.addr, Twice: true, Detail: "an object was freed while its slab went back to the arena"}
 	}
@@ -200,7 +201,7 @@ func (s *Slabs) refuseFree(nd *node, r Ref, obj uintptr) finding {
 	defer nd.unlock()
 	st := r.load()
 	if r.listed {
-		if d, ok := s.diagnose(r, r.first(st), r.objects-st.inuse); !ok {
+		if d, ok := s.diagnose(r, st); !ok {
 			nd.remove(s, r)
 			s.quarantine(r)
 			s.note(d)
@@ -210,13 +211,13 @@ func (s *Slabs) refuseFree(nd *node, r Ref, obj uintptr) finding {
 	return finding{obj: obj, twice: true}
 }
 
-// quarantineTaken quarantines a slab from which a refill has taken the chain that starts at obj and
-// by the count has n objects, but which has more or fewer.
+// quarantineTaken quarantines a slab from which a refill has taken the chain of st, which has more
+// or fewer objects than by the count, or an untouched one.
 //
 //go:noinline
-func (s *Slabs) quarantineTaken(r Ref, obj uintptr, n uint32) finding {
+func (s *Slabs) quarantineTaken(r Ref, st slabState) finding {
 	nd := &s.nodes[r.node]
-	d, _ := s.diagnose(r, obj, n)
+	d, _ := s.diagnose(r, st)
 	nd.mu.Lock()
 	defer nd.unlock()
 	if r.listed { // what was freed since is in its chain

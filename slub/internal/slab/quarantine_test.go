@@ -260,8 +260,8 @@ func TestQuarantinedStaysOffTheList(t *testing.T) {
 	r.quarantine(ref)
 	n.unlock()
 	for name, back := range map[string]func(){
-		"relist":      func() { r.relist(n, []Ref{ref}) },
-		"returnChain": func() { r.returnChain(ref, uintptr(ps[0]), 1) },
+		"relist":     func() { r.relist(n, []Ref{ref}) },
+		"returnRest": func() { r.returnRest(ref, uintptr(ps[0]), 1, 0) },
 	} {
 		if back(); ref.listed || n.partial.Load() != 0 {
 			t.Fatalf("%s lists a quarantined slab", name)

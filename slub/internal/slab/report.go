@@ -52,7 +52,10 @@ func (s *Slabs) reportFreeing(f finding, r Ref, head, tail uintptr, n int, rest 
 		func() {
 			defer s.FreeBulk(rest)
 			if n > 0 {
-				s.report(s.addFree(r, head, tail, n))
+				node := r.node
+				found, freed := s.addFree(r, head, tail, n)
+				s.countFree(node, freed)
+				s.report(found)
 			}
 		})
 }

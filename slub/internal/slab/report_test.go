@@ -91,7 +91,7 @@ func TestReturnedChainWhoseReportLeaves(t *testing.T) {
 		}
 		r.countFree(ref.node, -3)
 		r.free(ps[0]) // the last of the chain, which is free already
-		found := r.returnChain(ref, uintptr(ps[1]), 2)
+		found := r.returnRest(ref, uintptr(ps[1]), 2, 0)
 		if want := (finding{obj: uintptr(ps[0]), twice: true}); found != want {
 			t.Errorf("found %+v, want %+v", found, want)
 		}

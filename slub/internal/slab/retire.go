@@ -63,7 +63,7 @@ func (s *Slabs) retire(r Ref) {
 			r.addr, r.listed, r.load().inuse)
 	}
 	kind := &n.shared
-	if r.alone {
+	if r.kind.has(alone) {
 		kind = &n.alone
 	}
 	queue := !n.queued

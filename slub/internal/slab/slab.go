@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/mem"
 )
 
@@ -11,24 +12,24 @@ import (
 // the arena's record of the run's head page (kernel: struct slab).
 //
 // state packs what an operation must change in one step: where the chain of free
-// objects starts, and how many objects are out. An object in a sheaf is out.
+// objects starts, how many objects were never handed out, and how many are out. An object in a
+// sheaf is out.
 //
-//	0 <= inuse <= objects; the chain has objects - inuse members
+//	0 <= inuse + untouched <= objects; the chain has objects - inuse - untouched members
 //
-// On a node's partial list, at rest, are exactly the slabs with a chain. Between
-// taking a slab off the list and emptying its chain, a refill owns it privately:
-// it has a chain and is not listed, and frees that see so leave the list alone.
+// On a node's partial list, at rest, are exactly the slabs with free objects. Between
+// taking a slab off the list and taking its free objects, a refill owns it privately:
+// it has free objects and is not listed, and frees that see so leave the list alone.
 type slab struct {
 	state   atomic.Uint64
 	next    uint32 // link to the next slab on the partial list, 0 for none; see TakeGuarded
 	prev    uint32 // the one before; both under the node's mu
 	objects uint32 // in the slab, constant
 	pages   uint16 // of the run without its fence, constant
-	alone   bool   // its one object is alone, see TakeAlone; constant
-	guarded bool   // and lies in a guarded page, see TakeGuarded; constant
+	begins  uint16 // where its random order starts, see startOf; constant
 	node    uint8  // index of its node, constant
+	kind    kind   // constant
 	listed  bool   // on the partial list; under the node's mu
-	small   bool   // of less than the preferred order, or was alone when made; constant
 	// quarantined is set under the node's lock, and stays; see quarantine.go.
 	quarantined bool
 	inUse       uint32 // the mark of a single object; see SetInUse
@@ -39,19 +40,51 @@ const (
 	_ = unsafe.Sizeof(slab{}) - 32
 )
 
+// kind says in what a slab differs from others of its cache.
+type kind uint8
+
+const (
+	small   kind = 1 << iota // of less than the preferred order, or alone
+	alone                    // its one object is alone, see TakeAlone
+	guarded                  // and lies in a guarded page, see TakeGuarded
+)
+
+func (k kind) has(bit kind) bool { return k&bit != 0 }
+
 // slabState is slab.state taken apart.
 type slabState struct {
-	free  uintptr // offset of the first free object plus 8, 0 for none
-	inuse uint32  // objects that are out
+	free      uintptr // offset of the first object of the chain plus 8, 0 for none
+	untouched uint32  // objects that were never handed out; see untouched.go
+	inuse     uint32  // objects that are out
 }
 
-const freeBits = 32
+// The parts of slab.state. A slab has at most 4 MiB, and an object at least 8 bytes. free is stored
+// divided by 8.
+const (
+	partBits       = 20 // of free and of untouched
+	untouchedShift = partBits
+	inuseShift     = 2 * partBits
+)
+
+// No slab has more objects than a part can count.
+var _ = [1]struct{}{}[mem.PageSize<<arena.MaxOrder/8>>partBits]
 
 func unpack(w uint64) slabState {
-	return slabState{free: uintptr(w & (1<<freeBits - 1)), inuse: uint32(w >> freeBits)}
+	const mask = 1<<partBits - 1
+	return slabState{free: uintptr(w&mask) * 8, untouched: uint32(w >> untouchedShift & mask), inuse: uint32(w >> inuseShift)}
 }
 
-func (st slabState) pack() uint64 { return uint64(st.free) | uint64(st.inuse)<<freeBits }
+func (st slabState) pack() uint64 {
+	return uint64(st.free/8) | uint64(st.untouched)<<untouchedShift | uint64(st.inuse)<<inuseShift
+}
+
+// hasFree reports whether there is a free object.
+func (st slabState) hasFree() bool { return st.free != 0 || st.untouched != 0 }
+
+// chained returns how many objects the chain should have.
+func (r Ref) chained(st slabState) int {
+	return int(r.objects) - int(st.inuse) - int(st.untouched)
+}
 
 // A Ref is a slab together with where it lies.
 type Ref struct {
@@ -77,7 +110,7 @@ func (s *Slabs) Object(r Ref, i uint32) uintptr { return r.start() + uintptr(i)*
 
 func (r Ref) load() slabState { return unpack(r.state.Load()) }
 
-// first returns the address of the first free object of st, 0 for none.
+// first returns the address of the first object of the chain of st, 0 for none.
 func (r Ref) first(st slabState) uintptr {
 	if st.free == 0 {
 		return 0

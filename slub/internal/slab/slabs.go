@@ -27,6 +27,7 @@ type Slabs struct {
 	minPartial atomic.Int64 // partial slabs of a node from which on empty ones are not kept
 	defrag     atomic.Int64 // see SetRemoteDefragRatio
 	shuffle    []uint32     // a random order of a slab's objects, or nil
+	unshuffle  []uint32     // the place of each object in it
 	zero       bool         // new slabs are cleared
 	marks      *MarkTable   // nil: only single objects have marks
 	fenceEvery uint32       // see fence.go
@@ -113,13 +114,10 @@ func (s *Slabs) InUse() iter.Seq[uintptr] {
 			if r.quarantined {
 				continue
 			}
-			free := make(map[uintptr]bool)
-			for obj, ok := r.first(r.load()), true; obj != 0 && ok && !free[obj]; {
-				free[obj] = true
-				obj, ok = s.nextInSlab(obj, r)
-			}
+			free := make([]bool, r.objects)
+			s.markFree(r, r.load(), free)
 			for i := range r.objects {
-				if obj := s.Object(r, i); !free[obj] && !yield(obj) {
+				if !free[i] && !yield(s.Object(r, i)) {
 					return
 				}
 			}

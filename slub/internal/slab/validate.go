@@ -22,16 +22,15 @@ func (s *Slabs) Validate() iter.Seq2[uintptr, string] {
 
 // validate says what is wrong with a slab; ok for nothing. The caller holds the node's lock.
 //
-// Under that lock nothing takes a listed slab off the list. So the chain can only grow at its
-// start, and what follows the start that was read stays as it is. A slab that is not listed has no
-// chain, or is private to a refill. A slab that went back to the arena since it was found is not
-// listed, or its pages have another owner.
+// Under that lock nothing takes a listed slab off the list, or any of its free objects. So the
+// chain can only grow at its start, and what follows the start that was read stays as it is. A slab
+// that is not listed has no free objects, or is private to a refill. A slab that went back to the
+// arena since it was found is not listed, or its pages have another owner.
 func (s *Slabs) validate(r Ref) (d Damage, ok bool) {
 	if !s.owns(r.page) || !r.listed {
 		return Damage{}, true
 	}
-	st := r.load()
-	return s.diagnose(r, r.first(st), r.objects-st.inuse)
+	return s.diagnose(r, r.load())
 }
 
 // validateLocked is validate for callers that hold no lock; "" for nothing.
@@ -53,10 +52,10 @@ func (s *Slabs) Recount() (nodes []NodeStats, err error) {
 		n, st := &nodes[r.node], r.load()
 		n.Slabs++
 		n.Objects += int64(r.objects)
-		if r.listed != (st.free != 0) {
-			err = errors.Join(err, fmt.Errorf("the slab at %#x is listed: %v, has free objects: %v", r.addr, r.listed, st.free != 0))
+		if r.listed != st.hasFree() {
+			err = errors.Join(err, fmt.Errorf("the slab at %#x is listed: %v, has free objects: %v", r.addr, r.listed, st.hasFree()))
 		}
-		if st.free != 0 {
+		if st.hasFree() {
 			n.Partial++
 			n.FreeInSlabs += int64(r.objects - st.inuse)
 		}

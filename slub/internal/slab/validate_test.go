@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 		"where no object starts":   func() { r.SetNext(obj, ref.addr+8) },
 		"comes back to":            func() { r.SetNext(obj, obj) },
 		"the count says":           func() { r.SetNext(obj, 0) },
-		"free objects, the count ": func() { ref.state.Store(st + 1<<freeBits) },
+		"free objects, the count ": func() { ref.state.Store(st + 1<<inuseShift) },
 	} {
 		damage()
 		if found := maps.Collect(r.Validate()); len(found) != 1 || !strings.Contains(found[ref.addr], want) {
@@ -44,7 +44,7 @@ func TestValidateOthers(t *testing.T) {
 	p := r.take(1)[0]
 	ref := r.detach(p)
 	st := ref.state.Load()
-	ref.state.Store(st + 1<<freeBits)
+	ref.state.Store(st + 1<<inuseShift)
 	if problem := r.validateLocked(ref); problem != "" {
 		t.Errorf("a refill's slab: %s", problem)
 	}
