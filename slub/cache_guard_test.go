@@ -27,6 +27,7 @@ func TestGuardedObjectIsOrdinary(t *testing.T) {
 	for name, cfg := range map[string]slub.Config{
 		"plain":       {Size: 64},
 		"odd":         {Size: 61},
+		"linked":      {Size: 29, FreePtrOffset: slub.At(24)}, // up to byte 32
 		"page":        {Size: mem.PageSize},
 		"aligned":     {Size: 100, Align: 256},
 		"cleared":     {Size: 200, Flags: slub.InitOnFree},

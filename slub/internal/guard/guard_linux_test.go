@@ -74,8 +74,10 @@ func TestFirstFreedIsNext(t *testing.T) {
 // bytes and its free pointer are not looked at.
 func TestEveryByteBeside(t *testing.T) {
 	p, _ := openPool(t)
-	for _, shift := range []uintptr{0, 1000, mem.PageSize - 80} {
-		slot, o := p.takeObject(t, shift)
+	for _, c := range []struct{ shift, size, link uintptr }{{0, 61, 64}, {1000, 64, 64}, {mem.PageSize - 80, 61, 56}, {8, 61, 0}} {
+		slot, o := p.takeObject(t, c.shift)
+		o.Size, o.Link = c.size, c.link
+		p.Begin(slot, o, CallerStack())
 		page := p.pageAddr(slot)
 		for addr := page; addr < page+mem.PageSize; addr++ {
 			own := addr >= o.Addr && addr < o.Addr+o.Size || addr >= o.Addr+o.Link && addr < o.Addr+o.Link+8

@@ -47,14 +47,11 @@ func (p *Pool) Begin(slot int, o Object, stack Stack) {
 // eachSlack calls f with the parts of the object's slot that are neither the user's nor the free
 // pointer's.
 func (o Object) eachSlack(f func(from, to uintptr)) {
-	end := o.Addr + o.Slot
-	switch from := o.Addr + o.Size; {
-	case o.Link < o.Size:
-		f(from, end)
-	default:
+	from, end := o.Addr+o.Size, o.Addr+o.Slot
+	if o.Link > o.Size {
 		f(from, o.Addr+o.Link)
-		f(o.Addr+o.Link+8, end)
 	}
+	f(max(from, o.Addr+o.Link+8), end) // a free pointer within the object may reach beyond its end
 }
 
 // fill writes the pattern to the bytes from one address to the other.
