@@ -149,7 +149,7 @@ type Config struct {
 	// lies alone between pages that fault on every access, and its own page faults when it is
 	// freed: so an access behind its end or after its free ends the process with a report on
 	// standard error that has the stacks of the access, the allocation and the free. 0 is
-	// automatic: what SLUBD_GUARD in the environment says, otherwise none. None guards no object.
+	// automatic: what SLUBD_GUARD in the environment says, otherwise 64 MiB. None guards no object.
 	// Objects with a slot larger than a page, and those of caches with TypesafeByRCU, are never
 	// guarded, nor are any in builds without cgo or with a sanitizer. A cache with a GuardRate does
 	// not merge. (Kernel: KFENCE.)

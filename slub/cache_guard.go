@@ -22,7 +22,7 @@ import (
 // chance that a pick is for the profile.
 
 // defaultGuardRate is the automatic Config.GuardRate where the environment says nothing.
-const defaultGuardRate = 0
+const defaultGuardRate = 64 << 20
 
 // processGuardRate is the automatic Config.GuardRate of the process.
 var processGuardRate = sync.OnceValue(func() int64 { return parseGuardRate(os.Getenv("SLUBD_GUARD")) })

@@ -34,6 +34,9 @@ func (o LiveObject) Sampled() (s SampledObject, ok bool) { return sampledAt(o.Ad
 // made: its constructor may not have run. Once Close has begun, what CPUs' sheaves hold is yielded
 // until Close empties them.
 //
+// The loop's body must not read an object that another goroutine may free: its memory may serve
+// another allocation by then, and faults if it was guarded (Config.GuardRate).
+//
 // Any goroutine, not a callback. It takes milliseconds for each GiB that was ever used of the
 // arena, and some ten nanoseconds for each object; for each 65,536 objects every CPU that holds
 // some is interrupted once. A slab is looked at under its node's lock, one at a time.

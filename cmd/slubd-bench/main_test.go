@@ -17,9 +17,11 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 func TestMain(m *testing.M) {
+	testutil.WithoutGuards()
 	runner.ServeChild()
 	os.Exit(m.Run())
 }

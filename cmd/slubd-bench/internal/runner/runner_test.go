@@ -17,6 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	testutil.WithoutGuards()
 	ServeChild()
 	os.Exit(m.Run())
 }

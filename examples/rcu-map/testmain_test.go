@@ -1,0 +1,12 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	testutil.WithoutGuards()
+	m.Run()
+}
