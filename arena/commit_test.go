@@ -112,6 +112,7 @@ func TestLockedMapping(t *testing.T) {
 		}
 		*mem.At[byte](addr) = 1
 		a.Unmap(addr)
+		unpoison(addr, 1)
 		if charged, _ := a.ledger.load(); charged != 0 || *mem.At[byte](addr) != 0 || a.Stats().DiscardFailures != 0 {
 			t.Errorf("after Unmap: %d pages charged, first byte %d", charged, *mem.At[byte](addr))
 		}

@@ -64,6 +64,7 @@ func paint(addr uintptr, n int64) {
 
 // firstZero is the number of bytes before the first page of a painted mapping that is zero.
 func firstZero(addr uintptr, n int64) (at int64) {
+	unpoison(addr, uintptr(n)) // it may be free
 	for at < n && mem.Bytes(addr, uintptr(n))[at] != 0 {
 		at += mem.PageSize
 	}

@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"unsafe"
@@ -76,8 +77,12 @@ func (c *Cache) checkCleared(obj uintptr) {
 		return
 	}
 	at, ok := written(obj, 0, fp)
-	if !ok && c.slabs.StoredLink(obj) != 0 && !c.slabs.SoundLink(obj) {
-		at, ok = written(obj, fp, fp+freePtrSize)
+	if !ok && c.slabs.StoredLink(obj) != 0 {
+		if c.slabs.SoundLink(obj) {
+			mem.Zero(obj+fp, freePtrSize)
+		} else {
+			at, ok = written(obj, fp, fp+freePtrSize)
+		}
 	}
 	if !ok {
 		at, ok = written(obj, fp+freePtrSize, size)
@@ -87,14 +92,21 @@ func (c *Cache) checkCleared(obj uintptr) {
 	}
 }
 
+// zeroes is what a cleared object is compared with.
+var zeroes [mem.PageSize]byte
+
 // written returns the offset of the first byte of an object, within [from, to), that is not zero.
 func written(obj, from, to uintptr) (at uintptr, ok bool) {
 	off := from
-	for ; off+32 <= to; off += 32 {
-		w := mem.At[[4]uint64](obj + off)
-		if w[0]|w[1]|w[2]|w[3] != 0 {
+	// The runtime compares 64 bytes at a time.
+	for to-off >= 64 {
+		n := min(to-off, uintptr(len(zeroes)))
+		if !bytes.Equal(mem.Bytes(obj+off, n), zeroes[:n]) {
 			break
 		}
+		off += n
+	}
+	for ; off+8 <= to && *mem.At[uint64](obj + off) == 0; off += 8 {
 	}
 	for ; off < to; off++ {
 		if *mem.At[byte](obj + off) != 0 {

@@ -35,6 +35,9 @@ type marking struct {
 	// onlyMarks says that the cache is instrumented for its marks, and to clear objects, alone.
 	// hardened says that it is hardened. Both are constant after New.
 	onlyMarks, hardened bool
+	// clears says that it is hardened, and has nothing else to do for an object than to look at the
+	// mark, and at what the free has cleared. Constant, too.
+	clears bool
 }
 
 // newMarking returns the marking of a cache; nil for none.
@@ -49,6 +52,7 @@ func newMarking(cfg Config, single bool) *marking {
 // init initializes the sequences. The filter knows all objects of the cache.
 func (m *marking) init(c *Cache, filter percpu.Filter) {
 	m.onlyMarks = !c.hooked() && !sanitized
+	m.clears = m.hardened && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree
 	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
 	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)
 }
@@ -57,12 +61,22 @@ func (m *marking) init(c *Cache, filter percpu.Filter) {
 // objects.
 func (c *Cache) onlyMarked() bool { return c.marks != nil && c.marks.onlyMarks }
 
-// allocMarked is Alloc of a cache of which onlyMarked is true.
+// allocMarked is Alloc of a cache of which onlyMarked is true. It is prepare in one function for
+// what is common: a hardened cache without InitOnAlloc.
 func (c *Cache) allocMarked() (unsafe.Pointer, error) {
 	for {
 		p, err := c.popRaw.Func()()
-		if err != nil || c.prepare(p, 0) {
-			return p, err
+		if err != nil {
+			return nil, err
+		}
+		if c.marks.clears {
+			if c.slabs.SetInUse(p) {
+				c.checkCleared(uintptr(p))
+				return p, nil
+			}
+			c.reportInUse(p)
+		} else if c.prepare(p, 0) {
+			return p, nil
 		}
 	}
 }
@@ -73,7 +87,9 @@ func (c *Cache) freeMarked(p unsafe.Pointer) {
 		c.freeInGo(p)
 		return
 	}
-	c.scrub(p)
+	if c.config.Flags&InitOnFree != 0 {
+		c.clearFreed(uintptr(p))
+	}
 	c.marks.push.Func()(p)
 }
 
@@ -157,8 +173,13 @@ func (c *Cache) markInUse(p unsafe.Pointer) (ok bool) {
 	if c.slabs.SetInUse(p) {
 		return true
 	}
+	c.reportInUse(p)
+	return false
+}
+
+// reportInUse reports an object that was to be handed out, and is in use.
+func (c *Cache) reportInUse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, uintptr(p), "it is in use, and was to be handed out again")
 	r.Freed = c.slabs.Marks().FreedBy(uintptr(p))
 	r.Fire(&c.config.Hooks)
-	return false
 }

@@ -45,6 +45,7 @@ type Buckets struct {
 	firstID    uint32   // number of caches[0]; those of the others follow
 	partitions uint
 	direct     uint // malloc serves 1 to direct bytes, without a hook, from the class; or 0
+	marked     uint // 1 to marked bytes are served by allocMarked of the class; or 0
 
 	arena  *arena.Arena
 	config BucketsConfig
@@ -210,6 +211,9 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.fill(ops)
 	if partitions == 1 && !b.caches[0].instrumented() {
 		b.direct = maxClass
+	}
+	if partitions == 1 && b.caches[0].onlyMarked() {
+		b.marked = maxClass
 	}
 	for _, c := range b.caches {
 		c.buckets.Store(b)
