@@ -13,6 +13,9 @@ import (
 // Faults of C code are reported, and a library's own handler for SIGSEGV goes on working: one that
 // was there before Go's runtime, one installed before the guards, and one installed after them.
 func TestGuardsBesideC(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds two programs")
+	}
 	dir := t.TempDir()
 	build := func(name string, env ...string) string {
 		exe := filepath.Join(dir, name)
