@@ -112,7 +112,9 @@ func (s *subject) closeUnderFrees(rng *rand.Rand) (reports int) {
 			s.faultf("Close: %v", err)
 			break
 		}
-		for _, where := range strings.Fields(err.Error()[strings.LastIndex(err.Error(), "bytes:")+6:]) {
+		_, places, _ := strings.Cut(err.Error(), " bytes:")
+		places, _, _ = strings.Cut(places, "; sampled:")
+		for _, where := range strings.Fields(places) {
 			if _, missing := fmt.Sscanf(where, "0x%x", new(uintptr)); missing != nil && where != "..." {
 				s.faultf("Close names %q", where)
 			}

@@ -143,7 +143,7 @@ type Config struct {
 	Tag string
 	// ProfileRate is the mean number of bytes from one sample of the allocation profile to the next
 	// (see ReadProfile). 0 is automatic: what SLUBD_PROFILE_RATE in the environment says, otherwise
-	// none. None takes no samples. A cache with a Tag or a ProfileRate does not merge.
+	// 512 KiB. None takes no samples. A cache with a Tag or a ProfileRate does not merge.
 	ProfileRate int64
 	// GuardRate is the mean number of bytes from one guarded object to the next. A guarded object
 	// lies alone between pages that fault on every access, and its own page faults when it is

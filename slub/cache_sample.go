@@ -25,8 +25,9 @@ import (
 // their pages.
 var samples sampling.Table
 
-// defaultProfileRate is the automatic Config.ProfileRate where the environment says nothing.
-const defaultProfileRate = 0
+// defaultProfileRate is the automatic Config.ProfileRate where the environment says nothing: the
+// rate of Go's heap profile.
+const defaultProfileRate = 512 << 10
 
 // processProfileRate is the automatic Config.ProfileRate of the process.
 var processProfileRate = sync.OnceValue(func() int64 {

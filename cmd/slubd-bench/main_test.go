@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testutil.WithoutGuards()
+	testutil.WithoutSamples()
 	runner.ServeChild()
 	os.Exit(m.Run())
 }

@@ -7,6 +7,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testutil.WithoutGuards()
+	testutil.WithoutSamples()
 	m.Run()
 }

@@ -27,8 +27,8 @@ const (
 )
 
 //go:noinline
-func plantedLeak(t *testing.T, c *slub.Cache) (objs []unsafe.Pointer) {
-	for range planted / objectSize {
+func plantedLeak(t *testing.T, c *slub.Cache, bytes int) (objs []unsafe.Pointer) {
+	for range bytes / objectSize {
 		p, err := c.Alloc()
 		if err != nil {
 			t.Fatal(err)
@@ -70,6 +70,42 @@ func top(t *testing.T, file, cache, sample, function string) (mib, percent float
 	return mib, percent
 }
 
+// written returns a file with the profile.
+func written(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "profile")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := profile.Write(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Without any setting a leak of 50 MiB is in the profile.
+func TestLeakShowsByDefault(t *testing.T) {
+	testutil.Need(t, "go", "golang-go")
+	// What is no number leaves the rate automatic, and is not replaced by TestMain.
+	if !testutil.Child(t, "SLUBD_PROFILE_RATE=automatic") {
+		return
+	}
+	c, err := slub.New(nil, slub.Config{Name: "sessions", Size: objectSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plantedLeak(t, c, 50<<20)
+	balanced(t, c)
+	// 100 samples are expected: seven standard deviations are seven tenths.
+	if mib, percent := top(t, written(t), "sessions", "inuse_space", "plantedLeak"); mib < 15 || mib > 85 || percent < 99 {
+		t.Errorf("of 50 MiB in use at the leak the profile shows %.2f, %.2f %%", mib, percent)
+	}
+}
+
 // go tool pprof shows a planted leak at the function that allocated, and not the site beside it
 // that allocates more and frees all of it. The same profile comes by HTTP.
 func TestPprofShowsTheLeak(t *testing.T) {
@@ -80,20 +116,10 @@ func TestPprofShowsTheLeak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objs := plantedLeak(t, c)
+	objs := plantedLeak(t, c, planted)
 	balanced(t, c)
 
-	file := filepath.Join(t.TempDir(), "profile")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := profile.Write(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	file := written(t)
 	// 640 samples are expected: seven standard deviations are a quarter.
 	if mib, percent := top(t, file, name, "inuse_space", "plantedLeak"); mib < 14 || mib > 26 || percent < 99 {
 		t.Errorf("of 20 MiB in use at the leak the profile shows %.2f, %.2f %%", mib, percent)

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testutil.WithoutGuards()
+	testutil.WithoutSamples()
 	ServeChild()
 	os.Exit(m.Run())
 }
