@@ -91,26 +91,11 @@ func (s *Set) flushCPU(cpu int) {
 
 // flush is flushCPU for the objects of one node.
 func (c *cpuSheaves) flush(cpu int) {
-	if c.isRemote {
-		if !c.unused(cpu, percpu.Main) {
-			c.emptyCPU(cpu)
-		}
-		c.startCPU(cpu, true)
-		return
-	}
-	if c.slots.Snapshot(cpu, percpu.Main).HasSpare {
-		st := c.slots.LockCPU(cpu, percpu.Main)
-		spare := sheafOf(st.Spare)
-		setSpare(st, nil)
-		st.Unlock()
-		if spare != nil {
-			c.set.discard(spare)
-		}
+	now := c.slots.Snapshot(cpu, percpu.Main)
+	if now.HasSpare || now.Size > 0 || c.isRemote && !c.unused(cpu, percpu.Main) {
+		c.emptyCPU(cpu)
 	}
 	c.startCPU(cpu, true)
-	if c.slots.Snapshot(cpu, percpu.Main).Size > 0 {
-		c.flushMain(cpu, true)
-	}
 }
 
 // Flush does FlushCPU for every CPU (kernel: flush_all_cpus_locked).

@@ -17,24 +17,45 @@ func TestFlushCPU(t *testing.T) {
 	r.freeRCU(3)
 	r.arrange(state{main: 3, spare: 2, full: 1, empty: 1})
 	r.FlushCPU(0)
-	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFlush: 5, SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1}, events{SheafFlush: 5, SheafFree: 2})
 	r.expectRCU(none, 1)
 	r.start = r.Stats().Events
 	reader.Quiescent()
 	if !r.reclaimOne(&r.barns[0]) {
 		t.Error("nothing is ready")
 	}
-	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFlush: 3, SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1}, events{SheafFlush: 3, SheafFree: 1})
 
 	r.start = r.Stats().Events
 	r.FlushCPU(0) // nothing left, not even an empty sheaf
-	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, nil)
+	r.expect(state{main: 0, spare: none, full: 1}, nil)
 	r.setSpare(0)
 	r.FlushCPU(0)
-	r.expect(state{main: 0, spare: none, full: 1, empty: 1}, events{SheafFree: 1})
+	r.expect(state{main: 0, spare: none, full: 1}, events{SheafFree: 1})
 }
 
-// TestFlushInBatches: main's lock is released for every 32 objects.
+// TestFlushTakesOneLock: a flush holds main's lock once, however much main and its spare hold. From
+// another CPU each hold costs a system call, and the CPU's operations go to slabs meanwhile.
+func TestFlushTakesOneLock(t *testing.T) {
+	r := newRig(t, 1)
+	holds := func(f func()) uint64 {
+		before := r.slots.Snapshot(0, percpu.Main).Seq
+		f()
+		return r.slots.Snapshot(0, percpu.Main).Seq - before
+	}
+	one := holds(func() { r.slots.LockCPU(0, percpu.Main).Unlock() })
+	for _, s := range []state{{main: 4, spare: 3}, {main: 1, spare: none}, {main: 0, spare: 4}, {main: 0, spare: 0}} {
+		r.arrange(s)
+		if n := holds(func() { r.FlushCPU(0) }); n != one {
+			t.Errorf("%+v: the lock was held %d times", s, n/one)
+		}
+	}
+	if n := holds(func() { r.FlushCPU(0) }); n != 0 {
+		t.Errorf("with nothing to flush the lock was held %d times", n/one)
+	}
+}
+
+// TestFlushInBatches: where main is emptied in place its lock is released for every 32 objects.
 func TestFlushInBatches(t *testing.T) {
 	r := newRigOf(t, 1, func(c *Config) { c.Capacity = 100 })
 	r.arrange(state{main: 100, spare: none})
@@ -47,7 +68,7 @@ func TestFlushInBatches(t *testing.T) {
 		r.src.onFlush = again
 	}
 	r.src.onFlush = again
-	r.FlushCPU(0)
+	r.flushMain(0, true)
 	r.src.onFlush = nil
 	if len(sizes) != 4 || sizes[0] != 68 || sizes[2] != 4 {
 		t.Errorf("main held %v objects between the batches", sizes)
@@ -83,7 +104,7 @@ func TestFlush(t *testing.T) {
 	r.Flush()
 	for cpu := range percpu.NumCPU() {
 		r.cpu = cpu
-		if got, want := r.state(), (state{main: 0, spare: none, full: 1, empty: 1}); got != want {
+		if got, want := r.state(), (state{main: 0, spare: none, full: 1}); got != want {
 			t.Errorf("CPU %d: %+v, want %+v", cpu, got, want)
 		}
 	}

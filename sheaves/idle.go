@@ -58,13 +58,14 @@ func (b *barn) takeFull() (full list) {
 }
 
 // emptyCPU gives the Source what a CPU's main and spare hold, and returns how many objects. Main is
-// exchanged for an empty sheaf, so that the stack's lock is taken once; taken from another CPU it
-// costs a system call. Without an empty sheaf main is emptied in batches. A stack for objects of
-// another node becomes unused instead. The caller counts in reclaiming or holds flushing, and so
-// Close doesn't miss the objects.
+// exchanged for an empty sheaf, so that the stack's lock is taken once. Taken from another CPU that
+// costs a system call, during which the CPU's operations find the lock held and go to slabs.
+// Without an empty sheaf main is emptied in batches. A stack for objects of another node becomes
+// unused instead. The caller counts in reclaiming or holds flushing, and so Close doesn't miss the
+// objects.
 func (c *cpuSheaves) emptyCPU(cpu int) (objects int) {
 	var empty *sheaf
-	if !c.isRemote {
+	if !c.isRemote && c.slots.Snapshot(cpu, percpu.Main).Size > 0 {
 		b, _ := c.barnOf(cpu)
 		if empty = b.getEmpty(); empty == nil {
 			empty, _ = c.set.newSheaf(c.set.Capacity())
