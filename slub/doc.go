@@ -37,7 +37,8 @@
 // Objects hold no Go pointers: the collector does not see them (NewTyped refuses such types). An
 // object keeps its content over Free only with a constructor; 8 bytes of a free object hold its
 // link. Every Free checks that the pointer is an object of the cache and reports one that is not.
-// An object that is freed twice is reported only at times: slub is not a debugger.
+// An object that is freed twice is reported only at times, except in hardened caches
+// (Config.Hardened) and in builds with -race, -asan or -tags invariants, which find it always.
 //
 // A constructor, destructor or hook must not call into the allocator, whichever cache it is, except
 // AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait.
