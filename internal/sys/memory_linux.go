@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/slubd/slubd/internal/mem"
 )
 
 // Reserve maps n bytes of private, anonymous, readable and writable memory and returns their
@@ -45,14 +47,15 @@ func Replace(addr, n uintptr, access Access) error {
 	return err
 }
 
-// mapAnon maps private anonymous memory.
+// mapAnon maps private anonymous memory. It leaves the call to x/sys: on s390x mmap(2) takes the
+// address of a block with its arguments.
 func (c Call) mapAnon(at, n uintptr, access Access, flags int) (addr uintptr, err error) {
 	flags |= unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_NORESERVE
-	addr, _, e := unix.Syscall6(unix.SYS_MMAP, at, n, uintptr(access.prot()), uintptr(flags), ^uintptr(0), 0)
-	if e != 0 {
-		return 0, c.wrap(e)
+	p, err := unix.MmapPtr(-1, 0, mem.Ptr(at), n, access.prot(), flags)
+	if err != nil {
+		return 0, c.wrap(err)
 	}
-	return addr, nil
+	return uintptr(p), nil
 }
 
 // Protect changes the access of a range. Its pages keep their contents. Pages that become writable
