@@ -18,9 +18,22 @@ NO_VET := -vet=off
 # compiling the standard library once more.
 CHECKPTR := -gcflags=github.com/slubd/slubd/...=-d=checkptr=2 -gcflags=golang.org/x/sys/...=-d=checkptr=2
 
+# 64-bit systems that have the same files as linux/arm64 without cgo, so that building slub and what
+# it imports is enough. 32-bit ones are refused with one sentence.
+OTHERS := loong64 ppc64le riscv64 s390x
+REFUSED := 386 arm
+
+# Emulators of one process each, of the Debian package qemu-user-static. Tests that start a process
+# of their own fail under them, as do those that ask on which node a page lies: docs/platforms.md.
+EMULATED := riscv64 s390x
+OF_PROCESSES := OtherEngines|Crashes$$|ManyPossibleCPUs|TestClose(Stress|AfterDouble|FindsDam)
+OF_MEMORY := TestNumbersA|TestNumbersD|DoubleFree.*Found|AfterFreeIsFound|AfterPeaks|TryAgain$$|Logged$$
+OF_CPUS := InASmallContainer|PossibleCPUsDontRaise
+NOT_EMULATED := $(OF_PROCESSES)|$(OF_MEMORY)|$(OF_CPUS)|TestNUMA
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan flags vet tidy cross staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan flags vet tidy cross platforms staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,9 +66,27 @@ vet:            ## go vet for this machine, for linux/arm64 and for darwin
 tidy:           ## that go.mod and go.sum are what go mod tidy makes of them
 	go mod tidy -diff
 
-cross:          ## build for linux/arm64 and for darwin
+cross:          ## build for linux/arm64, darwin, other 64-bit systems; 32-bit ones are refused
 	GOOS=linux GOARCH=arm64 go build ./...
 	GOOS=darwin go build ./...
+	@for a in $(OTHERS); do echo "linux/$$a"; \
+		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./slub || exit 1; \
+	done
+	@for a in $(REFUSED); do \
+		out=$$(GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./slub 2>&1 | grep -v '^#'); \
+		echo "$$out"; \
+		[ "$$(echo "$$out" | grep -c .)" = 1 ] && echo "$$out" | grep -q 'needs a 64-bit system' || \
+			{ echo "linux/$$a should be refused, with one sentence"; exit 1; }; \
+	done
+
+platforms:      ## vet for the same systems; short tests under qemu-user (package qemu-user-static)
+	@for a in $(OTHERS); do echo "vet linux/$$a"; \
+		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go vet ./... || exit 1; \
+	done
+	@for a in $(EMULATED); do echo "test linux/$$a"; \
+		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go test $(NO_VET) -short -exec qemu-$$a-static \
+			-skip '$(OF_SOURCE)|$(NOT_EMULATED)' ./rcu ./sheaves ./numa ./slub || exit 1; \
+	done
 
 staticcheck:    ## staticcheck
 	go run $(STATICCHECK) ./...
