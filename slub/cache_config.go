@@ -146,17 +146,18 @@ type Config struct {
 	// 512 KiB. None takes no samples. A cache with a Tag or a ProfileRate does not merge.
 	ProfileRate int64
 	// GuardRate is the mean number of bytes from one guarded object to the next. A guarded object
-	// lies alone between pages that fault on every access, and its own page faults when it is
-	// freed: so an access behind its end or after its free ends the process with a report on
-	// standard error that has the stacks of the access, the allocation and the free. 0 is
+	// lies alone in a page between pages that fault on every access. From its free on, its own page
+	// faults too. An access after its free, or one that reaches a neighbouring page, ends the
+	// process with a report on standard error: the stacks of the access, the allocation and the
+	// free. If a config sets ProfileRate or GuardRate, the governor slows neither down. 0 is
 	// automatic: what SLUBD_GUARD in the environment says, otherwise 64 MiB. None guards no object.
 	// Objects with a slot larger than a page, and those of caches with TypesafeByRCU, are never
 	// guarded, nor are any in builds without cgo or with a sanitizer. A cache with a GuardRate does
 	// not merge. (Kernel: KFENCE.)
 	GuardRate int64
 	// Hardened makes the cache find double frees, writes after a free and some overruns, in
-	// production: On or None. 0 is automatic: On if SLUBD_HARDENED=1 is in the environment,
-	// otherwise None. It implies InitOnFree, where neither a Ctor nor TypesafeByRCU forbids that,
+	// production: On or None. 0 is automatic: as SLUBD_HARDENED in the environment says,
+	// see Hardened. It implies InitOnFree, where neither a Ctor nor TypesafeByRCU forbids that,
 	// and ShuffleFreelist. docs/debugging.md says what it finds, docs/costs.md what it costs. A
 	// cache that sets it does not merge.
 	Hardened int

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 	"unsafe"
@@ -25,18 +24,9 @@ import (
 const defaultGuardRate = 64 << 20
 
 // processGuardRate is the automatic Config.GuardRate of the process.
-var processGuardRate = sync.OnceValue(func() int64 { return parseGuardRate(os.Getenv("SLUBD_GUARD")) })
-
-// parseGuardRate returns the rate that a value of SLUBD_GUARD stands for, 0 for none.
-func parseGuardRate(value string) int64 {
-	if value == "off" {
-		return 0
-	}
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
-		return n
-	}
-	return defaultGuardRate
-}
+var processGuardRate = sync.OnceValue(func() int64 {
+	return parseRate(os.Getenv("SLUBD_GUARD"), defaultGuardRate)
+})
 
 // guardsPossible says whether this build can report a fault. The race detector's builds have their
 // arenas on the Go heap, and the address sanitizer finds the same errors in all objects.

@@ -20,10 +20,16 @@ func TestGuardMode(t *testing.T) {
 	}
 }
 
-func TestParseGuardRate(t *testing.T) {
-	for value, want := range map[string]int64{"": defaultGuardRate, "off": 0, "0": 0, "4096": 4096, "-1": defaultGuardRate, "on": defaultGuardRate} {
-		if got := parseGuardRate(value); got != want {
-			t.Errorf("SLUBD_GUARD=%q: %d, want %d", value, got, want)
+func TestRatesOfTheEnvironment(t *testing.T) {
+	const automatic = 7 << 20
+	for value, want := range map[string]int64{"": automatic, "off": 0, "0": 0, "4096": 4096, "-1": automatic, "on": automatic} {
+		if got := parseRate(value, automatic); got != want {
+			t.Errorf("a rate of %q is %d, want %d", value, got, want)
+		}
+	}
+	for value, want := range map[string]bool{"": false, "0": false, "off": false, "1": true, "yes": true} {
+		if got := hardensAll(value); got != want {
+			t.Errorf("SLUBD_HARDENED=%q hardens: %v", value, got)
 		}
 	}
 }

@@ -23,15 +23,20 @@ import (
 // Alloc and Free are Go code around the sequences. Objects that a constructor has prepared, and
 // those of TypesafeByRCU, which readers may look at, are not cleared.
 
-// On and None are the values of Config.Hardened and BucketsConfig.Hardened that don't depend on the
-// environment.
+// On, as Config.Hardened or BucketsConfig.Hardened, hardens whatever SLUBD_HARDENED says. None
+// excludes from it.
 const On = 1
 
 // hardenAll hardens all caches whose Config says nothing.
-var hardenAll = os.Getenv("SLUBD_HARDENED") == "1"
+var hardenAll = hardensAll(os.Getenv("SLUBD_HARDENED"))
+
+// hardensAll reports what a value of SLUBD_HARDENED means. A value that is not known hardens: it is
+// slow, and a process that is not hardened although it was meant to be is not safe.
+func hardensAll(value string) bool { return value != "" && value != "0" && value != "off" }
 
 // Hardened reports whether caches and Buckets are hardened whose Config.Hardened is 0: if
-// SLUBD_HARDENED=1 was in the environment when the process began. Any goroutine.
+// SLUBD_HARDENED was in the environment when the process began, and was neither empty nor 0 nor
+// off. Any goroutine.
 func Hardened() bool { return hardenAll }
 
 // hardened reports whether the config asks for a hardened cache.

@@ -31,11 +31,20 @@ const defaultProfileRate = 512 << 10
 
 // processProfileRate is the automatic Config.ProfileRate of the process.
 var processProfileRate = sync.OnceValue(func() int64 {
-	if n, err := strconv.ParseInt(os.Getenv("SLUBD_PROFILE_RATE"), 10, 64); err == nil && n >= 0 {
+	return parseRate(os.Getenv("SLUBD_PROFILE_RATE"), defaultProfileRate)
+})
+
+// parseRate returns the rate that a value of the environment stands for, 0 for none. What is no
+// rate counts as not set.
+func parseRate(value string, automatic int64) int64 {
+	if value == "off" {
+		return 0
+	}
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
 		return n
 	}
-	return defaultProfileRate
-})
+	return automatic
+}
 
 // profileRate returns the rate that a config's ProfileRate stands for, 0 for none.
 func profileRate(configured int64) int64 {
