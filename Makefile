@@ -73,7 +73,7 @@ cross:          ## build for linux/arm64, darwin, other 64-bit systems; 32-bit o
 		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./slub || exit 1; \
 	done
 	@for a in $(REFUSED); do \
-		out=$$(GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./slub 2>&1 | grep -v '^#'); \
+		out=$$(GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./internal/mem 2>&1 | grep -v '^#'); \
 		echo "$$out"; \
 		[ "$$(echo "$$out" | grep -c .)" = 1 ] && echo "$$out" | grep -q 'needs a 64-bit system' || \
 			{ echo "linux/$$a should be refused, with one sentence"; exit 1; }; \

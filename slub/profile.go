@@ -24,10 +24,10 @@ type ProfileRecord struct {
 }
 
 // ReadProfile returns what is known of allocations that were sampled in this process: those of all
-// caches and Buckets that have a Config.ProfileRate, closed ones included. Bytes are those of an
-// object's slot, or of a large object's pages. An object is in use until its memory can serve
-// another allocation: after FreeRCU until its grace period is over, after FreeDeferred until the
-// list is drained.
+// caches and Buckets, closed ones included, unless their ProfileRate is None or SLUBD_PROFILE_RATE
+// is 0. Bytes are those of an object's slot, or of a large object's pages. An object is in use
+// until its memory can serve another allocation: after FreeRCU until its grace period is over,
+// after FreeDeferred until the list is drained.
 //
 // The objects of a Prefilled are allocated where Prefill or Refill was called, those that it still
 // has when it is returned included. An object that Prefilled.Free has put back is not sampled when

@@ -82,7 +82,7 @@ func (n *numbers) put(number uint32) { n.free = append(n.free, number) }
 // inUse is how many objects have a number.
 func (n *numbers) inUse() int { return int(n.next) - len(n.free) }
 
-// atEvent says behind how many events an error was found.
+// atEvent says after how many events an error was found.
 func atEvent(events int, err error, format string, args ...any) error {
-	return fmt.Errorf("trace: %w: behind %d events, %s", err, events, fmt.Sprintf(format, args...))
+	return fmt.Errorf("trace: %w: after %d events: %s", err, events, fmt.Sprintf(format, args...))
 }

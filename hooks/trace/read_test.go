@@ -61,7 +61,7 @@ func TestReadRefusesHostileTraces(t *testing.T) {
 		{"free twice", end(body(kindAlloc, 8, kindFree, 0, kindFree, 0), 3), ErrFormat},
 		{"another number of events", end(body(kindAlloc, 8), 2), ErrFormat},
 		{"unknown reason", append(body(kindEnd, 99), 0), ErrFormat},
-		{"more behind the end", append(end(body(), 0), 0), ErrFormat},
+		{"more after the end", append(end(body(), 0), 0), ErrFormat},
 		{"time overflows", end(body(kindTime, 1<<62-1, kindTime, 1<<62-1), 0), ErrFormat},
 		{"time overflows slowly", end(body(kindTime, maxPassed, kindTime, 1), 0), ErrFormat},
 		{"number of 77 bits", long, ErrFormat},
@@ -93,7 +93,7 @@ func TestReadRefusesHostileTraces(t *testing.T) {
 	for n := range len(good) {
 		_, err := Read(io.MultiReader(bytes.NewReader(good[:n]), iotest.ErrReader(errDisk)), Limits{})
 		if !errors.Is(err, errDisk) {
-			t.Errorf("an error of the input behind %d bytes: %v", n, err)
+			t.Errorf("an error of the input after %d bytes: %v", n, err)
 		}
 	}
 }

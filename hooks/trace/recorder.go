@@ -137,7 +137,7 @@ func (r *Recorder) Free(o hooks.Object) (keep bool) {
 	return false
 }
 
-// record appends an event, behind the time if that has changed. It reports false if the recording
+// record appends an event, after the time if that has changed. It reports false if the recording
 // has ended. mu is held.
 func (r *Recorder) record(kind int, value uint64) bool {
 	if !r.on.Load() {
