@@ -39,7 +39,9 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		c.sampleBulk(dst, got, picked)
 	}
 	if c.marks != nil {
-		if err := c.prepareAll(dst); err != nil {
+		var err error
+		callback.Guard(func() { err = c.prepareAll(dst) }, func() { clear(dst) })
+		if err != nil {
 			clear(dst)
 			return err
 		}

@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +39,7 @@ var (
 func (g *governor) here() *cpuPace { return &g.cpus[percpu.CPU()%governed] }
 
 // scale returns the factor of the mean distance for the calling CPU.
-func (g *governor) scale() float64 { return math.Ldexp(1, int(g.here().level.Load())) }
+func (g *governor) scale() float64 { return float64(uint64(1) << g.here().level.Load()) }
 
 // took notes that the calling CPU has taken a sample since start.
 func (g *governor) took(start time.Time) { g.here().took(start.Sub(begin), time.Since(begin)) }

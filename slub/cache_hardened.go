@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/mem"
 )
 
@@ -125,11 +126,14 @@ func written(obj, from, to uintptr) (at uintptr, ok bool) {
 const shownBytes = 16
 
 // reportWritten reports a write to a free object, of which the byte at an offset is the first that
-// shows. Then it clears the object, as the free had done.
+// shows. Then it clears the object, as the free had done. If the report doesn't return, the object
+// has no owner: it goes back to its slab.
 func (c *Cache) reportWritten(obj, at uintptr) {
 	n := min(shownBytes, c.layout.size-at)
 	r := hooks.NewReport(hooks.WriteAfterFree, c.primary().name, obj, "+%d reads % x, and was cleared when it was freed",
 		at, mem.Bytes(obj+at, n))
 	mem.Zero(obj, c.layout.size)
-	r.Fire(&c.config.Hooks)
+	callback.Guard(
+		func() { r.Fire(&c.config.Hooks) },
+		func() { c.takeBack([]unsafe.Pointer{mem.Ptr(obj)}) })
 }

@@ -109,7 +109,8 @@ func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) (ok bool) {
 }
 
 // prepareAll prepares several objects, which their user gets next, and replaces those that must not
-// be handed out. If that fails, or a report doesn't return, all of them go back.
+// be handed out. If that fails, or a report doesn't return, all of them go back. Of the object that
+// a report is about, the report takes care: it is in use, or has gone back.
 func (c *Cache) prepareAll(objs []unsafe.Pointer) (err error) {
 	n := 0
 	undo := func() {
@@ -120,12 +121,14 @@ func (c *Cache) prepareAll(objs []unsafe.Pointer) (err error) {
 		for ; n < len(objs) && err == nil; n++ {
 			for !c.prepare(objs[n], 0) {
 				if objs[n], err = c.popRaw.Func()(); err != nil {
-					undo()
 					return
 				}
 			}
 		}
 	}, undo)
+	if err != nil {
+		undo()
+	}
 	return err
 }
 

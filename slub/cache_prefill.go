@@ -182,11 +182,26 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 }
 
 // prepareForHooks prepares objects with marks, if a hook sees them now. Their marks say that they
-// are in use when Alloc takes them, since a Free of one that was not taken is a second one.
+// are in use when Alloc takes them, since a Free of one that was not taken is a second one. If a
+// report doesn't return, the loan ends. The object that it is about has gone back already, and
+// counts as one that was taken.
 func (p *Prefilled) prepareForHooks(objs []unsafe.Pointer) {
-	for i := 0; i < len(objs) && p.cache.hooked(); i++ {
-		p.cache.prepareMemory(objs[i], 0)
+	if !p.cache.hooked() {
+		return
 	}
+	n := 0
+	callback.Guard(func() {
+		for ; n < len(objs); n++ {
+			p.cache.prepareMemory(objs[n], 0)
+		}
+	}, func() {
+		last := len(objs) - 1
+		objs[n] = objs[last]
+		for _, obj := range objs[:last] {
+			p.scrub(obj)
+		}
+		p.end(1, objs[:last], nil)
+	})
 }
 
 // scrub ends the use of an object that nothing has taken. With a mark and without a hook it has not

@@ -19,7 +19,11 @@ func (p *Prefilled) sample(objs []unsafe.Pointer) {
 	if p.cache.sampler == nil {
 		return
 	}
-	callback.Guard(func() { p.samples = p.cache.substitute(objs, p.loan.Node()) }, func() { p.end(0, objs, nil) })
+	first := p.cache.sampler.nextPick(p.cache.layout.slot)
+	if first.gap >= len(objs) {
+		return
+	}
+	callback.Guard(func() { p.samples = p.cache.substitute(objs, first, p.loan.Node()) }, func() { p.end(0, objs, nil) })
 }
 
 // withdraw takes the samples out of objs, the objects that are left, moves the others to the front

@@ -178,29 +178,47 @@ func (c *Cache) allocOneSampled(node int, weight float64) unsafe.Pointer {
 // objects go back, and objs is nil. A cache that only guards draws no number for the first got of
 // them, which are from the sheaves: these say that one is picked.
 func (c *Cache) sampleBulk(objs []unsafe.Pointer, got int, picked bool) {
+	drawn := objs
+	if c.guardsOnly() {
+		drawn = objs[got:]
+	}
+	first := c.sampler.nextPick(c.layout.slot)
+	if first.gap >= len(drawn) && !picked {
+		return
+	}
 	callback.Guard(func() {
 		node := c.localNodeNow()
-		if !c.guardsOnly() {
-			c.substitute(objs, node)
-			return
-		}
 		if picked {
 			c.guardOne(objs[:got], node)
 		}
-		c.substitute(objs[got:], node)
+		c.substitute(drawn, first, node)
 	}, func() {
 		defer clear(objs)
 		c.returnBulk(objs)
 	})
 }
 
-// substitute replaces the objects that are picked by samples of the given node, and returns how
-// many. What is replaced goes to its slab: it counts as allocated, and its substitute does not.
-func (c *Cache) substitute(objs []unsafe.Pointer, node int) (samples int) {
-	mean := c.sampler.mean(c.layout.slot)
-	gap := func() int { return int(min(mean*rand.ExpFloat64(), math.MaxInt32)) }
-	for i := gap(); i < len(objs); i += 1 + gap() {
-		p := c.allocSampled(node, sheaves.SampleWeight(mean))
+// A pickAhead is a draw for allocations that no stack has counted: the first gap of them are not
+// picked, the next one is.
+type pickAhead struct {
+	gap  int
+	mean float64 // it was drawn with
+}
+
+// nextPick draws which of the next allocations of the given number of bytes is picked.
+func (s *sampler) nextPick(bytes uintptr) pickAhead {
+	mean := s.mean(bytes)
+	return pickAhead{drawGap(mean), mean}
+}
+
+func drawGap(mean float64) int { return int(min(mean*rand.ExpFloat64(), math.MaxInt32)) }
+
+// substitute replaces the objects that are picked, first as nextPick has drawn, by samples of the
+// given node, and returns how many. What is replaced goes to its slab: it counts as allocated, and
+// its substitute does not.
+func (c *Cache) substitute(objs []unsafe.Pointer, first pickAhead, node int) (samples int) {
+	for i := first.gap; i < len(objs); i += 1 + drawGap(first.mean) {
+		p := c.allocSampled(node, sheaves.SampleWeight(first.mean))
 		if p == nil {
 			continue // counted as dropped or skipped
 		}

@@ -48,10 +48,12 @@ func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
 //go:norace
 func (s *Slabs) StoredLink(obj uintptr) uint64 { return loadLink(mem.At[uint64](obj + s.fp)) }
 
-// SoundLink reports whether the free pointer of an object is one that its slab may have written.
+// SoundLink reports whether the free pointer of an object is one that its slab may have written: it
+// leads to the start of an object, which nextInSlab does not look for.
 func (s *Slabs) SoundLink(obj uintptr) bool {
-	_, ok := s.nextInSlab(obj, s.slabOf(obj))
-	return ok
+	r := s.slabOf(obj)
+	next, ok := s.nextInSlab(obj, r)
+	return ok && (next == 0 || (next-r.addr)%s.size == 0)
 }
 
 // Next reads the free pointer of an object in a list that SetNext made, of objects of any of these
