@@ -10,7 +10,6 @@ import (
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/sheaves"
-	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // A Prefilled is a sheaf of objects on loan to its borrower. Allocating the number of objects
@@ -20,7 +19,7 @@ import (
 type Prefilled struct {
 	_     noCopy
 	n     uint           // objects left
-	room  uint           // slots of the array; 0 if its objects have marks: see allocMarked
+	room  uint           // slots of the array; 0 if allocMarked and freeMarked do all
 	array unsafe.Pointer // of the sheaf
 	owner owner.Word     // of objects that Free may put back
 	cache *Cache
@@ -96,9 +95,16 @@ func (c *Cache) prefill(n int, name string, borrow func() (sheaves.Loan, error))
 		return nil, c.prefillError(err)
 	}
 	p := &Prefilled{cache: c, owner: owner.Of(c.id, loan.Node())}
+	if c.marks != nil && !checked {
+		p.owner = noOwner
+	}
 	p.adopt(loan)
 	return p, nil
 }
+
+// noOwner is the owner word of no page. A Prefilled with it takes no object back: Cache.Free has to
+// look at the object's mark.
+const noOwner owner.Word = owner.Max + 1
 
 // MaxPrefill is the largest number of objects that Prefill lends: 8 MiB of pointers. AllocBulk has
 // no such bound.
@@ -168,8 +174,10 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
 	p.sample(room[:p.n])
 	if p.cache.marks != nil {
-		p.room = 0
-		p.prepareForHooks(room[:p.n])
+		if checked {
+			p.room = 0
+		}
+		p.n = uint(p.prepare(room[:p.n]))
 	}
 	if p.cache.instrumented() {
 		p.cache.onAllocAll(room[:p.n], func(accepted, rest []unsafe.Pointer) {
@@ -178,37 +186,6 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 			}
 			p.end(0, rest, accepted)
 		})
-	}
-}
-
-// prepareForHooks prepares objects with marks, if a hook sees them now. Their marks say that they
-// are in use when Alloc takes them, since a Free of one that was not taken is a second one. If a
-// report doesn't return, the loan ends. The object that it is about has gone back already, and
-// counts as one that was taken.
-func (p *Prefilled) prepareForHooks(objs []unsafe.Pointer) {
-	if !p.cache.hooked() {
-		return
-	}
-	n := 0
-	callback.Guard(func() {
-		for ; n < len(objs); n++ {
-			p.cache.prepareMemory(objs[n], 0)
-		}
-	}, func() {
-		last := len(objs) - 1
-		objs[n] = objs[last]
-		for _, obj := range objs[:last] {
-			p.scrub(obj)
-		}
-		p.end(1, objs[:last], nil)
-	})
-}
-
-// scrub ends the use of an object that nothing has taken. With a mark and without a hook it has not
-// begun.
-func (p *Prefilled) scrub(obj unsafe.Pointer) {
-	if p.cache.marks == nil || p.cache.hooked() {
-		p.cache.scrub(obj)
 	}
 }
 
@@ -262,32 +239,18 @@ func (p *Prefilled) Len() int { return int(p.n) }
 // Alloc returns an object, or nil if none is left: it does not fall back on the cache. Content as
 // for Cache.Alloc.
 //
-// It is inlined; the slow path is an argument of alloc for that, as in Local.Alloc.
-func (p *Prefilled) Alloc() unsafe.Pointer { return p.alloc((*Prefilled).allocMarked) }
-
-func (p *Prefilled) alloc(slow func(*Prefilled) unsafe.Pointer) unsafe.Pointer {
+// It is inlined, and calls nothing: a call, even one that is never made, has Go keep the variables
+// of the loops around it in memory, which takes half as long again.
+func (p *Prefilled) Alloc() unsafe.Pointer {
 	n := p.n - 1
 	if n >= p.room {
-		return slow(p)
+		if checked {
+			return p.allocMarked()
+		}
+		return nil
 	}
 	p.n = n
 	return *(*unsafe.Pointer)(unsafe.Add(p.array, n*8))
-}
-
-// allocMarked is Alloc where none is left, or the objects have marks.
-func (p *Prefilled) allocMarked() unsafe.Pointer {
-	for c := p.cache; p.n > 0 && c.marks != nil; {
-		p.n--
-		switch obj := p.loan.Slots()[p.n]; {
-		case !c.markInUse(obj):
-		case c.hooked():
-			return obj // adopt has prepared it, and its hook may have written to it
-		default:
-			c.prepareMemory(obj, 0)
-			return obj
-		}
-	}
-	return nil
 }
 
 // Free puts an object of the cache back into the sheaf and reports whether it did. False means
@@ -295,33 +258,14 @@ func (p *Prefilled) allocMarked() unsafe.Pointer {
 // object is of another node, of a slab that needs a closer look, or not of this cache. Free does
 // not call Cache.Free itself since it would not be inlined then, and half as fast.
 func (p *Prefilled) Free(obj unsafe.Pointer) bool {
-	return p.free(obj, (*Prefilled).freeMarked)
-}
-
-func (p *Prefilled) free(obj unsafe.Pointer, slow func(*Prefilled, unsafe.Pointer) bool) bool {
 	if p.n >= p.room || p.cache.free.Owner(obj) != p.owner {
-		return slow(p, obj)
+		if checked {
+			return p.freeMarked(obj)
+		}
+		return false
 	}
 	*(*unsafe.Pointer)(unsafe.Add(p.array, p.n*8)) = obj
 	p.n++
-	return true
-}
-
-// freeMarked is Free of what free does not put back. It does for an object with a mark, which it
-// claims, unless a hook has to see it.
-func (p *Prefilled) freeMarked(obj unsafe.Pointer) bool {
-	c := p.cache
-	if c.marks == nil || c.hooked() || p.loan == (sheaves.Loan{}) {
-		return false
-	}
-	switch room := p.loan.Slots(); {
-	case p.n >= uint(len(room)) || c.marks.push.Owner(obj) != p.owner:
-		return false
-	case c.claim(obj, p.owner, slab.Free): // otherwise it has reported the object, which is free
-		c.scrub(obj)
-		room[p.n] = obj
-		p.n++
-	}
 	return true
 }
 

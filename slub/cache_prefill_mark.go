@@ -1,0 +1,90 @@
+package slub
+
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/slab"
+)
+
+// What a Prefilled does for objects with marks (see cache_mark.go).
+
+// prepare prepares objects with marks, and returns how many are left: one that is in use already is
+// reported, and counts as one that was taken. Builds that check everything prepare objects when
+// Alloc takes them, unless a hook sees them now, since a Free of one that was not taken is a second
+// one; others have no code for that in Alloc, which would be slower for all caches. If a report
+// doesn't return, the loan ends. The object that it is about has gone back, or has another owner.
+func (p *Prefilled) prepare(objs []unsafe.Pointer) (left int) {
+	c := p.cache
+	if checked && !c.hooked() {
+		return len(objs)
+	}
+	at := 0
+	drop := func() {
+		last := len(objs) - 1
+		objs[at] = objs[last]
+		objs = objs[:last]
+	}
+	callback.Guard(func() {
+		for at < len(objs) {
+			switch {
+			case checked:
+				c.prepareMemory(objs[at], 0)
+			case !c.prepare(objs[at], 0):
+				drop()
+				continue
+			}
+			at++
+		}
+	}, func() {
+		drop()
+		for _, obj := range objs {
+			p.scrub(obj)
+		}
+		p.end(p.lent-uint(len(objs)), objs, nil)
+	})
+	return len(objs)
+}
+
+// scrub ends the use of an object that nothing has taken. In builds that check everything it has
+// not begun, unless a hook has seen it.
+func (p *Prefilled) scrub(obj unsafe.Pointer) {
+	if !checked || p.cache.hooked() {
+		p.cache.scrub(obj)
+	}
+}
+
+// allocMarked is Alloc in builds that check everything.
+func (p *Prefilled) allocMarked() unsafe.Pointer {
+	for c := p.cache; p.n > 0 && c.marks != nil; {
+		p.n--
+		switch obj := p.loan.Slots()[p.n]; {
+		case !c.markInUse(obj):
+		case c.hooked():
+			return obj // adopt has prepared it, and its hook may have written to it
+		default:
+			c.prepareMemory(obj, 0)
+			return obj
+		}
+	}
+	return nil
+}
+
+// freeMarked is Free in builds that check everything. It claims the object, and puts it back unless
+// a hook has to see it.
+func (p *Prefilled) freeMarked(obj unsafe.Pointer) bool {
+	c := p.cache
+	if c.marks == nil || c.hooked() || p.loan == (sheaves.Loan{}) {
+		return false
+	}
+	switch room := p.loan.Slots(); {
+	case p.n >= uint(len(room)) || c.marks.push.Owner(obj) != p.owner:
+		return false
+	case c.claim(obj, p.owner, slab.Free): // otherwise it has reported the object, which is free
+		c.scrub(obj)
+		room[p.n] = obj
+		p.n++
+	}
+	return true
+}
