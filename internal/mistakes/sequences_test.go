@@ -108,7 +108,7 @@ slub/cache_prefill_sample.go
 		test{pkg: "slub", pattern: `^TestBesideSampled$`}, `mistakes reported: `, `
 slub/cache_free.go
 -	off, objects := addr-slab, c.slabs.ObjectsIn(head)
-+	off, objects := addr-slab, uintptr(mem.PageSize)/c.layout.slot
++	off, objects := addr-slab, 4096/c.layout.slot
 `},
 	{"ClosedPopsByNode", "AllocNode of a closed alias takes objects of the caches that it shared slabs with",
 		test{pkg: "slub", pattern: `^TestClosedAliasHasNoNodes$`}, `AllocNode of a closed alias`, `
