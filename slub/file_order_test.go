@@ -25,7 +25,7 @@ var fileOrder = []string{
 	"malloc_deferred.go", "malloc.go", "malloc_large_free.go", "malloc_large.go", "malloc_large_freed.go", "malloc_buckets.go", "malloc_sequences.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
 	"cache_new.go", "cache_build.go",
 	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_tune.go", "cache_stats.go", "cache_stats_cpu.go", "cache_validate.go",
-	"cache_source.go", "local.go", "local_slow.go", "local_sample.go", "cache_reserve.go", "cache_wait.go", "cache_prefill.go", "cache_prefill_sample.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
+	"cache_source.go", "local.go", "local_slow.go", "local_sample.go", "cache_reserve.go", "cache_wait.go", "cache_prefill.go", "cache_prefill_mark.go", "cache_prefill_sample.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
 	"cache_reclaim.go", "group_reclaim.go",
 	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_hardened.go", "cache_free.go", "cache_failslab.go", "cache_sample.go", "cache_guard.go", "cache_governor.go", "cache_instrument.go",
 	"sanitize_asan.go", "sanitize_race.go", "sanitize_off.go",

@@ -13,6 +13,8 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/rcu"
 )
 
@@ -137,7 +139,14 @@ func (m misuse) run(t *testing.T) {
 	}
 	fmt.Printf("object %#x\n", uintptr(v.p))
 	failed := make(chan error)
-	go func() { failed <- m.make(v) }() // a panic on the test's own goroutine would be wrapped
+	go func() { // a panic on the test's own goroutine would be wrapped
+		runtime.LockOSThread()
+		// On another CPU an allocation may not get what was freed here.
+		if restore, err := sys.Pin([]int{percpu.CPU()}); err == nil {
+			defer restore()
+		}
+		failed <- m.make(v)
+	}()
 	t.Errorf("%s: not found (%v)", m.name, <-failed)
 }
 
