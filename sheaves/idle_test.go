@@ -47,8 +47,9 @@ func TestExchangesAreUse(t *testing.T) {
 	r.arrange(state{main: 2, spare: 3})
 	var objs [2]unsafe.Pointer
 	for range 2 * idleCalls {
-		if n := r.Take(objs[:]); n != 2 || r.Put(objs[:], 0) != 2 {
-			t.Fatalf("took %d of 2 objects, or put back fewer", n)
+		taken := r.Take(objs[:])
+		if put, cheap := r.Put(objs[:], 0); taken != 2 || put != 2 || !cheap {
+			t.Fatalf("took %d of 2 objects, and put %d back, without the Source: %v", taken, put, cheap)
 		}
 		r.FlushIdle()
 	}

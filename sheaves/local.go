@@ -7,11 +7,13 @@ import "unsafe"
 func (s *Set) Take(dst []unsafe.Pointer) int { return s.popBulk(dst, false) }
 
 // Put is PutBulk for such a holder. Like Free, and unlike PutBulk, it makes room where there is
-// none: by a new sheaf, or by flushing the spare. It returns how many of objs it took, from the
-// front. What is left goes straight to the Source: the stack's lock was held, memory is short, the
+// none: by a new sheaf, or by flushing a portion of the spare. It returns how many of objs it took,
+// from the front, and whether it took them all without work of the Source: then more will cost as
+// little. What is left goes straight to the Source: the stack's lock was held, memory is short, the
 // goroutine has moved to another node, or the Set is closed.
-func (s *Set) Put(objs []unsafe.Pointer, node int) int {
-	put := s.pushBulk(objs, node, false)
+func (s *Set) Put(objs []unsafe.Pointer, node int) (put int, cheap bool) {
+	put = s.pushBulk(objs, node, false)
+	cheap = put == len(objs)
 	for put < len(objs) {
 		st := s.lockNonFull(node)
 		if st == nil {
@@ -20,5 +22,5 @@ func (s *Set) Put(objs []unsafe.Pointer, node int) int {
 		put += st.PutN(objs[put:])
 		s.unlock(st)
 	}
-	return put
+	return put, cheap
 }

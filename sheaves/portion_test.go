@@ -13,8 +13,8 @@ import (
 // microseconds.
 // The next portion - 1 operations are served without the Source.
 func TestPortions(t *testing.T) {
-	for _, capacity := range []int{1, 4, maxPortion, maxPortion + 1, 100, 240} {
-		want := min(maxPortion, capacity)
+	for _, capacity := range []int{1, 4, MaxPortion, MaxPortion + 1, 100, 240} {
+		want := min(MaxPortion, capacity)
 		r := newRigOf(t, 1, func(c *Config) { c.Capacity, c.MaxFull, c.MaxEmpty = capacity, 1, 1 })
 
 		for _, spare := range []int{none, 0} {
@@ -63,7 +63,7 @@ func (r *rig) drain() {
 // TestPortionOfNoReturn: a Source that doesn't return from a flush has its portion. What the sheaf
 // still holds is in the barn.
 func TestPortionOfNoReturn(t *testing.T) {
-	const capacity = 2 * maxPortion
+	const capacity = 2 * MaxPortion
 	r := newRigOf(t, 1, func(c *Config) { c.Capacity, c.MaxFull = capacity, 1 })
 	r.arrange(state{main: capacity, spare: capacity, full: 1})
 	r.src.onFlush = func() { panic("flush") }
@@ -76,13 +76,13 @@ func TestPortionOfNoReturn(t *testing.T) {
 		}()
 		r.TryFree(p, 0)
 	}()
-	r.expect(state{main: capacity, spare: none, full: 2}, events{BarnPutFail: 1, BarnPut: 1, SheafFlush: maxPortion})
+	r.expect(state{main: capacity, spare: none, full: 2}, events{BarnPutFail: 1, BarnPut: 1, SheafFlush: MaxPortion})
 }
 
 // TestInterruptedFreesDontFillTheBarn: a Free that finds its CPU's stack locked when it comes back
 // from the Source can't put the spare back. The spare's objects don't make the barn grow.
 func TestInterruptedFreesDontFillTheBarn(t *testing.T) {
-	const capacity = 2 * maxPortion
+	const capacity = 2 * MaxPortion
 	r := newRigOf(t, 1, func(c *Config) { c.Capacity, c.MaxFull = capacity, 1 })
 	for range 3 {
 		r.arrange(state{main: capacity, spare: capacity, full: 1})

@@ -22,13 +22,13 @@ const maxMargin = 32
 // bring it back: where many sizes were in use, one in two hundred did.
 func margin(sh *sheaf) int { return min(maxMargin, int(sh.limit)/2) }
 
-// maxPortion bounds how many objects an Alloc takes from the Source, or a Free gives back to it,
+// MaxPortion bounds how many objects an Alloc takes from the Source, or a Free gives back to it,
 // when the barn can't serve it. The kernel fills and empties whole sheaves. Here these have up to
 // some hundred objects, each with a cache miss or two: one operation in hundreds took 10 to 30 us.
-const maxPortion = 32
+const MaxPortion = 32
 
 // portion is how many objects go to or come from the Source in one operation.
-func portion(sh *sheaf) int { return min(maxPortion, int(sh.limit)) }
+func portion(sh *sheaf) int { return min(MaxPortion, int(sh.limit)) }
 
 // share moves n objects, if that is positive, from the top of one sheaf to the top of another. They
 // keep their order.

@@ -43,8 +43,9 @@ type Local struct {
 
 // NewLocal makes a Local that holds up to the given number of free objects, 2 to MaxLocal. 0 is
 // automatic: as many as two sheaves hold at that moment, up to MaxLocal. An empty Local takes half
-// its capacity from the CPU's sheaves and the barn; a full one gives half back there. It takes 5
-// KiB of Go memory, and no object before its first Alloc. Any goroutine. Errors: ErrConfig for
+// its capacity from the CPU's sheaves and the barn. A full one gives half back there, or, if they
+// have no room, up to 32 objects to the slabs. It takes 5 KiB of Go memory, and no object before
+// its first Alloc. Any goroutine. Errors: ErrConfig for
 // another number; ErrClosed.
 func (c *Cache) NewLocal(objects int) (*Local, error) {
 	switch {

@@ -15,6 +15,7 @@ import (
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/numa"
+	"github.com/slubd/slubd/sheaves"
 )
 
 // onNode allocates n objects of a node.
@@ -209,4 +210,43 @@ func TestLocalAskedMeanwhile(t *testing.T) {
 	if l.state.refused() || l.Len() != 0 {
 		t.Errorf("after Flush it holds %d objects", l.Len())
 	}
+}
+
+// A Free that finds the Local full gives half of it to sheaves that have room. If they have none,
+// it gives the slabs a portion: what one Free costs does not grow with the Local.
+func TestLocalFlushesPortions(t *testing.T) {
+	const objects = MaxLocal
+	c := open(t, newArena(t, arena.Config{}), Config{
+		Size: 64, SheafCapacity: 240, BarnFull: None, ProfileRate: None, GuardRate: None,
+	})
+	pinned(t, 0, func() {
+		l, err := c.NewLocal(objects)
+		same(t, "NewLocal", err, nil)
+		defer l.Close()
+		ps := make([]unsafe.Pointer, 4*objects)
+		for i := range ps {
+			ps[i], err = c.Alloc()
+			same(t, "Alloc", err, nil)
+		}
+		c.Shrink()
+		flushed := func() uint64 { return c.Stats().Events[SheafFlush] }
+		most, gave, kept := uint64(0), 0, 0
+		for _, p := range ps {
+			before, held := flushed(), l.Len()
+			l.Free(p)
+			most = max(most, flushed()-before)
+			if n := held + 1 - l.Len(); n > 0 {
+				gave, kept = max(gave, n), l.Len()
+			}
+		}
+		if most != sheaves.MaxPortion {
+			t.Errorf("a Free gave the slabs %d objects, want %d", most, sheaves.MaxPortion)
+		}
+		if gave != objects/2 {
+			t.Errorf("a Free gave the empty sheaves %d objects at most, want %d", gave, objects/2)
+		}
+		if kept != objects+1-sheaves.MaxPortion {
+			t.Errorf("a Free that met full sheaves kept %d objects, want %d", kept, objects+1-sheaves.MaxPortion)
+		}
+	})
 }

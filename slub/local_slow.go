@@ -9,6 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/slab"
 )
 
@@ -100,7 +101,7 @@ func (s *localState) keep(p unsafe.Pointer) bool {
 		return false
 	}
 	if s.len() == int(s.capacity) {
-		s.give(int(s.capacity / 2))
+		s.makeRoom()
 	}
 	s.slots()[s.len()] = p
 	atomic.StoreUint64(&s.head, s.head+1)
@@ -112,12 +113,26 @@ func (s *localState) slots() []unsafe.Pointer {
 	return unsafe.Slice((*unsafe.Pointer)(unsafe.Pointer(&s.objs)), s.capacity)
 }
 
-// give gives the youngest n objects back. These are the most likely ones to be in the processor's
-// cache, and other goroutines on the CPU get them next.
-func (s *localState) give(n int) {
+// makeRoom gives half of the objects back in portions, as far as the CPU's sheaves and the barn
+// have room for them. Otherwise it gives one portion, which bounds what a Free costs.
+func (s *localState) makeRoom() {
+	left := int(s.capacity / 2)
+	for left > 0 {
+		n := min(left, sheaves.MaxPortion)
+		left -= n
+		if !s.give(n) {
+			return
+		}
+	}
+}
+
+// give gives the youngest n objects back, and reports whether the CPU's sheaves and the barn had
+// room for them. These are the most likely ones to be in the processor's cache, and other
+// goroutines on the CPU get them next.
+func (s *localState) give(n int) (cheap bool) {
 	objs := s.slots()[s.len()-n : s.len()]
 	s.move(-n) // first: it is done once, whatever a report does
-	s.cache.returnLocal(objs)
+	return s.cache.returnLocal(objs)
 }
 
 // giveAll gives all objects back and opens the fast path. What closes it meanwhile is honored by
@@ -130,17 +145,18 @@ func (s *localState) giveAll() {
 }
 
 // returnLocal takes back what a Local held: into the CPU's sheaves, or those for objects of other
-// nodes, and the rest into its slabs.
-func (c *Cache) returnLocal(objs []unsafe.Pointer) {
+// nodes, and the rest into its slabs. It reports whether they all went into sheaves that had room.
+func (c *Cache) returnLocal(objs []unsafe.Pointer) (cheap bool) {
 	if len(objs) == 0 {
-		return
+		return true
 	}
 	local := owner.Of(c.id, c.localNode())
 	front := c.free.Prefix(objs, local)
 	if front < len(objs) {
 		objs, front = c.partition(objs, front, local, true)
 	}
-	rest := objs[c.sheaves.Put(objs[:front], local.Node()):]
+	put, cheap := c.sheaves.Put(objs[:front], local.Node())
+	rest := objs[put:]
 	if remote := objs[front:]; len(remote) > 0 {
 		left := len(c.sheaves.FreeBulkRemote(remote, false))
 		rest = rest[:len(rest)-len(remote)+left]
@@ -148,7 +164,9 @@ func (c *Cache) returnLocal(objs []unsafe.Pointer) {
 	if len(rest) > 0 {
 		c.count(SheafFlush, len(rest))
 		c.slabs.FreeBulk(rest)
+		cheap = false
 	}
+	return cheap
 }
 
 // AllocZero is Alloc with the object's Size bytes zeroed, including what a constructor put there.

@@ -111,6 +111,9 @@ const maxMisses = 3
 func (s *Slabs) FreeBulk(objs []unsafe.Pointer) {
 	var node uint8 // sum counts objects of this node; one count for many slabs
 	sum := 0
+	if len(objs) > 1 {
+		s.readFreed(objs)
+	}
 	for len(objs) > 0 {
 		last := len(objs) - 1
 		tail := uintptr(objs[last])

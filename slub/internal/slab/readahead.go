@@ -1,5 +1,7 @@
 package slab
 
+import "unsafe"
+
 // readChains reads the chains of private slabs ahead, about want links in all: the first of each
 // slab, then the second of each, and so on. The links are those that the refill will follow, as
 // nothing takes from a private slab and frees only add objects in front.
@@ -30,4 +32,27 @@ func (s *Slabs) readChains(slabs []Ref, want int) (left int) {
 		}
 	}
 	return left
+}
+
+// readFreed reads ahead what FreeBulk will write for each object: the state of its slab, and the
+// object's link. A change of a state is a locked instruction, which waits for all stores before it.
+// So FreeBulk by itself waits for the object's line and then for the slab's, object by object; here
+// none of the loads waits for another. Objects that lie side by side share a page, and the
+// processor's prefetcher fetches their lines. An object that is not of these slabs was freed twice:
+// its page may be without access. As above, the result is of no use.
+//
+//go:noinline
+func (s *Slabs) readFreed(objs []unsafe.Pointer) (sum uint64) {
+	last := ^uint32(0)
+	for _, p := range objs {
+		page := s.pageOf(p)
+		if page == last {
+			continue
+		}
+		last = page
+		if s.owns(page) {
+			sum += s.slabOf(uintptr(p)).state.Load() + s.StoredLink(uintptr(p))
+		}
+	}
+	return sum
 }
