@@ -303,7 +303,8 @@ func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {
 func (c *collector) sendProcess(ch chan<- prometheus.Metric) {
 	engine, reason := slub.Engine()
 	guards, whyNot := slub.GuardMode()
-	c.families.modeInfo.send(ch, 1, engine, valid(reason), guards, whyNot, strconv.FormatBool(slub.Hardened()))
+	owner, mode := slub.ThreadArea()
+	c.families.modeInfo.send(ch, 1, engine, valid(reason), owner, mode, guards, whyNot, strconv.FormatBool(slub.Hardened()))
 	g := slub.ReadGuardStats()
 	c.families.guardObjects.send(ch, float64(g.Objects))
 	c.families.guardAllocs.send(ch, float64(g.Allocated))

@@ -279,8 +279,13 @@ func TestDefaultIsEveryCache(t *testing.T) {
 	engine, reason := slub.Engine()
 	guards, whyNot := slub.GuardMode()
 	hardened := strconv.FormatBool(slub.Hardened())
-	if s["slubd_mode_info{guard="+guards+",guard_reason="+whyNot+",hardened="+hardened+",percpu="+engine+",reason="+reason+"}"] != 1 {
-		t.Errorf("engine %s (%s), guards %s (%s), hardened %s are not shown", engine, reason, guards, whyNot, hardened)
+	owner, mode := slub.ThreadArea()
+	if (owner == "") != (engine == "trylock") || (mode == "") != (engine == "trylock") {
+		t.Errorf("engine %s: threads are registered by %q in mode %q", engine, owner, mode)
+	}
+	if s["slubd_mode_info{guard="+guards+",guard_reason="+whyNot+",hardened="+hardened+",percpu="+engine+",reason="+reason+
+		",rseq_mode="+mode+",rseq_owner="+owner+"}"] != 1 {
+		t.Errorf("engine %s (%s, %s %s), guards %s (%s), hardened %s are not shown", engine, reason, owner, mode, guards, whyNot, hardened)
 	}
 	s.expect(t, 1, "slubd_build_info")
 }

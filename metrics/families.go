@@ -233,9 +233,10 @@ func newFamilies() *families {
 		"Errors that guards have found: faults, frees that were refused, bytes written beside an object.")
 
 	f.modeInfo = f.gauge("mode_info",
-		"Per-CPU engine in use, and why when it is not the first choice; whether objects are guarded by default, and why not; "+
-			"whether caches are hardened by default (true, false); always 1.",
-		"percpu", "reason", "guard", "guard_reason", "hardened")
+		"Per-CPU engine in use, and why when it is not the first choice; whether libc or slubd registers threads for it, and in which "+
+			"mode of the kernel (legacy, v2); whether objects are guarded by default, and why not; whether caches are hardened by default "+
+			"(true, false); always 1.",
+		"percpu", "reason", "rseq_owner", "rseq_mode", "guard", "guard_reason", "hardened")
 	f.buildInfo = f.gauge("build_info", "Version of the module and of Go; always 1.", "version", "goversion")
 	f.topologyDifference = f.gauge("topology_difference_info",
 		"A fact about CPU 0 that sysfs and another source, the processor itself (cpuid) or this build (slubd), don't agree on, with what "+

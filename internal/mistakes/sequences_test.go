@@ -140,4 +140,19 @@ slub/cache_instrument.go
 -	mem.Zero(obj, c.layout.fp)
 +	mem.Zero(obj, c.layout.size)
 `},
+	{"RefusedAskedAgain", "a thread that the kernel has refused to register asks in each operation",
+		test{pkg: "internal/percpu", pattern: `^TestRefusedThread$`}, `the kernel was asked again`, `
+internal/percpu/rseq_linux_amd64.go
+-	if cpu := rseqCPU(); cpu != sys.RseqUnregistered || rseqOwner == sys.OwnerLibc {
++	if cpu := rseqCPU(); cpu >= 0 || rseqOwner == sys.OwnerLibc {
+`},
+	{"ReadOnlyWritten", "a sequence writes to a field of struct rseq that belongs to the kernel",
+		test{pkg: "internal/percpu", pattern: `^TestReadOnlyFields$`}, `stores to cpu_id_start or cpu_id`, `
+internal/percpu/node_linux_amd64.s
+ 	ARM
+ 	LOAD_CPU
++	MOVL R10, rseq_cpu(R8)(FS*1)
+ 	SHLQ $const_rowShift, R10
+ 	ADDQ PopByNode_slots(DX), R10
+`},
 }

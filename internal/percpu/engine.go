@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/slubd/slubd/internal/sys"
 )
 
 // engine holds the operations in which the two engines differ.
 type engine struct {
 	name       string
+	area       ThreadArea              // zero under trylock
 	lock       func(slots uintptr) int // TryLock; the CPU, or -1
 	lockNoWait func(slots uintptr) int // the same without a system call
 	fence      func(cpu int)           // TryLockCPU's second half
@@ -39,6 +42,30 @@ func Engine() string { return current.name }
 // Reason says why Engine isn't rseq, or in which reduced form it is; "" when
 // there is nothing to say.
 func Reason() string { return why }
+
+// A ThreadArea says how threads are registered for restartable sequences.
+type ThreadArea struct {
+	Owner string // sys.OwnerLibc or sys.OwnerSlubd
+	Mode  string // ModeLegacy or ModeV2
+}
+
+// The modes of a thread's registration. Before Linux 7.1 the kernel does the same in both.
+const (
+	ModeLegacy = "legacy" // registered with sys.RseqOriginalSize bytes
+	ModeV2     = "v2"     // registered with more, as AT_RSEQ_FEATURE_SIZE says
+)
+
+// areaOf describes areas of that size.
+func areaOf(owner string, size uint32) ThreadArea {
+	if size > sys.RseqOriginalSize {
+		return ThreadArea{owner, ModeV2}
+	}
+	return ThreadArea{owner, ModeLegacy}
+}
+
+// Area describes the registration of threads. It is that of the first thread, which the kernel
+// answers as all others; zero under the trylock engine.
+func Area() ThreadArea { return current.area }
 
 // CPU returns the number of the CPU that the caller runs on, between 0 and NumCPU()-1. The caller
 // may have moved by the time it looks at the number. Under the trylock engine, where no instruction

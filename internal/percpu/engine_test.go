@@ -9,7 +9,6 @@ import (
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/sys"
-	"github.com/slubd/slubd/internal/testutil"
 )
 
 // The tests below count over all CPUs, so that a migration in the middle doesn't make them fail.
@@ -255,25 +254,6 @@ func TestSelfTestUnmaps(t *testing.T) {
 		if !errors.Is(err, refused) {
 			t.Errorf("%s didn't unmap one page: the second call returned %v", name, err)
 		}
-	}
-}
-
-// TestOwnThreadArea runs the stress test without libc's registration for rseq, so that every
-// thread has to be registered on its first slow path.
-func TestOwnThreadArea(t *testing.T) {
-	if Engine() != "rseq" {
-		t.Skipf("no rseq here: %s", Reason())
-	}
-	out, child, err := testutil.Rerun(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0", "SLUBD_ENGINE=rseq")
-	if child {
-		if Engine() != "rseq" {
-			t.Fatalf("engine %s: %s", Engine(), Reason())
-		}
-		stress(t, plainOps, testutil.Stress(t, 2_000_000))
-		return
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

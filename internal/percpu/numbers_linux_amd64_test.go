@@ -12,18 +12,23 @@ import (
 	"github.com/slubd/slubd/internal/testutil"
 )
 
+// threadPointer returns the calling thread's base of thread-local storage.
+func threadPointer(t *testing.T) (fs uintptr) {
+	t.Helper()
+	const archPrctl, getFS = 158, 0x1003 // <asm/unistd_64.h>, <asm/prctl.h>
+	if _, _, e := syscall.RawSyscall(archPrctl, getFS, uintptr(unsafe.Pointer(&fs)), 0); e != 0 {
+		t.Fatal(e)
+	}
+	return fs
+}
+
 // showNumbers makes the sequences of the calling thread, which the caller has locked, read their
 // CPU's number from a word that the test writes. No other thread may run sequences.
 func showNumbers(t *testing.T) (shown *rseq) {
 	t.Helper()
-	const archPrctl, getFS = 158, 0x1003 // <asm/unistd_64.h>, <asm/prctl.h>
-	var fs uintptr
-	if _, _, e := syscall.RawSyscall(archPrctl, getFS, uintptr(unsafe.Pointer(&fs)), 0); e != 0 {
-		t.Fatal(e)
-	}
 	shown = mem.At[rseq](offHeap(t, mem.PageSize))
 	before := rseqOffset
-	rseqOffset = uintptr(unsafe.Pointer(shown)) - fs
+	rseqOffset = uintptr(unsafe.Pointer(shown)) - threadPointer(t)
 	t.Cleanup(func() { rseqOffset = before })
 	return shown
 }
@@ -69,6 +74,18 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 	slice.Fill(bySize, sliceRooms)
 	freeSlice.Fill(own>>NodeBits, []Filter{filter(slots, Main, own)})
 
+	var open uintptr
+	nodes := []NodeGate{NewNodeGate(own, unsafe.Pointer(&open))}
+	byNode := &PopByNode{}
+	byNode.init(slots.base, nodes, filter(slots, Main, own), func(int) (unsafe.Pointer, error) { slow++; return nil, nil })
+	popZero := &PopZero{Pop: *pop, zero: newZeroRange(0, 8)}
+	freeZero := &FreeZero{Free: *free, own: own &^ (1<<NodeBits - 1), zero: newZeroRange(0, 8)}
+	freeZero.base = offHeap(t, mem.PageSize)
+	e.initPopByNode(byNode)
+	e.initPopZero(popZero)
+	e.initFreeZero(freeZero)
+	readers := newReaders(e)
+
 	shown := showNumbers(t)
 	for _, n := range []int{NumCPU(), kernelCPUs - 1, kernelCPUs, 2 * kernelCPUs, maxCPUs - 1} {
 		if n < NumCPU() {
@@ -87,6 +104,14 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 			byOwner.Func()(object(1))
 			slice.Func()(8)
 			freeSlice.Func()(unsafe.Slice((*byte)(object(1)), 8))
+			byNode.Func()(0)
+			popZero.Func()()
+			freeZero.Func()(mem.Ptr(freeZero.base))
+			section := readers.Enter()
+			if open := readers.Open(section); open != 1 {
+				t.Errorf("CPU number %d: %d sections are open, want 1", n, open)
+			}
+			readers.Exit(section)
 			if popStack(slots.base) != nil || pushStack(slots.base, object(1), own) {
 				t.Errorf("CPU number %d has a stack", n)
 			}
@@ -94,8 +119,8 @@ func TestNumbersThatWereNotCounted(t *testing.T) {
 				t.Errorf("the lock of CPU number %d was taken as %d", n, cpu)
 			}
 		}()
-		if slow != 6 {
-			t.Errorf("CPU number %d: %d of 6 operations took the slow path", n, slow)
+		if slow != 9 {
+			t.Errorf("CPU number %d: %d of 9 operations took the slow path", n, slow)
 		}
 		for _, cell := range adjacent {
 			for _, k := range []Kind{Main, RCU} {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
@@ -46,7 +44,7 @@ func newRseq() (engine, error) {
 	if kernelCPUs > maxCPUs {
 		return engine{}, fmt.Errorf("the kernel can number %d CPUs, per-CPU memory has rows for %d", kernelCPUs, maxCPUs)
 	}
-	rseqOffset, hasAVX = area.Offset, cpuid.CPU.Supports(cpuid.AVX)
+	rseqOffset, rseqOwner, hasAVX = area.Offset, area.Owner, cpuid.CPU.Supports(cpuid.AVX)
 	if err := installDescriptors(); err != nil {
 		return engine{}, err
 	}
@@ -66,9 +64,14 @@ func newRseq() (engine, error) {
 		initSliceBySize:      (*SliceBySize).setSlowCode,
 		initFreeSliceByOwner: (*FreeSliceByOwner).setSlowCode,
 	}
-	if cpu := registeredCPU(); cpu < 0 || cpu >= NumCPU() {
+	cpu, err := register()
+	if err != nil {
+		return engine{}, err
+	}
+	if cpu < 0 || cpu >= NumCPU() {
 		return engine{}, fmt.Errorf("struct rseq shows CPU %d of %d", cpu, NumCPU())
 	}
+	e.area = areaOf(area.Owner, sys.RseqSize())
 	return e, nil
 }
 
@@ -133,22 +136,27 @@ func rseqCPUNow() int {
 	return runningOn()
 }
 
-// refused is set once the kernel has refused to register a thread, so that operations don't ask
-// again every time.
-var refused atomic.Bool
+// rseqOwner says whether libc or package sys registers threads. Written with rseqOffset.
+var rseqOwner string
 
 // registeredCPU registers the calling thread if needed and returns its CPU, or a negative number if
-// the thread can't be registered. All its operations take the slow path then.
+// the thread can't be registered. All its operations take the slow path then. The kernel is asked
+// once for each thread: it may refuse one thread and not another, where a filter of system calls
+// holds for some threads (seccomp(2)), or another library has registered some.
 func registeredCPU() int {
+	cpu, _ := register()
+	return cpu
+}
+
+// register is registeredCPU with the error of sys.RegisterRseq, if that was asked.
+func register() (cpu int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if rseqCPU() < 0 && !refused.Load() {
-		// Other errors than a refusal by the kernel or a sandbox may be temporary.
-		if err := sys.RegisterRseq(); errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EPERM) {
-			refused.Store(true)
-		}
+	if cpu := rseqCPU(); cpu != sys.RseqUnregistered || rseqOwner == sys.OwnerLibc {
+		return cpu, nil
 	}
-	return rseqCPU()
+	err = sys.RegisterRseq()
+	return rseqCPU(), err
 }
 
 // restartCPU has the kernel restart a sequence that is running on cpu. An offline CPU runs none,

@@ -19,13 +19,26 @@
 //     one, but nobody registers it for threads that the Go runtime starts: its
 //     cpu_id reads -1 (uninitialized) until that thread calls [RegisterRseq].
 //     That is no error. Whoever reads -1 registers the thread and tries again.
+//     It reads -2 in a thread that the kernel has refused to register, for
+//     example because another copy of this module, or another library, has
+//     registered an area of its own there.
 //   - Without cgo there is no thread-local storage that a kernel could write
 //     to, and without either no area: an error that says so, and wraps
 //     errors.ErrUnsupported.
 //
 // Whoever owns it, the area is at the same distance from the thread pointer in
 // every thread, and its first fields never move: cpu_id_start at +0, cpu_id at
-// +4, rseq_cs at +8.
+// +4, rseq_cs at +8. Of these rseq_cs alone may be written to in an area that is
+// registered.
+//
+// Since Linux 7.1 the kernel treats an area by the length of its registration
+// (Documentation/userspace-api/rseq.rst). One of 32 bytes is in legacy mode: the
+// kernel writes all fields whenever it has taken the CPU from the thread.
+// In a longer one it writes a field when its value changes, looks at rseq_cs
+// when it has interrupted user space, and kills a process that has written to
+// one of the other fields. The sequences of package percpu work in both. glibc
+// chooses for its areas; ours have the length that the kernel asks for.
+// Before Linux 7.1 there is no difference.
 //
 // # Not allowed
 //

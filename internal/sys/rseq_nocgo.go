@@ -19,7 +19,10 @@ func RseqArea() (Rseq, error) {
 	return Rseq{}, CallRseqArea.wrap(errNoArea)
 }
 
-// RegisterRseq returns the same error.
+// RseqSize returns 0: there is no area.
+func RseqSize() uint32 { return 0 }
+
+// RegisterRseq returns the same error as RseqArea.
 func RegisterRseq() error {
 	if err := CallRegisterRseq.injected(); err != nil {
 		return err

@@ -1,0 +1,31 @@
+package testutil
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watch counts the stores of the calling thread, which the caller has locked, to the eight bytes at
+// an address. Those of the kernel don't count. The processor does it, with one of its four debug
+// registers (perf_event_open(2), PERF_TYPE_BREAKPOINT). Where that isn't possible the test is
+// skipped, as by NeedHost.
+func Watch(t testing.TB, addr uintptr) (stores func() uint64) {
+	t.Helper()
+	const (
+		write = 2           // HW_BREAKPOINT_W of <linux/hw_breakpoint.h>
+		user  = 1<<5 | 1<<6 // exclude_kernel, exclude_hv
+	)
+	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_BREAKPOINT, Size: unix.PERF_ATTR_SIZE_VER7,
+		Sample: 1, Bits: user, Bp_type: write, Ext1: uint64(addr), Ext2: 8}, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	NeedHost(t, "perf_event_open(2) with breakpoints", "linux-image-amd64", err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return func() uint64 {
+		var count [8]byte
+		if _, err := unix.Read(fd, count[:]); err != nil {
+			t.Fatal(err)
+		}
+		return binary.NativeEndian.Uint64(count[:])
+	}
+}
