@@ -80,6 +80,12 @@ func TestRulesBite(t *testing.T) {
 			"cmd/slubd-bench/internal/workload/w.go", "cmd/slubd-bench/main.go",
 			"metrics/m.go", "metrics/m_test.go", "numa/topology.go",
 		}},
+		{"system calls", map[string]string{
+			"internal/sys/m_linux.go":    "package sys\n\nfunc reserve() { unix.Syscall6(unix.SYS_MMAP, 0, 1, 2, 3, 4, 0) }\n",
+			"internal/sys/good_linux.go": "package sys\n\n// SYS_MMAP\nfunc discard() { unix.Syscall(unix.SYS_MADVISE, 0, 1, 2) }\n",
+			"slub/f_linux_amd64_test.go": "package slub\n\nfunc fork() { syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0) }\n",
+			"slub/g_linux_test.go":       "package slub\n\nfunc fork() { syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0) }\n",
+		}, []string{"internal/sys/m_linux.go", "slub/g_linux_test.go"}},
 		{"file length", map[string]string{
 			"slub/full.go":         imp("slub") + strings.Repeat("\n", maxLines-2),
 			"slub/over.go":         imp("slub") + strings.Repeat("\n", maxLines-1),

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"go/ast"
 	"path"
 	"slices"
 	"strings"
@@ -10,7 +11,8 @@ var (
 	// cgoHomes may use import "C" and hold C sources: the system calls and
 	// rseq's thread-local area, and the bench's native baseline, with what that
 	// compiles when it runs.
-	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rcu", "slub/testdata/guards"}
+	cgoHomes = []string{"internal/sys", "cmd/slubd-bench/internal/native", "cmd/slubd-bench/internal/native/rcu",
+		"slub/testdata/guards", "slub/testdata/images"}
 	// asmHomes may hold Go assembly: the sequences, and the bench's reading of the
 	// time-stamp counter, with headers of macros. They cannot be cgo packages: there the
 	// go command gives .s files to the C compiler.
@@ -90,6 +92,27 @@ func unsafePlacement(t tree) (f findings) {
 				f.add(s, "imports unsafe, which %s has no need of", dir)
 			}
 		}
+	}
+	return f
+}
+
+// unlikeCalls are system calls that take other arguments on some systems: mmap the address of a
+// block of arguments on s390x, clone another order there, fork and the like exist on few.
+var unlikeCalls = []string{"SYS_MMAP", "SYS_MMAP2", "SYS_CLONE", "SYS_FORK", "SYS_VFORK", "SYS_FADVISE64", "SYS_SYNC_FILE_RANGE"}
+
+// systemCalls keeps those out of files that are built for more than one processor: the functions of
+// x/sys know the difference.
+func systemCalls(t tree) (f findings) {
+	for _, s := range t {
+		if !s.isGo() || strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(s.name, ".go"), "_test"), "_amd64") {
+			continue
+		}
+		ast.Inspect(s.ast, func(n ast.Node) bool {
+			if use, ok := n.(*ast.SelectorExpr); ok && slices.Contains(unlikeCalls, use.Sel.Name) {
+				f.add(s, "makes %s without x/sys, which takes other arguments on some systems", use.Sel.Name)
+			}
+			return true
+		})
 	}
 	return f
 }

@@ -20,6 +20,7 @@ var rules = map[string]func(tree) findings{
 	"asm placement":      asmPlacement,
 	"linkname placement": linknamePlacement,
 	"unsafe placement":   unsafePlacement,
+	"system calls":       systemCalls,
 	"file length":        fileLength,
 	"gofmt":              gofmtClean,
 	"markers":            noMarkers,
