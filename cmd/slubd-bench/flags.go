@@ -58,7 +58,7 @@ type options struct {
 }
 
 // raw are the flags that package flag does not check.
-type raw struct{ run, names, threads, sizes, pin, traces string }
+type raw struct{ run, names, releases, threads, sizes, pin, traces string }
 
 // flags declares all flags. Their defaults make a suite of half a minute.
 func flags(o *options, r *raw) *flag.FlagSet {
@@ -71,6 +71,7 @@ func flags(o *options, r *raw) *flag.FlagSet {
 	fs.StringVar(&r.run, "run", "", "run the workloads whose names match this `regexp`, \".\" for all; empty runs the default suite")
 	fs.StringVar(&r.traces, "trace", "", "comma-separated `files` with a program's allocations, recorded by hooks/trace, to replay; without -run nothing else runs")
 	fs.StringVar(&r.names, "alloc", strings.Join(workload.Implementations(), ","), "comma-separated `list` of allocators and other implementations to compare")
+	fs.StringVar(&r.releases, "go", "", "comma-separated Go `releases`, go1.27.4 for example, whose heaps are compared as well; the go command builds this program with each, and downloads what is missing")
 	fs.StringVar(&r.threads, "threads", threads, "comma-separated `numbers` of threads; all stands for as many as CPUs")
 	fs.StringVar(&r.pin, "pin", machine.PinNone, "`how` to pin threads, slubd's and those of native allocators alike: none, compact (neighbours first), scatter (nodes and cores first), or a list of CPUs")
 	fs.StringVar(&r.sizes, "size", "64", "comma-separated object `sizes` in bytes")
@@ -125,6 +126,11 @@ func parse(args []string) (options, error) {
 	}
 	if o.names, err = implementations(r.names); err != nil {
 		problem("-alloc: %w", err)
+	}
+	if releases, err := releases(r.releases); err != nil {
+		problem("-go: %w", err)
+	} else if o.names = append(o.names, releases...); o.numa && len(releases) > 0 {
+		problem("-numa measures nodes, which Go's heap knows nothing of: -go cannot be used with it")
 	}
 	if info, err := os.Stat(o.native); o.native != "" && (err != nil || !info.IsDir()) {
 		problem("-native: %s is no directory", o.native)
@@ -212,6 +218,22 @@ func implementations(list string) ([]string, error) {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(workload.Implementations(), name) {
 			return nil, fmt.Errorf("%q is not one of %s", name, strings.Join(workload.Implementations(), ", "))
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+var releaseName = regexp.MustCompile(`^go1\.[0-9]+(\.[0-9]+|rc[0-9]+)?$`)
+
+// releases splits a list of Go releases and drops duplicates.
+func releases(list string) (names []string, err error) {
+	for _, name := range strings.FieldsFunc(list, func(c rune) bool { return c == ',' }) {
+		name = strings.TrimSpace(name)
+		if !releaseName.MatchString(name) {
+			return nil, fmt.Errorf("%q is no Go release such as go1.27.4", name)
 		}
 		if !slices.Contains(names, name) {
 			names = append(names, name)

@@ -9,6 +9,7 @@
 //	go run ./cmd/slubd-bench -run '^tail' -benchtime 1s   every call timed: percentiles
 //	go run ./cmd/slubd-bench -scaling             curves from one thread to as many as CPUs
 //	go run ./cmd/slubd-bench -native DIR          libraries of DIR in place of the system's
+//	go run ./cmd/slubd-bench -go go1.27.4         the heap of another Go release beside this one's
 //	go run ./cmd/slubd-bench -compare OLD.json            what has changed since a run with -json
 //	go run ./cmd/slubd-bench -compare OLD.json NEW.json   the same of two files, without measuring
 //	go run ./cmd/slubd-bench -trace FILE                  what a program has recorded: hooks/trace
@@ -156,7 +157,7 @@ func (o options) measure(ctx context.Context, stdout, stderr io.Writer) error {
 		measured, err = runner.Run(ctx, runner.Plan(o.choice), cfg)
 	}
 	p.clear()
-	if errors.Is(err, runner.ErrLibrary) {
+	if errors.Is(err, runner.ErrLibrary) || errors.Is(err, runner.ErrRelease) {
 		return err
 	}
 	if errors.Is(err, context.Canceled) {

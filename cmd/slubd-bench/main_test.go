@@ -51,6 +51,8 @@ func TestBadFlags(t *testing.T) {
 		{args: []string{"-threads", "1,every"}, want: []string{"-threads", "1 to 1024"}},
 		{args: []string{"-pin", "around"}, want: []string{"-pin", "none, compact, scatter"}},
 		{args: []string{"-pin", "65000"}, want: []string{"-pin", "CPU 65000"}},
+		{args: []string{"-go", "go1.27.4,1.26"}, want: []string{`-go: "1.26" is no Go release`}},
+		{args: []string{"-numa", "-go", "go1.27.4"}, want: []string{"-numa", "-go cannot be used"}},
 		{args: []string{"-native", "/no/such/directory"}, want: []string{"-native: /no/such/directory is no directory"}},
 		{args: []string{"-numa", "-run", "pair"}, want: []string{"-numa", "-run"}},
 		{args: []string{"-numa", "-pin", "compact"}, want: []string{"-numa", "-pin"}},

@@ -54,8 +54,7 @@ func (c curve) table() table {
 		}
 	}
 	slices.Sort(threads)
-	order := workload.Implementations()
-	slices.SortFunc(names, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	slices.SortFunc(names, workload.Compare)
 	t := table{head: []string{"threads"}}
 	for _, name := range names {
 		t.head = append(t.head, name, "p99.9")

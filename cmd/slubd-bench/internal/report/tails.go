@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,11 +38,9 @@ func (d Document) tails(b *bytes.Buffer) {
 
 // Groups returns the results of each row, in the order of the table's columns.
 func (d Document) Groups() [][]runner.Result {
-	groups, order := byRow(d.Results), workload.Implementations()
+	groups := byRow(d.Results)
 	for _, g := range groups {
-		slices.SortStableFunc(g, func(a, b runner.Result) int {
-			return cmp.Compare(slices.Index(order, a.Alloc), slices.Index(order, b.Alloc))
-		})
+		slices.SortStableFunc(g, func(a, b runner.Result) int { return workload.Compare(a.Alloc, b.Alloc) })
 	}
 	return groups
 }

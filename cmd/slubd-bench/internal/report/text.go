@@ -91,8 +91,7 @@ func (d Document) table(p part) table {
 			columns = append(columns, r.Alloc)
 		}
 	}
-	order := workload.Implementations()
-	slices.SortFunc(columns, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	slices.SortFunc(columns, workload.Compare)
 	t := table{head: []string{"workload", "threads", "size"}}
 	for _, name := range columns {
 		t.head = append(t.head, heading(name, columns, intervals))

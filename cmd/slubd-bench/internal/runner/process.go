@@ -34,8 +34,17 @@ type answered struct {
 // startProcess executes this program as a child. The libraries of preload become its LD_PRELOAD;
 // empty ones are ignored, and an inherited LD_PRELOAD is dropped.
 func startProcess(preload ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return startProgram(self, preload...)
+}
+
+// startProgram is startProcess for this program or one that another Go release has built of it.
+func startProgram(file string, preload ...string) (*process, error) {
 	p := &process{answers: make(chan answered), stderr: new(excerpt)}
-	stdout, err := p.start(preload)
+	stdout, err := p.start(file, preload)
 	if err != nil {
 		return nil, fmt.Errorf("starting a child process: %w", err)
 	}
@@ -44,12 +53,8 @@ func startProcess(preload ...string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) start(preload []string) (stdout io.Reader, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	p.cmd = exec.Command(self)
+func (p *process) start(file string, preload []string) (stdout io.Reader, err error) {
+	p.cmd = exec.Command(file)
 	p.cmd.Env = childEnviron(os.Environ(), preload...)
 	p.cmd.Stderr = p.stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {

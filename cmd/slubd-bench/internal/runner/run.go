@@ -43,6 +43,7 @@ type run struct {
 	present   []string               // implementations that work here
 	dir       string                 // for compiled libraries; empty before the first
 	compiled  map[*native.RCU]string // libraries in dir
+	releases  map[string]string      // programs in dir, by the Go release that has built them
 	random    *rand.Rand
 	step      Step
 	memory    *memory // nil if it is not read
@@ -52,7 +53,7 @@ type run struct {
 // error is ctx's. A measurement that fails is a Failure in the report, not an error.
 func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 	r := &run{
-		cfg: cfg, processes: map[string]*process{}, compiled: map[*native.RCU]string{},
+		cfg: cfg, processes: map[string]*process{}, compiled: map[*native.RCU]string{}, releases: map[string]string{},
 		random: rand.New(rand.NewPCG(cfg.Seed, 0)),
 		report: Report{Versions: map[string]string{}},
 	}
@@ -81,13 +82,19 @@ func Run(ctx context.Context, cases []Case, cfg Config) (Report, error) {
 // ErrLibrary reports native libraries without which a suite is not to run.
 var ErrLibrary = errors.New("native library")
 
-// discover starts the native implementations that cases need and notes which are missing, or
-// returns an error that names them all.
+// discover starts the native implementations that cases need, builds the program with other Go
+// releases, and notes which are missing, or returns an error that names them all.
 func (r *run) discover(ctx context.Context, cases []Case) error {
 	var errs []error
 	for _, name := range r.cfg.Names {
 		if !slices.ContainsFunc(cases, func(c Case) bool { return c.Workload.Has(name) }) {
 			continue
+		}
+		if workload.OfRelease(name) {
+			if _, err := r.built(ctx, name); err != nil {
+				errs = append(errs, fmt.Errorf("%w %s: %w", ErrRelease, name, err))
+				continue
+			}
 		}
 		if lib, ok := r.library(name); ok {
 			if _, err := r.process(ctx, lib); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/metrics"
 
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/loops"
@@ -27,6 +28,10 @@ const (
 	opBuild    op = "build"    // make the population that opCollect collects
 	opCollect  op = "collect"  // force a collection
 	opResident op = "resident" // measure resident bytes
+	opRelease  op = "release"  // answer with the Go release that has built the child
+	opOpen     op = "open"     // open the Go loops of Alloc for Spec
+	opLoop     op = "loop"     // measure Spec with the loops that are open
+	opClose    op = "close"    // close them
 )
 
 // request is one line to a child.
@@ -34,15 +39,15 @@ type request struct {
 	Op     op            `json:"op"`
 	Symbol string        `json:"symbol,omitempty"` // hello, load
 	Path   string        `json:"path,omitempty"`   // load
-	Alloc  string        `json:"alloc,omitempty"`  // build, resident: the implementation
-	Spec   workload.Spec `json:"spec"`             // run, build, resident
+	Alloc  string        `json:"alloc,omitempty"`  // build, resident, open: the implementation
+	Spec   workload.Spec `json:"spec"`             // run, build, resident, open, loop
 }
 
 // answer is the line that comes back.
 type answer struct {
 	Error    string          `json:"error,omitempty"`
 	Provider string          `json:"provider,omitempty"` // the file of malloc, or of Symbol
-	Version  string          `json:"version,omitempty"`  // hello: its name and version
+	Version  string          `json:"version,omitempty"`  // hello: its name and version; release
 	Sample   workload.Sample `json:"sample"`
 }
 
@@ -80,11 +85,18 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// server keeps the population from one request to the next.
-type server struct{ population *loops.Population }
+// server keeps what one request makes for the next.
+type server struct {
+	population *loops.Population
+	session    *loops.Session
+}
 
-// errNothingBuilt reports a collection before a population was built.
-var errNothingBuilt = errors.New("there is no heap to collect")
+// errNothingBuilt reports a collection before a population was built, errNotOpen a run of loops
+// that are not open.
+var (
+	errNothingBuilt = errors.New("there is no heap to collect")
+	errNotOpen      = errors.New("no loops are open")
+)
 
 func (s *server) answer(r request) (a answer, err error) {
 	switch r.Op {
@@ -108,6 +120,21 @@ func (s *server) answer(r request) (a answer, err error) {
 		a.Sample = s.population.Collect()
 	case opResident:
 		a.Sample, err = loops.Resident(r.Alloc, r.Spec.Live)
+	case opRelease:
+		a.Version = runtime.Version()
+	case opOpen:
+		s.session, err = loops.Open(r.Alloc, r.Spec)
+	case opLoop:
+		if s.session == nil {
+			return a, errNotOpen
+		}
+		a.Sample, err = s.session.Run(r.Spec)
+	case opClose:
+		if s.session == nil {
+			return a, errNotOpen
+		}
+		err = s.session.Close()
+		s.session = nil
 	default:
 		err = fmt.Errorf("unknown request %q", r.Op)
 	}

@@ -20,11 +20,24 @@ type target interface {
 
 // open makes the target for an implementation.
 func (r *run) open(ctx context.Context, name string, c Case) (target, error) {
+	file, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	release := workload.OfRelease(name)
+	if release {
+		if file, err = r.built(ctx, name); err != nil {
+			return nil, err
+		}
+		name = workload.Go
+	}
 	switch {
 	case c.Workload.Kind == workload.Resident:
-		return resident{name: name}, nil
+		return resident{file: file, name: name}, nil
 	case c.Workload.Kind.WholeHeap():
-		return build(ctx, name, c.Spec)
+		return build(ctx, file, name, c.Spec)
+	case release:
+		return openRelease(ctx, file, c.Spec)
 	}
 	if lib, ok := r.library(name); ok {
 		p, err := r.process(ctx, lib)
@@ -54,8 +67,8 @@ func (preloaded) close() error { return nil }
 // population collects a heap in a child of its own.
 type population struct{ process *process }
 
-func build(ctx context.Context, name string, s workload.Spec) (target, error) {
-	p, err := startProcess()
+func build(ctx context.Context, file, name string, s workload.Spec) (target, error) {
+	p, err := startProgram(file)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +86,10 @@ func (p population) run(ctx context.Context, _ workload.Spec) (workload.Sample, 
 func (p population) close() error { return p.process.close() }
 
 // resident needs a new process for every run.
-type resident struct{ name string }
+type resident struct{ file, name string }
 
 func (r resident) run(ctx context.Context, s workload.Spec) (workload.Sample, error) {
-	p, err := startProcess()
+	p, err := startProgram(r.file)
 	if err != nil {
 		return workload.Sample{}, err
 	}
@@ -157,13 +170,19 @@ func (r *run) compile(rcu *native.RCU) (path string, err error) {
 	if path, ok := r.compiled[rcu]; ok {
 		return path, nil
 	}
-	if r.dir == "" {
-		if r.dir, err = os.MkdirTemp("", "slubd-bench"); err != nil {
-			return "", err
-		}
+	if err = r.makeDir(); err != nil {
+		return "", err
 	}
 	if path, err = rcu.Compile(r.dir); err == nil {
 		r.compiled[rcu] = path
 	}
 	return path, err
+}
+
+// makeDir makes the suite's directory for what is compiled, once.
+func (r *run) makeDir() (err error) {
+	if r.dir == "" {
+		r.dir, err = os.MkdirTemp("", "slubd-bench")
+	}
+	return err
 }

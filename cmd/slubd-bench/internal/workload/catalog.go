@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,23 @@ func Others() []string { return []string{Local, URCU, CK, SyncMap, Sharded} }
 
 // Implementations returns all names, in the order of the table's columns.
 func Implementations() []string { return append(Allocators(), Others()...) }
+
+// OfRelease reports whether a name is that of a Go release, go1.27.4 for example. It stands for the
+// heap of that release, and has the workloads of Go.
+func OfRelease(name string) bool { return strings.HasPrefix(name, Go+"1.") }
+
+// Compare orders names of implementations as the table's columns. Other Go releases come next to
+// Go.
+func Compare(a, b string) int {
+	return cmp.Or(cmp.Compare(column(a), column(b)), strings.Compare(a, b))
+}
+
+func column(name string) int {
+	if OfRelease(name) {
+		name = Go
+	}
+	return slices.Index(Implementations(), name)
+}
 
 // Native reports whether a name is that of a C allocator.
 func Native(name string) bool { return slices.Contains(Natives(), name) }
@@ -173,6 +191,9 @@ func KindOf(name string) Kind {
 
 // Has reports whether an implementation can run the workload.
 func (w Workload) Has(name string) bool {
+	if OfRelease(name) {
+		name = Go
+	}
 	if name == Local {
 		return w.Kind.oneSize() && !w.Collector && w.Disturb == ""
 	}

@@ -294,3 +294,17 @@ func TestNamesOfTraces(t *testing.T) {
 		}
 	}
 }
+
+// The heap of another Go release has the workloads of Go, and its column beside Go's.
+func TestReleases(t *testing.T) {
+	for _, w := range Catalog() {
+		if w.Has("go1.27.4") != w.Has(Go) {
+			t.Errorf("%s: Go has it: %v, another release: %v", w.Name, w.Has(Go), w.Has("go1.27.4"))
+		}
+	}
+	names := []string{Malloc, "go1.27.4", Pool, "go1.25.0", Go, Slubd}
+	slices.SortFunc(names, Compare)
+	if want := []string{Slubd, Go, "go1.25.0", "go1.27.4", Pool, Malloc}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
+	}
+}
