@@ -188,7 +188,7 @@ func (a *Arena) reserveLayout(l layout) error {
 		z.first = next
 		z.end = z.first + uint32(uintptr(l.counts[i])*l.part/mem.PageSize)
 		next = z.end
-		z.bump, z.writable, z.mapped = z.first, z.first, z.first
+		z.bump, z.writable, z.mapped, z.small = z.first, z.first, z.first, z.first
 		if a.reused {
 			z.readable = r.readable[i]
 		} else {

@@ -101,9 +101,12 @@ func (b *backing) populate(addr, n uintptr) error {
 	return err
 }
 
+// keepSmall asks for no more huge pages in a part of the range. A kernel without them may refuse.
+func (b *backing) keepSmall(addr, n uintptr) { _ = sys.AdviseHuge(addr, n, false) }
+
 // advise gives the kernel the advice on huge pages. A kernel without them may refuse it.
 func (b *backing) advise(mode HugeMode) {
-	if mode != HugeDefault {
+	if mode == HugeAlways || mode == HugeNever {
 		_ = sys.AdviseHuge(b.base, b.size, mode == HugeAlways)
 	}
 }

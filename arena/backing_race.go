@@ -69,6 +69,8 @@ func (b *backing) populate(addr, n uintptr) error { return nil }
 
 func (b *backing) advise(HugeMode) {}
 
+func (b *backing) keepSmall(addr, n uintptr) {}
+
 func (b *backing) bind(numa.Policy, uintptr, uintptr) (numa.Placement, error) {
 	return numa.Placement{Reason: "race build, Go heap"}, nil
 }

@@ -35,14 +35,20 @@ const (
 type HugeMode uint8
 
 const (
-	// HugeDefault leaves huge pages to the machine's setting.
+	// HugeDefault is HugeSystem, until pages go back to the kernel that are less than a huge page:
+	// from then on the pages that were in use by then stay small once they are. Huge pages that are
+	// there stay huge, and memory that is used for the first time later may be.
 	HugeDefault HugeMode = iota
 	// HugeAlways asks for huge pages: fewer TLB misses, but touching one page may make 2 MiB
 	// resident, which no figure here counts. Discarding a freed run splits the huge page that the
-	// run lay in.
+	// run lay in, and the kernel may make it whole again later, with memory that Decay or Purge has
+	// given back (khugepaged).
 	HugeAlways
 	// HugeNever keeps every page small, so that only what was handed out can be resident.
 	HugeNever
+	// HugeSystem leaves huge pages to the machine's setting
+	// (/sys/kernel/mm/transparent_hugepage/enabled). Where that is "always" it is as HugeAlways.
+	HugeSystem
 )
 
 // Config says how an arena is made. The zero value is good for a daemon. In every field 0 means
@@ -125,8 +131,8 @@ type Config struct {
 	// information. Its handler must not allocate from the arena. nil logs nothing. SetLogger
 	// changes it, also for the default arena.
 	Logger *slog.Logger
-	// HugePages is advice, given once for the whole range. A kernel without huge pages refuses it,
-	// which is not an error. 0 is HugeDefault.
+	// HugePages is advice on memory of the arena. A kernel without huge pages refuses it, which is
+	// not an error. 0 is HugeDefault.
 	HugePages HugeMode
 	// Populate makes Alloc fault a run's pages in, so that the first touches of its owner don't: by
 	// madvise, or by touching them where the kernel has no such advice (before Linux 5.14, gVisor).
@@ -173,7 +179,7 @@ func (c Config) Validate() error {
 	p.Within("Observe", int64(c.Observe), None, Unlimited)
 	p.Within("Strictness", int64(c.Strictness), 0, int64(numa.Off))
 	c.validatePolicy(&p)
-	p.Within("HugePages", int64(c.HugePages), 0, int64(HugeNever))
+	p.Within("HugePages", int64(c.HugePages), 0, int64(HugeSystem))
 	return p.Err()
 }
 

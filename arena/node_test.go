@@ -131,7 +131,8 @@ func TestHugePages(t *testing.T) {
 	if heapBacked {
 		t.Skip("race build: the kernel isn't asked")
 	}
-	for mode, want := range map[HugeMode]string{HugeAlways: " hg", HugeNever: " nh"} {
+	const huge, small = " hg", " nh"
+	for mode, want := range map[HugeMode]string{HugeAlways: huge, HugeNever: small, HugeDefault: "", HugeSystem: ""} {
 		a := open(t, Config{HugePages: mode})
 		text, err := os.ReadFile("/proc/self/smaps")
 		if err != nil {
@@ -139,8 +140,11 @@ func TestHugePages(t *testing.T) {
 		}
 		_, entry, _ := strings.Cut(string(text), fmt.Sprintf("\n%x-", a.Base()))
 		_, flags, _ := strings.Cut(entry, "VmFlags:")
-		if flags, _, _ = strings.Cut(flags, "\n"); !strings.Contains(flags, want) {
-			t.Errorf("mode %d: the range's flags are%s, want%s", mode, flags, want)
+		flags, _, _ = strings.Cut(flags, "\n")
+		for _, flag := range []string{huge, small} {
+			if strings.Contains(flags, flag) != (flag == want) {
+				t.Errorf("mode %d: the range's flags are%s, want%s", mode, flags, want)
+			}
 		}
 		restore := sys.FailNth(sys.CallAdviseHuge, 1, syscall.EINVAL)
 		open(t, Config{HugePages: mode}) // as on a kernel without huge pages

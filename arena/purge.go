@@ -132,6 +132,7 @@ func (a *Arena) discard(z *zone) (released int64, err error) {
 func (a *Arena) discardDetached(z *zone, page uint32, order int) error {
 	pages := int64(1) << order
 	kind := clean
+	a.keepSmall(z, page, order)
 	err := a.backing.discard(a.Addr(page), uintptr(pages*mem.PageSize))
 	if err == nil {
 		a.uncharge(z.home, pages)
@@ -150,6 +151,26 @@ func (a *Arena) discardDetached(z *zone, page uint32, order int) error {
 	}
 	followCoupling()
 	return err
+}
+
+// hugeOrder is the order of a huge page.
+const hugeOrder = 9
+
+// keepSmall prepares to discard a block that is less than a huge page. khugepaged would look for
+// the hole later, and put a huge page in the place of what is left there: as much would be resident
+// again as before. So under HugeDefault all pages that were carved by now get no more huge pages.
+// It is one part of the zone, which only grows, and 4 MiB at least each time: the advice costs one
+// mapping in all, and few calls. Pages that are carved later aren't in it. Preconditions: purging
+// is held.
+func (a *Arena) keepSmall(z *zone, page uint32, order int) {
+	if a.cfg.HugePages != HugeDefault || order >= hugeOrder || page < z.small {
+		return
+	}
+	z.mu.Lock()
+	end := z.bump
+	z.mu.Unlock()
+	a.backing.keepSmall(a.Addr(z.small), uintptr(end-z.small)*mem.PageSize)
+	z.small = end
 }
 
 // detach takes a dirty block out of the zone's lists. which chooses it: zone.detach or

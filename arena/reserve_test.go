@@ -136,7 +136,7 @@ func TestValidateReportsAllProblems(t *testing.T) {
 		"Decay: -2 is not within -1..9223372036854775807",
 		"ReleaseRate: -1 is negative; Decay: None gives nothing back",
 		"Strictness: 9 is not within 0..2",
-		"HugePages: 9 is not within 0..2",
+		"HugePages: 9 is not within 0..3",
 	} {
 		want = append(want, `arena: arena "x": Config.`+problem)
 	}

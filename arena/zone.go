@@ -46,6 +46,8 @@ type zone struct {
 	mapped   uint32     // the page map can be written below this page; guarded by growing
 	readable uint32     // arenas that had the range before carved below this page
 
+	small uint32 // pages below this one stay small, see keepSmall; guarded by Arena.purging
+
 	// Set by New and never changed.
 	pages      *pagemap
 	first, end uint32 // page numbers

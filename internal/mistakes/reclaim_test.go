@@ -69,4 +69,15 @@ sheaves/shards.go
 sheaves/shards.go
 -	l.least[i] = min(l.least[i], l.of[i].n)
 `},
+	{"HugeAgain", "the kernel may put a huge page in the place of memory that was given back",
+		test{pkg: "arena", pattern: `^TestHugePagesUndoNoPurge$`}, `[1-9]\d* huge pages were made`, `
+arena/purge.go
+-	a.keepSmall(z, page, order)
+`},
+	{"SmallForGood", "memory that is used for the first time gets no huge page since some was given back",
+		test{pkg: "arena", pattern: `^TestHugePagesUndoNoPurge$`}, ` 0 huge pages later`, `
+arena/purge.go
+-	end := z.bump
++	end := z.end
+`},
 }
