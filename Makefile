@@ -33,7 +33,7 @@ NOT_EMULATED := $(OF_PROCESSES)|$(OF_MEMORY)|$(OF_CPUS)|TestNUMA
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan flags vet tidy cross platforms staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,9 @@ flags:          ## quick tests in a random order, on 1, 2 and 4 CPUs, twice; wit
 	go test -short -count=1 -shuffle=on -cpu 1,2,4 -skip '$(OF_SOURCE)' $(TESTED)
 	go test -short -count=2 $(filter-out ./arena ./slub/...,$(TESTED))
 	go test -short -count=1 $(NO_VET) $(CHECKPTR) -skip '$(OF_SOURCE)' $(TESTED)
+
+images:         ## programs linked with each C library, also without /proc and /sys
+	SLUBD_PLATFORMS=1 go test -count=1 -run '^TestImages$$' ./slub
 
 vet:            ## go vet for this machine, for linux/arm64 and for darwin
 	go vet ./...

@@ -22,6 +22,8 @@ type plan struct {
 	scarce  bool // allocations may fail
 	tune    bool // sheaf capacities and barn limits change meanwhile
 	pin     func(worker int) (unpin func())
+	// beside runs beside the workers, until stop is closed.
+	beside []func(stop chan struct{})
 }
 
 // A kind is the config of a cache that becomes a subject.
@@ -70,7 +72,7 @@ func (p plan) run(t *testing.T) {
 
 // work runs the workers, with readers and slow operations beside them.
 func (p plan) work(workers []*worker, subjects []*subject) {
-	var beside []func(chan struct{})
+	beside := slices.Clone(p.beside)
 	for _, s := range subjects {
 		beside = append(beside, s.disturb, s.read)
 		if p.tune && s.config.Flags&slub.NoSheaves == 0 {

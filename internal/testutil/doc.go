@@ -6,6 +6,7 @@
 // environment variables:
 //
 //	SLUBD_REQUIRE=1     a missing program fails the test instead of skipping it
+//	SLUBD_PLATFORMS=1   tests that build programs are run, as by make images and platforms
 //	SLUBD_STRESS_OPS=n  operations of each stress test
 //	SLUBD_SEED=n        seed of each random test, in any base that Go reads
 package testutil

@@ -40,6 +40,15 @@ func NeedHost(t testing.TB, what, aptPackage string, err error) {
 	t.Skipf("needs %s (apt-get install %s, and run as root): %v", what, aptPackage, err)
 }
 
+// NeedLong skips a test that builds programs with other settings, and so compiles much again,
+// unless SLUBD_PLATFORMS=1.
+func NeedLong(t testing.TB) {
+	t.Helper()
+	if os.Getenv("SLUBD_PLATFORMS") != "1" {
+		t.Skip("builds programs: make images or make platforms runs it")
+	}
+}
+
 // GoAllocs is testing.AllocsPerRun, which counts what other goroutines allocate as well, such as a
 // timer that reads a file: GoAllocs returns the least of three counts. In a build with
 // -gcflags=-d=checkptr each conversion of an address to a pointer allocates, which says nothing

@@ -1,0 +1,184 @@
+//go:build cgo && !race && !asan && !invariants
+
+package slub_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/slubd/slubd/internal/testutil"
+	"github.com/slubd/slubd/slub"
+)
+
+const (
+	byLibc  = "engine rseq, threads registered by libc (legacy)\n"
+	bySlubd = "engine rseq, threads registered by slubd (legacy)\n"
+)
+
+// buildImage builds testdata/images, and returns the file.
+func buildImage(t *testing.T, args []string, env ...string) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "image")
+	cmd := exec.Command("go", append(append([]string{"build", "-o", exe}, args...), "./testdata/images")...)
+	cmd.Env = append(cmd.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return exe
+}
+
+// printed fails unless the command succeeds and prints that.
+func printed(t *testing.T, what string, cmd *exec.Cmd, want string) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+		t.Errorf("%s: %v, %q, want %q", what, err, out, want)
+	}
+}
+
+// needRseq skips the test where this process has another engine, and images would. It also skips
+// it outside of rows of their own, since building programs takes long.
+func needRseq(t *testing.T) {
+	testutil.NeedLong(t)
+	if name, reason := slub.Engine(); name != "rseq" {
+		t.Skipf("engine %s: %s", name, reason)
+	}
+}
+
+// TestImages: a program that is linked with each C library, dynamically and as one file, uses
+// sequences, whether libc registers its threads or not, also where there is neither /proc nor /sys.
+func TestImages(t *testing.T) {
+	needRseq(t)
+	const static = "-ldflags=-linkmode=external -extldflags=-static"
+	for name, c := range map[string]struct {
+		cc, aptPackage string
+		args           []string
+		want           string
+	}{
+		"static glibc": {"gcc", "gcc", []string{static}, byLibc},
+		"musl":         {"musl-gcc", "musl-tools", nil, bySlubd},
+		"static musl":  {"musl-gcc", "musl-tools", []string{static}, bySlubd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			exe := buildImage(t, c.args, "CC="+testutil.Need(t, c.cc, c.aptPackage))
+			printed(t, "alone", exec.Command(exe), c.want)
+			cmd := exec.Command(exe)
+			cmd.Env = append(cmd.Environ(), "SLUBD_ENGINE=trylock")
+			printed(t, "by the variable", cmd, "engine trylock: SLUBD_ENGINE=trylock\n")
+			if len(c.args) == 0 {
+				return // no loader in an empty directory
+			}
+			cmd = exec.Command("/image")
+			cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: filepath.Dir(exe)}
+			printed(t, "in a directory without /proc and /sys", cmd, c.want)
+		})
+	}
+}
+
+// TestImageInGVisor runs a program in a kernel that has neither rseq nor these commands of
+// membarrier.
+func TestImageInGVisor(t *testing.T) {
+	needRseq(t)
+	runsc := testutil.Need(t, "runsc", "runsc")
+	exe := buildImage(t, []string{"-ldflags=-linkmode=external -extldflags=-static"})
+	out, err := exec.Command(runsc, "--rootless", "--network=none", "--ignore-cgroups", "--platform=ptrace", "do", exe).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "engine trylock: ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// loader is a C program that loads libraries, and has threads of its own use all of them.
+const loader = `
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef char *storm(int);
+static storm *storms[8];
+static int loaded;
+
+static void *work(void *arg) {
+	for (int i = 0; i < 2 * loaded; i++) {
+		char *err = storms[i % loaded](200);
+		if (err)
+			return err;
+	}
+	return arg;
+}
+
+int main(int argc, char **argv) {
+	for (int i = 1; i < argc; i++) {
+		void *lib = dlopen(argv[i], RTLD_NOW | RTLD_LOCAL);
+		if (!lib) {
+			puts(dlerror());
+			return 3;
+		}
+		storms[loaded++] = (storm *)dlsym(lib, "slubd_storm");
+		puts(((char *(*)(void))dlsym(lib, "slubd_engine"))());
+	}
+	pthread_t threads[4];
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, work, NULL);
+	for (int i = 0; i < 4; i++) {
+		void *err;
+		pthread_join(threads[i], &err);
+		if (err)
+			puts(err);
+	}
+	return 0;
+}
+`
+
+// compileC compiles C code, with more arguments for the compiler, and returns the program.
+func compileC(t *testing.T, code string, args ...string) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "program")
+	cmd := exec.Command(testutil.Need(t, "gcc", "gcc"), append([]string{"-o", exe, "-xc", "-", "-xnone"}, args...)...)
+	cmd.Stdin = strings.NewReader(code)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return exe
+}
+
+// TestImageAsLibrary: a C program loads a library with slubd, and another copy of it. Both use
+// sequences in the same threads, whether libc registers these or the copy that a thread comes to
+// first does. Neither loses an object. Each needs a few bytes of the static thread-local storage
+// that a process has left; where that is used up, the loader says so.
+func TestImageAsLibrary(t *testing.T) {
+	needRseq(t)
+	library := buildImage(t, []string{"-buildmode=c-shared"})
+	text, err := os.ReadFile(library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := filepath.Join(t.TempDir(), "second")
+	if err := os.WriteFile(second, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	load := compileC(t, loader, "-pthread", "-ldl")
+	for want, tunables := range map[string]string{byLibc: "glibc.pthread.rseq=1", bySlubd: "glibc.pthread.rseq=0"} {
+		for _, surplus := range []string{"512", "0"} {
+			cmd := exec.Command(load, library, second)
+			cmd.Env = append(cmd.Environ(), "GLIBC_TUNABLES="+tunables+":glibc.rtld.optional_static_tls="+surplus)
+			printed(t, tunables+", "+surplus, cmd, want+want)
+		}
+	}
+	archive := buildImage(t, []string{"-buildmode=c-archive"})
+	const program = `
+#include <stdio.h>
+char *slubd_engine(void), *slubd_storm(int);
+int main(void) {
+	puts(slubd_engine());
+	char *err = slubd_storm(2000);
+	if (err)
+		puts(err);
+	return err != NULL;
+}
+`
+	printed(t, "c-archive", exec.Command(compileC(t, program, archive, "-pthread")), byLibc)
+}
