@@ -154,20 +154,28 @@ func (c *cpuSheaves) start(sh *sheaf, cpu int, noBarn bool) *barn {
 	return b
 }
 
-// startCPU starts a CPU's rcu_free, however full. A CPU without one is not interrupted. Snapshot
-// waits for the holder of the stack's lock, and so for one that has taken the sheaf off the stack
-// until the sheaf is in the barn.
+// startCPU starts a CPU's rcu_free, however full, and moves its grace period on. A CPU without one
+// is not interrupted.
 func (c *cpuSheaves) startCPU(cpu int, noBarn bool) {
+	if b := c.detachAndStart(cpu, noBarn); b != nil {
+		c.set.arm(b)
+	}
+}
+
+// detachAndStart starts a CPU's rcu_free and returns the barn where it waits, nil if there was
+// none. Snapshot waits for the holder of the stack's lock, and so for one that has taken the sheaf
+// off the stack until the sheaf is in the barn.
+func (c *cpuSheaves) detachAndStart(cpu int, noBarn bool) *barn {
 	if !c.slots.Snapshot(cpu, percpu.RCU).HasSheaf {
-		return
+		return nil
 	}
 	st := c.slots.LockCPU(cpu, percpu.RCU)
 	if st.Sheaf == 0 {
 		c.unlock(st)
-		return
+		return nil
 	}
 	sh := detachRCU(st)
 	b := c.start(sh, cpu, noBarn)
 	st.Unlock()
-	c.set.arm(b)
+	return b
 }

@@ -17,7 +17,6 @@ func (s *Set) tick() {
 		return
 	}
 	defer s.ticking.Unlock()
-	s.domain.Advance()
 	again := true // unless this ends otherwise, as it does if a callback ends the goroutine
 	defer func() {
 		if again {
@@ -28,7 +27,17 @@ func (s *Set) tick() {
 }
 
 // tickAll is the work of a tick, and reports whether there is any left.
+//
+// It moves grace periods on only for what this Set has started, and only if they are not over yet.
+// One grace period is for all Sets of a domain, and may cost a system call: of the 67 size classes
+// of Buckets, whose ticks come one after the other, the first one pays for all. For the same reason
+// it does so before it starts sheaves. These are not wanted before the next tick.
 func (s *Set) tickAll() (again bool) {
+	for i := range s.barns {
+		if t := s.barns[i].oldestWaiting(); t != 0 {
+			s.domain.Poll(t) // also looks for stalls, now and then, which nothing else may do
+		}
+	}
 	s.all(func(c *cpuSheaves) {
 		if c.startStale() {
 			again = true
@@ -37,9 +46,6 @@ func (s *Set) tickAll() (again bool) {
 	for i := range s.barns {
 		b := &s.barns[i]
 		s.reclaimAll(context.Background(), b, b.takeStale)
-		if t := b.oldestWaiting(); t != 0 {
-			s.domain.Poll(t) // looks for stalls, now and then, which nothing else may do
-		}
 		s.trim(b)
 		again = again || b.anyWaiting()
 	}
@@ -57,7 +63,10 @@ func (c *cpuSheaves) startStale() (others bool) {
 		switch {
 		case now.Size == 0:
 		case sheaf == c.lastTick[cpu]:
-			c.startCPU(cpu, false)
+			// The tick comes again for what waits, but does nothing about too much of it.
+			if b := c.detachAndStart(cpu, false); b != nil && b.waits() > c.set.MaxWaiting() {
+				c.set.armFor(b, true)
+			}
 		default:
 			c.lastTick[cpu] = sheaf
 			others = true

@@ -111,6 +111,40 @@ func TestTicksNoticeStalls(t *testing.T) {
 	reader.Quiescent()
 }
 
+// TestTicksShareGracePeriods: the ticks of several Sets of one domain start a sheaf each, and the
+// first Set that wants its sheaf has the grace period pass for all. One for each would be a system
+// call for each, where sections are sequences.
+func TestTicksShareGracePeriods(t *testing.T) {
+	d := new(rcu.Domain)
+	d.Enter().Exit() // sections have to be waited for from now on
+	rigs := make([]*rig, 4)
+	for i := range rigs {
+		rigs[i] = newRigOf(t, 1, func(c *Config) { c.Domain = d })
+		rigs[i].freeRCU(1)
+	}
+	periods := d.Stats().GracePeriods
+	ticks := func(want uint64, what string) {
+		t.Helper()
+		for _, r := range rigs {
+			r.tick()
+		}
+		now := d.Stats().GracePeriods
+		if now-periods != want {
+			t.Errorf("ticks that %s have had %d grace periods, want %d", what, now-periods, want)
+		}
+		periods = now
+	}
+	ticks(0, "find sheaves")
+	ticks(0, "start sheaves")
+	for _, r := range rigs {
+		r.expectRCU(none, 1)
+	}
+	ticks(1, "want sheaves")
+	for _, r := range rigs {
+		r.expectRCU(none, 0)
+	}
+}
+
 // TestTicksDontOverlap: the timer goes off while a destructor still holds up the last tick.
 func TestTicksDontOverlap(t *testing.T) {
 	r := newRig(t, 1)

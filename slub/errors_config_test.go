@@ -108,6 +108,7 @@ func TestConfigErrorTexts(t *testing.T) {
 		`buckets "malloc": BucketsConfig.Partitions: 65 is not within 0..64`:                                                                    buckets(slub.BucketsConfig{Partitions: 65}),
 		`buckets "malloc": BucketsConfig.Partitions: -1 is not within 0..64`:                                                                    buckets(slub.BucketsConfig{Partitions: -1}),
 		`buckets "malloc": BucketsConfig.Flags: 0x8 is neither InitOnAlloc nor InitOnFree`:                                                      buckets(slub.BucketsConfig{Flags: slub.NoSheaves | slub.InitOnFree}),
+		`buckets "malloc": BucketsConfig.RCUDelay: -1s is negative`:                                                                             buckets(slub.BucketsConfig{RCUDelay: -time.Second}),
 		`buckets "up": BucketsConfig.RCUSoftLimit: 3 bytes are above RCUHardLimit, which is 2`:                                                  buckets(slub.BucketsConfig{Name: "up", RCUSoftLimit: 3, RCUHardLimit: 2}),
 
 		`cache "empty": Config.Size: type struct {} has none`:                                                                  zero,

@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,12 +95,21 @@ type BucketsConfig struct {
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
 	Domain *rcu.Domain
+	// RCUDelay is as in Config, for all sizes. 0 is automatic: 100 ms, since what is freed is
+	// spread over the sheaves of many classes, which fill so much later.
+	RCUDelay time.Duration
 	// RCUSoftLimit, RCUHardLimit (bytes) and RCUMaxWait are as in Config, for all sizes together.
 	RCUSoftLimit, RCUHardLimit int64
 	RCUMaxWait                 time.Duration
 }
 
-const maxPartitions = 64
+const (
+	maxPartitions = 64
+	// bucketsDelay is the automatic RCUDelay. A sheaf that is started half-full costs two locks, a
+	// look at another CPU and an exchange of sheaves, for a few objects. A server that replaces
+	// 5,000 values a second, of 100 bytes to 4 KiB, frees one object of each class in 10 ms.
+	bucketsDelay = 100 * time.Millisecond
+)
 
 // Validate reports all problems of the config at once, as NewBuckets does. Each names the buckets
 // and the field, and wraps ErrConfig.
@@ -125,9 +135,15 @@ func (c BucketsConfig) Validate() error {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	checkHardened(&p, c.Hardened)
+	if c.RCUDelay < 0 {
+		p.Add("RCUDelay", "%v is negative", c.RCUDelay)
+	}
 	c.rcuLimits().validate(&p)
 	return p.Err()
 }
+
+// rcuDelay returns the RCUDelay in force.
+func (c BucketsConfig) rcuDelay() time.Duration { return cmp.Or(c.RCUDelay, bucketsDelay) }
 
 func (c BucketsConfig) name() string {
 	if c.Name == "" {
@@ -146,7 +162,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
 		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hardened: c.Hardened,
-		Hooks: c.Hooks, Domain: c.Domain,
+		Hooks: c.Hooks, Domain: c.Domain, RCUDelay: c.rcuDelay(),
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
@@ -177,7 +193,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		sampler:  newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
-		Delay: sheaves.DefaultDelay, Nodes: 1})
+		Delay: cfg.rcuDelay(), Nodes: 1})
 	numbers := n + 1 + len(pageClassSizes)
 	first, err := caches.span(numbers)
 	if err != nil {

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -27,6 +28,18 @@ func TestClassesAreAdjacent(t *testing.T) {
 		free.Func()(malloc(t, b, int(size)))
 		if len(slow) > 0 {
 			t.Fatalf("class %d of %d, of %d bytes, takes the slow path", i, len(classSizes), size)
+		}
+	}
+}
+
+// Buckets start half-full sheaves later than a cache, unless they are told when.
+func TestBucketsDelay(t *testing.T) {
+	for delay, want := range map[time.Duration]time.Duration{0: bucketsDelay, time.Second: time.Second} {
+		cfg := BucketsConfig{RCUDelay: delay}
+		for what, got := range map[string]Config{"class": cfg.class(0, 64), "page class": cfg.pageClass(64 << 10)} {
+			if got.RCUDelay != want {
+				t.Errorf("the delay of a %s is %v, want %v", what, got.RCUDelay, want)
+			}
 		}
 	}
 }
