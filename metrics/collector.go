@@ -49,7 +49,9 @@ type collector struct {
 // registry takes one collector; more need prometheus.WrapRegistererWith and a
 // label. Any goroutine may collect at any time, also while caches are made and
 // closed.
-func NewCollector(cfg Config) prometheus.Collector {
+func NewCollector(cfg Config) prometheus.Collector { return newCollector(cfg) }
+
+func newCollector(cfg Config) *collector {
 	c := &collector{caches: cfg.Caches, groups: cfg.Groups, maxGroups: cfg.MaxGroups,
 		perCPU: cfg.PerCPU, families: newFamilies()}
 	if c.caches == nil {
@@ -66,55 +68,58 @@ func NewCollector(cfg Config) prometheus.Collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range c.families.descs {
-		ch <- d
+	for _, f := range c.families.all {
+		ch <- f.desc
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
+func (c *collector) Collect(ch chan<- prometheus.Metric) { c.scrape(&output{client: ch}) }
+
+// scrape reads everything and sends it.
+func (c *collector) scrape(o *output) {
 	w := observe(c.caches(), c.perCPU)
 	w.observeGroups(c.groups(), c.maxGroups)
-	c.send(ch, w)
-	c.sendProcess(ch)
+	c.send(o, w)
+	c.sendProcess(o)
 }
 
-func (c *collector) send(ch chan<- prometheus.Metric, w world) {
+func (c *collector) send(o *output, w world) {
 	for _, s := range w.caches {
-		c.sendCache(ch, s)
+		c.sendCache(o, s)
 	}
 	for _, s := range w.arenas {
-		c.sendArena(ch, s)
+		c.sendArena(o, s)
 	}
 	for _, s := range w.backlogs {
-		c.sendBacklog(ch, s)
+		c.sendBacklog(o, s)
 	}
 	for _, s := range w.buckets {
-		c.sendBuckets(ch, s)
+		c.sendBuckets(o, s)
 	}
 	for _, s := range w.groups {
-		c.sendGroup(ch, s)
+		c.sendGroup(o, s)
 	}
 	if w.openGroups > 0 {
-		c.families.groups.send(ch, float64(w.openGroups))
+		c.families.groups.send(o, float64(w.openGroups))
 	}
 	for _, s := range w.domains {
-		c.sendDomain(ch, s)
+		c.sendDomain(o, s)
 	}
 	for _, d := range w.differences {
-		c.families.topologyDifference.send(ch, 1, d.Fact, strconv.Itoa(d.Sysfs), d.Source, strconv.Itoa(d.Other))
+		c.families.topologyDifference.send(o, 1, d.Fact, strconv.Itoa(d.Sysfs), d.Source, strconv.Itoa(d.Other))
 	}
 }
 
-func (c *collector) sendCache(ch chan<- prometheus.Metric, s cacheStats) {
+func (c *collector) sendCache(o *output, s cacheStats) {
 	f, name := c.families, s.Name
 	for e, n := range s.Events {
-		f.events[e].send(ch, float64(n), name)
+		f.events[e].send(o, float64(n), name)
 	}
-	sendFailures(ch, f.allocFailures, s.Failures, name)
-	f.foreignFrees.send(ch, float64(s.ForeignFrees), name)
+	sendFailures(o, f.allocFailures, s.Failures, name)
+	f.foreignFrees.send(o, float64(s.ForeignFrees), name)
 	if s.Quarantined > 0 { // in a sound program there is no such series
-		f.quarantined.send(ch, float64(s.Quarantined), name)
+		f.quarantined.send(o, float64(s.Quarantined), name)
 	}
 
 	var inBarns, inSlabs uint64
@@ -122,104 +127,104 @@ func (c *collector) sendCache(ch chan<- prometheus.Metric, s cacheStats) {
 		node := nodeLabel(n.Node)
 		inBarns += n.BarnObjects
 		inSlabs += n.FreeInSlabs
-		f.slabObjects.send(ch, float64(n.Objects), name, node)
-		f.slabBytes.send(ch, float64(n.Objects)*float64(s.SlotSize), name, node)
-		f.slabs.send(ch, float64(n.Partial), name, node, "partial")
-		f.slabs.send(ch, float64(n.Slabs-min(n.Partial, n.Slabs)), name, node, "full")
-		f.slabs.send(ch, float64(n.Retired), name, node, "retired")
-		f.remoteObjects.send(ch, float64(n.Remote), name, node)
-		f.barnSheaves.send(ch, float64(n.BarnFull), name, node, "full")
-		f.barnSheaves.send(ch, float64(n.BarnEmpty), name, node, "empty")
-		f.barnSheaves.send(ch, float64(n.BarnWaiting), name, node, "waiting")
+		f.slabObjects.send(o, float64(n.Objects), name, node)
+		f.slabBytes.send(o, float64(n.Objects)*float64(s.SlotSize), name, node)
+		f.slabs.send(o, float64(n.Partial), name, node, "partial")
+		f.slabs.send(o, float64(n.Slabs-min(n.Partial, n.Slabs)), name, node, "full")
+		f.slabs.send(o, float64(n.Retired), name, node, "retired")
+		f.remoteObjects.send(o, float64(n.Remote), name, node)
+		f.barnSheaves.send(o, float64(n.BarnFull), name, node, "full")
+		f.barnSheaves.send(o, float64(n.BarnEmpty), name, node, "empty")
+		f.barnSheaves.send(o, float64(n.BarnWaiting), name, node, "waiting")
 	}
-	f.inUseBytes.send(ch, float64(s.InUse)*float64(s.Size), name)
-	f.objects.send(ch, float64(s.InUse), name, "in_use")
-	f.objects.send(ch, float64(s.SheafObjects), name, "sheaf")
-	f.objects.send(ch, float64(s.Locals.Objects), name, "local")
-	f.objects.send(ch, float64(inBarns), name, "barn")
-	f.objects.send(ch, float64(s.RCUObjects), name, "rcu")
-	f.objects.send(ch, float64(s.DeferredObjects), name, "deferred")
-	f.objects.send(ch, float64(inSlabs), name, "slab")
+	f.inUseBytes.send(o, float64(s.InUse)*float64(s.Size), name)
+	f.objects.send(o, float64(s.InUse), name, "in_use")
+	f.objects.send(o, float64(s.SheafObjects), name, "sheaf")
+	f.objects.send(o, float64(s.Locals.Objects), name, "local")
+	f.objects.send(o, float64(inBarns), name, "barn")
+	f.objects.send(o, float64(s.RCUObjects), name, "rcu")
+	f.objects.send(o, float64(s.DeferredObjects), name, "deferred")
+	f.objects.send(o, float64(inSlabs), name, "slab")
 
-	f.remoteSheaf.send(ch, float64(s.Remote.Allocs), name, "alloc_node")
-	f.remoteSheaf.send(ch, float64(s.Remote.Frees), name, "free")
-	f.remoteSheaf.send(ch, float64(s.Remote.FreesRCU), name, "free_rcu")
-	f.queueFallbacks.send(ch, float64(s.RCUQueue.Linked), name, "link")
-	f.queueFallbacks.send(ch, float64(s.RCUQueue.Waited), name, "wait")
-	f.queueFallbacks.send(ch, float64(s.RCUQueue.Callback), name, "callback")
+	f.remoteSheaf.send(o, float64(s.Remote.Allocs), name, "alloc_node")
+	f.remoteSheaf.send(o, float64(s.Remote.Frees), name, "free")
+	f.remoteSheaf.send(o, float64(s.Remote.FreesRCU), name, "free_rcu")
+	f.queueFallbacks.send(o, float64(s.RCUQueue.Linked), name, "link")
+	f.queueFallbacks.send(o, float64(s.RCUQueue.Waited), name, "wait")
+	f.queueFallbacks.send(o, float64(s.RCUQueue.Callback), name, "callback")
 
-	f.objectSize.send(ch, float64(s.Size), name)
-	f.locals.send(ch, float64(s.Locals.Open), name)
-	f.aliases.send(ch, float64(s.Aliases), name)
-	f.slotSize.send(ch, float64(s.SlotSize), name)
-	f.cacheInfo.send(ch, 1, name, strconv.FormatUint(uint64(s.ID), 10), s.arena, s.domain, s.buckets, s.group, strconv.FormatUint(uint64(s.Align), 10),
+	f.objectSize.send(o, float64(s.Size), name)
+	f.locals.send(o, float64(s.Locals.Open), name)
+	f.aliases.send(o, float64(s.Aliases), name)
+	f.slotSize.send(o, float64(s.SlotSize), name)
+	f.cacheInfo.send(o, 1, name, strconv.FormatUint(uint64(s.ID), 10), s.arena, s.domain, s.buckets, s.group, strconv.FormatUint(uint64(s.Align), 10),
 		strconv.Itoa(s.ObjectsPerSlab), strconv.Itoa(s.Order), strconv.Itoa(s.SheafCapacity))
 	for _, cpu := range s.cpus {
-		c.sendCPU(ch, name, cpu)
+		c.sendCPU(o, name, cpu)
 	}
 }
 
-func (c *collector) sendCPU(ch chan<- prometheus.Metric, name string, s slub.CPUStats) {
+func (c *collector) sendCPU(o *output, name string, s slub.CPUStats) {
 	f, cpu := c.families, strconv.Itoa(s.CPU)
-	f.cpuObjects.send(ch, float64(s.Main), name, cpu, "main")
-	f.cpuObjects.send(ch, float64(s.Spare), name, cpu, "spare")
-	f.cpuObjects.send(ch, float64(s.RCU), name, cpu, "rcu_free")
-	f.cpuAllocs.send(ch, float64(s.Events[slub.AllocFastpath]), name, cpu, "fast")
-	f.cpuAllocs.send(ch, float64(s.Events[slub.AllocSlowpath]), name, cpu, "slow")
-	f.cpuFrees.send(ch, float64(s.Events[slub.FreeFastpath]), name, cpu, "fast")
-	f.cpuFrees.send(ch, float64(s.Events[slub.FreeSlowpath]), name, cpu, "slow")
+	f.cpuObjects.send(o, float64(s.Main), name, cpu, "main")
+	f.cpuObjects.send(o, float64(s.Spare), name, cpu, "spare")
+	f.cpuObjects.send(o, float64(s.RCU), name, cpu, "rcu_free")
+	f.cpuAllocs.send(o, float64(s.Events[slub.AllocFastpath]), name, cpu, "fast")
+	f.cpuAllocs.send(o, float64(s.Events[slub.AllocSlowpath]), name, cpu, "slow")
+	f.cpuFrees.send(o, float64(s.Events[slub.FreeFastpath]), name, cpu, "fast")
+	f.cpuFrees.send(o, float64(s.Events[slub.FreeSlowpath]), name, cpu, "slow")
 }
 
 // sendFailures sends all reasons, since increase() doesn't see a series begin.
-func sendFailures(ch chan<- prometheus.Metric, f family, failures [slub.NumFailureReasons]uint64, name string) {
+func sendFailures(o *output, f *family, failures [slub.NumFailureReasons]uint64, name string) {
 	for r, n := range failures {
-		f.send(ch, float64(n), name, slub.FailureReason(r).String())
+		f.send(o, float64(n), name, slub.FailureReason(r).String())
 	}
 }
 
-func (c *collector) sendArena(ch chan<- prometheus.Metric, s arena.Stats) {
+func (c *collector) sendArena(o *output, s arena.Stats) {
 	f, name := c.families, s.Name
 	for _, n := range s.Nodes {
 		node := nodeLabel(n.Node)
-		f.resident.send(ch, float64(n.Used), name, node, "used")
-		f.resident.send(ch, float64(n.Free), name, node, "free")
-		f.arenaReserved.send(ch, float64(n.Reserved), name, node)
-		f.arenaRuns.send(ch, float64(n.Runs), name, node)
-		f.arenaNode.send(ch, 1, name, node, valid(n.Placement))
+		f.resident.send(o, float64(n.Used), name, node, "used")
+		f.resident.send(o, float64(n.Free), name, node, "free")
+		f.arenaReserved.send(o, float64(n.Reserved), name, node)
+		f.arenaRuns.send(o, float64(n.Runs), name, node)
+		f.arenaNode.send(o, 1, name, node, valid(n.Placement))
 		if s.ObservedBy != "" {
-			f.arenaSampled.send(ch, float64(n.Sampled), name, node)
-			f.arenaMisplaced.send(ch, float64(n.Misplaced), name, node)
-			f.arenaMisplacedShare.send(ch, n.MisplacedShare(), name, node)
-			f.arenaMoved.send(ch, float64(n.Moved), name, node)
+			f.arenaSampled.send(o, float64(n.Sampled), name, node)
+			f.arenaMisplaced.send(o, float64(n.Misplaced), name, node)
+			f.arenaMisplacedShare.send(o, n.MisplacedShare(), name, node)
+			f.arenaMoved.send(o, float64(n.Moved), name, node)
 		}
 		if n.Limit == 0 && n.Charged == 0 {
 			continue // no memory of its own
 		}
-		f.arenaNodeCharged.send(ch, float64(n.Charged), name, node)
+		f.arenaNodeCharged.send(o, float64(n.Charged), name, node)
 		if n.Limit != arena.Unlimited {
-			f.arenaNodeLimit.send(ch, float64(n.Limit), name, node)
+			f.arenaNodeLimit.send(o, float64(n.Limit), name, node)
 		}
 	}
 	if s.ObservedBy != "" || s.NotObserved != "" {
-		f.arenaObservation.send(ch, 1, name, s.ObservedBy, s.NotObserved)
+		f.arenaObservation.send(o, 1, name, s.ObservedBy, s.NotObserved)
 	}
-	f.arenaMappings.send(ch, float64(s.Mappings), name)
-	f.resident.send(ch, float64(s.Mapped), name, "", "mapping")
-	f.resident.send(ch, float64(s.MappedFree), name, "", "mapping_free")
-	f.resident.send(ch, float64(s.Metadata), name, "", "page_map")
-	f.decayed.send(ch, float64(s.Decayed), name)
-	f.discardFailures.send(ch, float64(s.DiscardFailures), name)
-	f.commitFailures.send(ch, float64(s.CommitFailures), name)
-	f.reclaimRounds.send(ch, float64(s.Reclaim.Helped), name, "helped")
-	f.reclaimRounds.send(ch, float64(s.Reclaim.Rounds-min(s.Reclaim.Helped, s.Reclaim.Rounds)), name, "failed")
-	f.reclaimedObjects.send(ch, float64(s.Reclaim.Objects), name)
-	f.reclaimTime.sendTimes(ch, s.Reclaim.Times, name)
+	f.arenaMappings.send(o, float64(s.Mappings), name)
+	f.resident.send(o, float64(s.Mapped), name, "", "mapping")
+	f.resident.send(o, float64(s.MappedFree), name, "", "mapping_free")
+	f.resident.send(o, float64(s.Metadata), name, "", "page_map")
+	f.decayed.send(o, float64(s.Decayed), name)
+	f.discardFailures.send(o, float64(s.DiscardFailures), name)
+	f.commitFailures.send(o, float64(s.CommitFailures), name)
+	f.reclaimRounds.send(o, float64(s.Reclaim.Helped), name, "helped")
+	f.reclaimRounds.send(o, float64(s.Reclaim.Rounds-min(s.Reclaim.Helped, s.Reclaim.Rounds)), name, "failed")
+	f.reclaimedObjects.send(o, float64(s.Reclaim.Objects), name)
+	f.reclaimTime.sendTimes(o, s.Reclaim.Times, name)
 	for _, shrinker := range merged(s.Reclaim.Shrinkers) {
-		f.shrinkerCalls.send(ch, float64(shrinker.Calls), name, shrinker.Name)
-		f.shrinkerFreed.send(ch, float64(shrinker.Freed), name, shrinker.Name)
+		f.shrinkerCalls.send(o, float64(shrinker.Calls), name, shrinker.Name)
+		f.shrinkerFreed.send(o, float64(shrinker.Freed), name, shrinker.Name)
 	}
 	if s.Limit != arena.Unlimited {
-		f.arenaLimit.send(ch, float64(s.Limit), name)
+		f.arenaLimit.send(o, float64(s.Limit), name)
 	}
 }
 
@@ -240,78 +245,80 @@ func merged(shrinkers []arena.ShrinkerStats) (list []arena.ShrinkerStats) {
 	return list
 }
 
-func (c *collector) sendBacklog(ch chan<- prometheus.Metric, s slub.BacklogStats) {
+func (c *collector) sendBacklog(o *output, s slub.BacklogStats) {
 	f, name := c.families, s.Name
-	f.backlogBytes.send(ch, float64(s.Bytes), name)
-	f.backlogPeak.send(ch, float64(s.Peak), name)
+	f.backlogBytes.send(o, float64(s.Bytes), name)
+	f.backlogPeak.send(o, float64(s.Peak), name)
 	if s.Soft != arena.Unlimited {
-		f.backlogLimit.send(ch, float64(s.Soft), name, "soft")
+		f.backlogLimit.send(o, float64(s.Soft), name, "soft")
 	}
 	if s.Hard != arena.Unlimited {
-		f.backlogLimit.send(ch, float64(s.Hard), name, "hard")
+		f.backlogLimit.send(o, float64(s.Hard), name, "hard")
 	}
-	f.backlogCharged.send(ch, float64(s.PoolBytes), name)
-	f.backlogExpedited.send(ch, float64(s.Expedited), name)
-	f.waits.send(ch, float64(s.Waits), name)
-	f.waited.send(ch, s.Waited.Seconds(), name)
-	f.overruns.send(ch, float64(s.Overruns), name)
+	f.backlogCharged.send(o, float64(s.PoolBytes), name)
+	f.backlogExpedited.send(o, float64(s.Expedited), name)
+	f.waits.send(o, float64(s.Waits), name)
+	f.waited.send(o, s.Waited.Seconds(), name)
+	f.overruns.send(o, float64(s.Overruns), name)
 }
 
-func (c *collector) sendBuckets(ch chan<- prometheus.Metric, s bucketsStats) {
+func (c *collector) sendBuckets(o *output, s bucketsStats) {
 	f, name := c.families, s.Name
-	f.bucketsBytes.send(ch, s.classBytes, name, "class")
-	for kind, p := range map[string]slub.PageStats{"run": s.Runs, "mapping": s.Mappings} {
-		f.largeAllocs.send(ch, float64(p.Allocs), name, kind)
-		f.largeObjects.send(ch, float64(p.Objects), name, kind)
-		f.bucketsBytes.send(ch, float64(p.Bytes), name, kind)
+	f.bucketsBytes.send(o, s.classBytes, name, "class")
+	pages := func(kind string, p slub.PageStats) {
+		f.largeAllocs.send(o, float64(p.Allocs), name, kind)
+		f.largeObjects.send(o, float64(p.Objects), name, kind)
+		f.bucketsBytes.send(o, float64(p.Bytes), name, kind)
 	}
-	sendFailures(ch, f.largeFailures, s.Failures, name)
-	f.largeWaiting.send(ch, float64(s.Waiting), name)
+	pages("run", s.Runs)
+	pages("mapping", s.Mappings)
+	sendFailures(o, f.largeFailures, s.Failures, name)
+	f.largeWaiting.send(o, float64(s.Waiting), name)
 }
 
-func (c *collector) sendGroup(ch chan<- prometheus.Metric, s slub.GroupStats) {
+func (c *collector) sendGroup(o *output, s slub.GroupStats) {
 	f, name, parent := c.families, s.Name, s.Parent
-	f.groupBytes.send(ch, float64(s.Bytes), name, parent)
-	f.groupPeak.send(ch, float64(s.Peak), name, parent)
+	f.groupBytes.send(o, float64(s.Bytes), name, parent)
+	f.groupPeak.send(o, float64(s.Peak), name, parent)
 	if s.Limit != slub.Unlimited {
-		f.groupLimit.send(ch, float64(s.Limit), name, parent)
+		f.groupLimit.send(o, float64(s.Limit), name, parent)
 	}
-	f.groupFailures.send(ch, float64(s.Failures), name, parent)
-	f.groupRounds.send(ch, float64(s.Helped), name, parent, "helped")
-	f.groupRounds.send(ch, float64(s.Rounds-min(s.Helped, s.Rounds)), name, parent, "failed")
-	f.groupObjects.send(ch, float64(s.Objects), name, parent)
-	f.groupCaches.send(ch, float64(s.Caches), name, parent)
+	f.groupFailures.send(o, float64(s.Failures), name, parent)
+	f.groupRounds.send(o, float64(s.Helped), name, parent, "helped")
+	f.groupRounds.send(o, float64(s.Rounds-min(s.Helped, s.Rounds)), name, parent, "failed")
+	f.groupObjects.send(o, float64(s.Objects), name, parent)
+	f.groupCaches.send(o, float64(s.Caches), name, parent)
 }
 
-func (c *collector) sendDomain(ch chan<- prometheus.Metric, s rcu.Stats) {
+func (c *collector) sendDomain(o *output, s rcu.Stats) {
 	f, name := c.families, s.Name
-	f.gracePeriods.send(ch, float64(s.GracePeriods), name)
-	f.expedited.send(ch, float64(s.Expedited), name)
-	f.stalls.send(ch, float64(s.Stalls), name)
-	f.callbacks.send(ch, float64(s.Callbacks), name)
-	f.pendingCallbacks.send(ch, float64(s.Pending), name)
-	f.pendingObjects.send(ch, float64(s.PendingObjects), name)
-	f.readers.send(ch, float64(s.Online), name, "online")
-	f.readers.send(ch, float64(s.Readers-s.Online), name, "offline")
-	f.sections.send(ch, float64(s.Entered), name)
-	f.openSections.send(ch, float64(s.Open), name)
-	f.oldestReader.send(ch, s.OldestReader.Seconds(), name)
-	f.oldestSection.send(ch, s.OldestSection.Seconds(), name)
-	f.gracePeriodTime.sendTimes(ch, s.GracePeriodTimes, name)
+	f.gracePeriods.send(o, float64(s.GracePeriods), name)
+	f.expedited.send(o, float64(s.Expedited), name)
+	f.stalls.send(o, float64(s.Stalls), name)
+	f.callbacks.send(o, float64(s.Callbacks), name)
+	f.pendingCallbacks.send(o, float64(s.Pending), name)
+	f.pendingObjects.send(o, float64(s.PendingObjects), name)
+	f.readers.send(o, float64(s.Online), name, "online")
+	f.readers.send(o, float64(s.Readers-s.Online), name, "offline")
+	f.sections.send(o, float64(s.Entered), name)
+	f.openSections.send(o, float64(s.Open), name)
+	f.oldestReader.send(o, s.OldestReader.Seconds(), name)
+	f.oldestSection.send(o, s.OldestSection.Seconds(), name)
+	f.gracePeriodTime.sendTimes(o, s.GracePeriodTimes, name)
 }
 
-func (c *collector) sendProcess(ch chan<- prometheus.Metric) {
+func (c *collector) sendProcess(o *output) {
 	engine, reason := slub.Engine()
 	guards, whyNot := slub.GuardMode()
 	owner, mode := slub.ThreadArea()
-	c.families.modeInfo.send(ch, 1, engine, valid(reason), owner, mode, guards, whyNot, strconv.FormatBool(slub.Hardened()))
+	c.families.modeInfo.send(o, 1, engine, valid(reason), owner, mode, guards, whyNot, strconv.FormatBool(slub.Hardened()))
 	g := slub.ReadGuardStats()
-	c.families.guardObjects.send(ch, float64(g.Objects))
-	c.families.guardAllocs.send(ch, float64(g.Allocated))
-	c.families.guardSkipped.send(ch, float64(g.Skipped))
-	c.families.guardReports.send(ch, float64(g.Reports))
+	c.families.guardObjects.send(o, float64(g.Objects))
+	c.families.guardAllocs.send(o, float64(g.Allocated))
+	c.families.guardSkipped.send(o, float64(g.Skipped))
+	c.families.guardReports.send(o, float64(g.Reports))
 	info, _ := debug.ReadBuildInfo()
-	c.families.buildInfo.send(ch, 1, version(info), runtime.Version())
+	c.families.buildInfo.send(o, 1, version(info), runtime.Version())
 }
 
 // version is the module's version as the program was built with it, "unknown"

@@ -1,9 +1,10 @@
 // Package metrics shows caches, their arenas and their RCU domains to
 // Prometheus.
 //
-//	slub.Caches -> Stats of each cache, its arena, its domain -> families -> scrape
+//	slub.Caches -> Stats of each cache, its arena, its domain -> families -> output -> text
+//	                                                                             \-> the client
 //
-// Mount Handler, or register NewCollector with a registry of your own; neither
+// Mount Handler, or NewHandler with a registry of your own, or register NewCollector there; none
 // touches the default registry. All names begin with slubd_:
 //
 //	slubd_cache_<kernel stat file>_total   one counter family per stat of SLUB
@@ -35,9 +36,12 @@
 //
 // # What a scrape costs
 //
-// To read 1000 caches takes 8 ms, and to make 64,000 series of them and sort these, which is the
-// Prometheus client's part, 20 times as much (go test -bench Scrape). Counters are read of the CPUs
-// only that have used a cache.
+// Handler and NewHandler write text themselves: a series costs 0.1 us. By way of the Prometheus
+// client, which NewCollector in a registry of the program's own is for, it costs 3 us, most of them
+// in the client. Counters are read of the CPUs only that have used a cache; all 26 of a cache and
+// CPU lie side by side and are read in one visit. So 1000 caches that 128 CPUs have used, 73,000
+// series, take 50 ms of one CPU, compressed 60 ms, and by way of the client 300 ms; two thirds of
+// the 50 ms are for reading (go test -bench Scrape, on two cores with a list of 128).
 //
 // Lock order: the package has no lock. A scrape reads one snapshot per cache,
 // takes the locks of its barns and nodes for a moment each, which no fast path

@@ -12,73 +12,90 @@ import (
 // namespace is the first word of every name.
 const namespace = "slubd"
 
-// family is one metric family: its description and whether it counts or
-// gauges.
-type family struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
+// kind is the type of a family, as text names it.
+type kind string
+
+const (
+	counterKind   kind = "counter"
+	gaugeKind     kind = "gauge"
+	histogramKind kind = "histogram"
+)
+
+// client returns the client's constant for a kind other than histograms.
+func (k kind) client() prometheus.ValueType {
+	if k == counterKind {
+		return prometheus.CounterValue
+	}
+	return prometheus.GaugeValue
 }
 
-// send emits one series of the family; labels in the order of its
-// description.
-func (f family) send(ch chan<- prometheus.Metric, value float64, labels ...string) {
-	ch <- prometheus.MustNewConstMetric(f.desc, f.kind, value, labels...)
+// family is one metric family. It is immutable.
+type family struct {
+	desc  *prometheus.Desc // name, help and labels as the client has them
+	name  string
+	kind  kind
+	index int // in families.all
+
+	text, openMetrics string   // its comments in each format of text
+	parts             []string // of a series
 }
 
 // families holds every family the collector can send. It is immutable after
 // newFamilies.
 type families struct {
-	descs []*prometheus.Desc // of all families, in order of definition
+	all []*family // in order of definition
 
-	events                                                   [slub.NumEvents]family
-	allocFailures, foreignFrees, quarantined                 family
-	inUseBytes, slabBytes                                    family
-	cpuObjects, cpuAllocs, cpuFrees                          family
-	objects, slabObjects, slabs                              family
-	objectSize, slotSize, cacheInfo                          family
-	aliases, locals, barnSheaves, remoteObjects, remoteSheaf family
-	resident, arenaReserved, arenaRuns, arenaNode            family
-	arenaSampled, arenaMisplaced, arenaMisplacedShare        family
-	arenaMoved, arenaObservation                             family
-	arenaMappings, decayed                                   family
-	arenaNodeCharged, arenaNodeLimit                         family
-	arenaLimit, discardFailures, commitFailures              family
-	gracePeriods, expedited, stalls, callbacks               family
-	pendingCallbacks, pendingObjects                         family
-	readers, oldestReader, oldestSection                     family
-	gracePeriodTime, reclaimTime                             family
-	sections, openSections                                   family
-	reclaimRounds, reclaimedObjects                          family
-	shrinkerCalls, shrinkerFreed                             family
-	queueFallbacks                                           family
-	backlogBytes, backlogPeak, backlogLimit                  family
-	backlogExpedited, waits, waited, overruns                family
-	backlogCharged                                           family
-	largeAllocs, largeObjects, largeWaiting, largeFailures   family
-	bucketsBytes                                             family
-	groups, groupBytes, groupPeak, groupLimit                family
-	groupFailures, groupRounds, groupObjects, groupCaches    family
-	guardObjects, guardAllocs, guardSkipped, guardReports    family
-	modeInfo, buildInfo, topologyDifference                  family
+	events                                                   [slub.NumEvents]*family
+	allocFailures, foreignFrees, quarantined                 *family
+	inUseBytes, slabBytes                                    *family
+	cpuObjects, cpuAllocs, cpuFrees                          *family
+	objects, slabObjects, slabs                              *family
+	objectSize, slotSize, cacheInfo                          *family
+	aliases, locals, barnSheaves, remoteObjects, remoteSheaf *family
+	resident, arenaReserved, arenaRuns, arenaNode            *family
+	arenaSampled, arenaMisplaced, arenaMisplacedShare        *family
+	arenaMoved, arenaObservation                             *family
+	arenaMappings, decayed                                   *family
+	arenaNodeCharged, arenaNodeLimit                         *family
+	arenaLimit, discardFailures, commitFailures              *family
+	gracePeriods, expedited, stalls, callbacks               *family
+	pendingCallbacks, pendingObjects                         *family
+	readers, oldestReader, oldestSection                     *family
+	gracePeriodTime, reclaimTime                             *family
+	sections, openSections                                   *family
+	reclaimRounds, reclaimedObjects                          *family
+	shrinkerCalls, shrinkerFreed                             *family
+	queueFallbacks                                           *family
+	backlogBytes, backlogPeak, backlogLimit                  *family
+	backlogExpedited, waits, waited, overruns                *family
+	backlogCharged                                           *family
+	largeAllocs, largeObjects, largeWaiting, largeFailures   *family
+	bucketsBytes                                             *family
+	groups, groupBytes, groupPeak, groupLimit                *family
+	groupFailures, groupRounds, groupObjects, groupCaches    *family
+	guardObjects, guardAllocs, guardSkipped, guardReports    *family
+	modeInfo, buildInfo, topologyDifference                  *family
 }
 
-func (f *families) define(kind prometheus.ValueType, name, help string, labels []string) family {
-	desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
-	f.descs = append(f.descs, desc)
-	return family{desc, kind}
+func (f *families) define(k kind, name, help string, labels []string) *family {
+	name = prometheus.BuildFQName(namespace, "", name)
+	d := &family{desc: prometheus.NewDesc(name, help, labels, nil), name: name, kind: k, index: len(f.all), parts: parts(name, labels)}
+	d.text, d.openMetrics = comments(name, help, k)
+	f.all = append(f.all, d)
+	return d
 }
 
-func (f *families) counter(name, help string, labels ...string) family {
-	return f.define(prometheus.CounterValue, name, help, labels)
+func (f *families) counter(name, help string, labels ...string) *family {
+	return f.define(counterKind, name, help, labels)
 }
 
 // histogram defines a family for sendTimes.
-func (f *families) histogram(name, help string, labels ...string) family {
-	return f.define(prometheus.UntypedValue, name, help, labels)
+func (f *families) histogram(name, help string, labels ...string) *family {
+	return f.define(histogramKind, name, help, labels)
 }
 
-func (f *families) gauge(name, help string, labels ...string) family {
-	return f.define(prometheus.GaugeValue, name, help, labels)
+func (f *families) gauge(name, help string, labels ...string) *family {
+	return f.define(gaugeKind, name, help, labels)
 }
 
 func newFamilies() *families {

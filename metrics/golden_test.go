@@ -23,7 +23,7 @@ type fixed struct {
 	world world
 }
 
-func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(ch, f.world) }
+func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(&output{client: ch}, f.world) }
 
 // handmade gives every field a value of its own, so that no two can be mixed
 // up unseen.

@@ -15,11 +15,6 @@ type times struct {
 	labels []*dto.LabelPair
 }
 
-// sendTimes emits one histogram; labels in the order of the family's description.
-func (f family) sendTimes(ch chan<- prometheus.Metric, h loghist.Histogram, labels ...string) {
-	ch <- times{f.desc, h, prometheus.MakeLabelPairs(f.desc, labels)}
-}
-
 // Desc implements prometheus.Metric.
 func (t times) Desc() *prometheus.Desc { return t.desc }
 

@@ -51,7 +51,7 @@ type RemoteStats struct {
 
 // addTo adds what the CPUs' stacks count and hold.
 func (c *cpuSheaves) addTo(s *Stats) {
-	for cpu := range c.slots.CPUs() {
+	for cpu := range c.slots.CPUsPrefetched() {
 		main := c.slots.Snapshot(cpu, percpu.Main)
 		rcu := c.slots.Snapshot(cpu, percpu.RCU)
 		s.Events[AllocFastpath] += main.Pops
@@ -80,18 +80,16 @@ type BarnStats struct {
 func (s *Set) Stats() Stats {
 	st := Stats{Barns: make([]BarnStats, len(s.barns)), Capacity: s.Capacity(),
 		MaxFull: s.MaxFull(), MaxEmpty: s.MaxEmpty(), MaxWaiting: s.MaxWaiting()}
-	for e := range NumEvents {
-		st.Events[e] = s.counters.Sum(int(e))
-	}
+	// Unpops are read before the pops that they belong to.
+	counts := s.counters.Sums()
+	copy(st.Events[:], counts[:])
 	lent := st.Events[SheafPrefillFast] + st.Events[SheafPrefillSlow] + st.Events[SheafPrefillOversize]
-	back := st.Events[SheafReturnFast] + st.Events[SheafReturnSlow] + s.counters.Sum(int(loansClosed))
+	back := st.Events[SheafReturnFast] + st.Events[SheafReturnSlow] + counts[loansClosed]
 	st.Loans = uint64(max(0, int64(lent-back))) // of different moments
-	st.Lent = s.counters.Sum(int(lentObjects))
-	// These are read before the pops that they belong to.
-	unpopped, remoteUnpopped := s.counters.Sum(int(unpops)), s.counters.Sum(int(remoteUnpops))
+	st.Lent = counts[lentObjects]
 	s.all(func(c *cpuSheaves) { c.addTo(&st) })
-	st.Events[AllocFastpath] -= unpopped
-	st.Remote.Allocs -= remoteUnpopped
+	st.Events[AllocFastpath] -= counts[unpops]
+	st.Remote.Allocs -= counts[remoteUnpops]
 	for i := range s.barns {
 		st.Barns[i] = s.barns[i].occupancy()
 	}

@@ -3,6 +3,7 @@ package slub
 import (
 	"runtime"
 
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/sheaves"
 )
@@ -73,12 +74,10 @@ type NodeStats struct {
 func (c *Cache) Stats() Stats {
 	s := Stats{Name: c.name, ID: c.id, Size: c.config.Size, SlotSize: int64(c.layout.slot), Align: int64(c.layout.align),
 		ObjectsPerSlab: c.perSlab, Order: c.slabs.Order(), Aliases: c.Aliases()}
-	for e := range NumEvents {
-		s.Events[e] = c.counters.Sum(int(e))
-	}
-	s.AllocFailures = c.counters.Sum(int(allocFailed))
+	counts := c.counters.Sums()
+	copy(s.Events[:], counts[:])
+	s.AllocFailures, s.ForeignFrees = counts[allocFailed], counts[refused]
 	s.Failures = c.failures.read()
-	s.ForeignFrees = c.counters.Sum(int(refused))
 	s.Quarantined = uint64(c.slabs.Quarantined())
 	q := &c.freeQueue
 	s.Backlog = c.backlog.stats()
@@ -102,9 +101,9 @@ func (c *Cache) Stats() Stats {
 	s.Events[AllocFastpath] += s.Locals.Allocs
 	s.Events[FreeFastpath] += s.Locals.Frees
 	s.AllocCPUSheaf, s.FreeCPUSheaf = s.Events[AllocFastpath], s.Events[FreeFastpath]
-	s.InUse = c.inUse(&s, set.Lent)
+	s.InUse = c.inUse(&s, &counts, set.Lent)
 	s.Events[FreeFastpath] += drained
-	s.Events[FreeSlowpath] += c.counters.Sum(int(reclaimed))
+	s.Events[FreeSlowpath] += counts[reclaimed]
 	runtime.KeepAlive(c) // see lease
 	return s
 }
@@ -117,9 +116,8 @@ func (c *Cache) Stats() Stats {
 //
 // When this is called, s.Events don't have drainedFast and reclaimed yet, which count objects that
 // were counted when their use ended.
-func (c *Cache) inUse(s *Stats, lent uint64) uint64 {
-	sum := func(e Event) uint64 { return c.counters.Sum(int(e)) }
-	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - sum(singleFailed) + lent + sum(loaned) + sum(kept)
+func (c *Cache) inUse(s *Stats, counts *[percpu.MaxCounters]uint64, lent uint64) uint64 {
+	allocs := s.Events[AllocFastpath] + s.Events[AllocSlowpath] - counts[singleFailed] + lent + counts[loaned] + counts[kept]
 	frees := s.Events[FreeFastpath] + s.Events[FreeSlowpath] + s.Events[FreeRCUSheaf] +
 		uint64(c.freeQueue.Given()) + uint64(c.deferFree.given.Load())
 	return uint64(max(0, int64(allocs-frees)))

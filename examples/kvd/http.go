@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/slubd/slubd/metrics"
 	"github.com/slubd/slubd/slub/debugpage"
@@ -16,15 +15,14 @@ import (
 func handler(s *server) *http.ServeMux {
 	r := prometheus.NewRegistry()
 	r.MustRegister(
-		metrics.NewCollector(metrics.Config{}), // caches, arenas, grace periods
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		s,
 	)
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
-	mux.Handle("GET /debug/pprof/slubd", profile.Handler()) // for go tool pprof
-	mux.Handle("GET /debug/slubd/", debugpage.Handler())    // a page to look at
+	mux.Handle("GET /metrics", metrics.NewHandler(metrics.Config{}, r)) // and caches, arenas, …
+	mux.Handle("GET /debug/pprof/slubd", profile.Handler())             // for go tool pprof
+	mux.Handle("GET /debug/slubd/", debugpage.Handler())                // a page to look at
 	return mux
 }
 

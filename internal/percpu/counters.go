@@ -64,3 +64,16 @@ func (c Counters) Sum(i int) uint64 {
 	}
 	return sum
 }
+
+// Sums returns the sums of all counters over all CPUs. It is Sum for each of them in one visit of
+// each CPU, whose counters lie side by side: with many CPUs it takes a fraction of the time. It
+// includes every Add that happened before the call.
+func (c Counters) Sums() (sums [MaxCounters]uint64) {
+	for cpu := range prefetched(c.base) {
+		row := mem.At[[MaxCounters]uint64](c.base + uintptr(cpu)<<rowShift)
+		for i := range MaxCounters {
+			sums[i] += atomic.LoadUint64(&row[i])
+		}
+	}
+	return sums
+}

@@ -283,4 +283,9 @@ func TestCounters(t *testing.T) {
 	if c.Sum(0) != 0 || c.Sum(1) != 8000 || c.Sum(2) != 0 {
 		t.Errorf("sums are %d %d %d", c.Sum(0), c.Sum(1), c.Sum(2))
 	}
+	c.Add(0, 5)
+	c.Add(2, 7)
+	if sums := c.Sums(); sums != [MaxCounters]uint64{5, 8000, 7} {
+		t.Errorf("all sums are %v", sums)
+	}
 }
