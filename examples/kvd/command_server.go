@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -44,15 +44,15 @@ var infoSections = []struct {
 	}},
 	{"Memory", func(line func(string, any), s *server) {
 		m := s.store.memory()
-		var heap runtime.MemStats
-		runtime.ReadMemStats(&heap)
+		heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+		metrics.Read(heap) // unlike runtime.ReadMemStats this stops nothing
 		line("used_memory", m.used)
 		line("used_memory_dataset", m.data)
 		line("used_memory_waiting", m.waiting)
 		line("used_memory_rss", resident())
 		line("maxmemory", m.limit)
-		line("go_heap", heap.HeapAlloc)
-		line("go_gc_cycles", heap.NumGC)
+		line("go_heap", heap[0].Value.Uint64())
+		line("go_gc_cycles", heap[1].Value.Uint64())
 	}},
 	{"Stats", func(line func(string, any), s *server) {
 		calls := uint64(0)

@@ -111,24 +111,3 @@ func (c *conn) reply() error {
 	}
 	return nil
 }
-
-// residentOf asks a server for the memory that its process has.
-func residentOf(address string) (int64, error) {
-	c, err := net.Dial("tcp", address)
-	if err != nil {
-		return 0, err
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("INFO memory\r\n")); err != nil {
-		return 0, err
-	}
-	for in := bufio.NewReader(c); ; {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return 0, err
-		}
-		if n, found := strings.CutPrefix(line, "used_memory_rss:"); found {
-			return strconv.ParseInt(strings.TrimSpace(n), 10, 64)
-		}
-	}
-}

@@ -27,18 +27,29 @@ func each(conns []*conn, work func(i int, c *conn) error) error {
 	return errors.Join(errs...)
 }
 
-// fill sets every key once.
+// fill sets every key once, in order.
 func fill(o options, address string) error {
-	conns, closeAll, err := dialAll(&o, address)
+	return setAll(&o, address, func(i int) int { return i })
+}
+
+// overwrite sets every key once more, in random order.
+func overwrite(ctx context.Context, o options, address string) error {
+	order := rand.New(rand.NewPCG(3, 4)).Perm(o.keys)
+	return errors.Join(ctx.Err(), setAll(&o, address, func(i int) int { return order[i] }))
+}
+
+// setAll sets the keys that key returns for 0 to o.keys-1.
+func setAll(o *options, address string, key func(i int) int) error {
+	conns, closeAll, err := dialAll(o, address)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	return each(conns, func(i int, c *conn) error {
-		for key := i; key < o.keys; {
+	return each(conns, func(first int, c *conn) error {
+		for i := first; i < o.keys; {
 			n := 0
-			for ; n < pipeline && key < o.keys; key += len(conns) {
-				c.set(key)
+			for ; n < pipeline && i < o.keys; i += len(conns) {
+				c.set(key(i))
 				n++
 			}
 			if err := c.flush(); err != nil {
@@ -102,13 +113,14 @@ func (t tail) ms() (ms [5]float64) {
 // next ones are sent later, and their latency counts from when they were due nevertheless.
 const inFlight = 1 << 14
 
-// openLoop sends requests at o.rate for o.length, at random times: the gaps are exponential, as
-// where many clients know nothing of each other. It returns the latencies, and how many requests
-// a second were answered.
-func openLoop(ctx context.Context, o options, address string) (t tail, perSecond float64, err error) {
+// openLoop sends requests at o.rate for o.length, and until enough reports true or o.longest is
+// over, at random times: the gaps are exponential, as where many clients know nothing of each
+// other. It returns the latencies, how late the load itself was, and how many requests a second
+// were answered.
+func openLoop(ctx context.Context, o options, address string, enough func() bool) (t, late tail, perSecond float64, err error) {
 	conns, closeAll, err := dialAll(&o, address)
 	if err != nil {
-		return t, 0, err
+		return t, late, 0, err
 	}
 	defer closeAll()
 	begin := time.Now()
@@ -135,7 +147,8 @@ func openLoop(ctx context.Context, o options, address string) (t tail, perSecond
 			return nil
 		})
 	}()
-	err = send(ctx, o, conns, due, begin)
+	s := sender{options: o, conns: conns, due: due, begin: begin, late: newTail()}
+	err = s.send(ctx, enough)
 	for _, d := range due {
 		close(d)
 	}
@@ -147,24 +160,40 @@ func openLoop(ctx context.Context, o options, address string) (t tail, perSecond
 	for _, other := range tails {
 		t.Merge(other.Histogram)
 	}
-	return t, float64(t.TotalCount()) / time.Since(begin).Seconds(), err
+	return t, s.late, float64(t.TotalCount()) / time.Since(begin).Seconds(), err
+}
+
+// A sender sends the requests of an open loop.
+type sender struct {
+	options
+	conns []*conn
+	due   []chan time.Duration // by connection: when its requests were due
+	begin time.Time
+	late  tail // from when requests were due until they were sent
 }
 
 // send sends requests when they are due, on one connection after the other.
-func send(ctx context.Context, o options, conns []*conn, due []chan time.Duration, begin time.Time) error {
+func (s *sender) send(ctx context.Context, enough func() bool) error {
 	// One thread of its own, which the kernel wakes at the microsecond; Go's timers may be a
 	// millisecond late.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if err := wakeOnTime(); err != nil {
+		return err
+	}
 	random := rand.New(rand.NewPCG(1, 2))
-	gap := func() time.Duration { return time.Duration(random.ExpFloat64() / o.rate * 1e9) }
-	for at, i := gap(), 0; at < o.length; at, i = at+gap(), (i+1)%len(conns) {
-		if wait := at - time.Since(begin); wait > 0 {
+	gap := func() time.Duration { return time.Duration(random.ExpFloat64() / s.rate * 1e9) }
+	goesOn := func(at time.Duration) bool { return at < s.length || at < s.longest && !enough() }
+	for at, i := gap(), 0; goesOn(at); at, i = at+gap(), (i+1)%len(s.conns) {
+		if wait := at - time.Since(s.begin); wait > 0 {
 			pause(wait)
 		}
-		c := conns[i]
+		c := s.conns[i]
 		c.add()
-		due[i] <- at
+		if err := s.late.RecordValue(int64(max(0, time.Since(s.begin)-at))); err != nil {
+			return err
+		}
+		s.due[i] <- at
 		if err := errors.Join(ctx.Err(), c.flush()); err != nil {
 			return err
 		}

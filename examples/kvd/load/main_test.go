@@ -44,7 +44,7 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
 	t.Logf("\n%s", out.String())
-	for _, want := range []string{`(?m)^ +heap( +[\d.]+){8}$`, `(?m)^ +slubd( +[\d.]+){8}$`, `(?m)^ *slubd/heap( +x[\d.]+){8}$`} {
+	for _, want := range []string{`(?m)^ +heap( +[\d.]+){11}$`, `(?m)^ +slubd( +[\d.]+){11}$`, `(?m)^ *slubd/heap( +x[\d.]+){9}$`} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}

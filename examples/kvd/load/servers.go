@@ -41,9 +41,17 @@ type process struct {
 	out     *bufio.Reader
 }
 
+// start starts a server on the CPUs for servers.
+func (o options) start(c *exec.Cmd) error {
+	if o.onServerCPUs == nil {
+		return c.Start()
+	}
+	return o.onServerCPUs(c.Start)
+}
+
 func startServer(ctx context.Context, o options, name, program string) (*process, error) {
 	if name == "redis" {
-		return startRedis(ctx)
+		return startRedis(ctx, o)
 	}
 	c := exec.CommandContext(ctx, program, "-listen", "127.0.0.1:0", "-http", "", "-store", name)
 	c.Env = append(os.Environ(), "GOGC="+o.gogc)
@@ -52,7 +60,7 @@ func startServer(ctx context.Context, o options, name, program string) (*process
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Start(); err != nil {
+	if err := o.start(c); err != nil {
 		return nil, err
 	}
 	p := &process{command: c, out: bufio.NewReader(out)}
@@ -66,7 +74,7 @@ func startServer(ctx context.Context, o options, name, program string) (*process
 }
 
 // startRedis runs redis-server without its disk, as a cache has it.
-func startRedis(ctx context.Context) (*process, error) {
+func startRedis(ctx context.Context, o options) (*process, error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, errNotInstalled
@@ -81,7 +89,7 @@ func startRedis(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	c := exec.CommandContext(ctx, path, "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no")
-	if err := c.Start(); err != nil {
+	if err := o.start(c); err != nil {
 		return nil, err
 	}
 	p := &process{address: address, command: c}
