@@ -72,12 +72,18 @@ func (c *client) serve() error {
 	}
 }
 
-var errIdle = errors.New("idle for longer than -idle")
+var (
+	errIdle = errors.New("idle for longer than -idle")
+	errCut  = errors.New("the server closes and the client has not read its replies")
+)
 
 // batch runs the requests that have arrived in full.
 func (c *client) batch() error {
 	c.now = unixMilli()
 	for !c.done {
+		if c.server.cut.Load() {
+			return errCut
+		}
 		args, err := c.in.next()
 		if err != nil {
 			c.server.protocolErrors.Add(1)

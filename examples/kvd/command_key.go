@@ -1,6 +1,9 @@
 package main
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // The commands in this file are about keys, whatever their values.
 
@@ -24,24 +27,48 @@ func exists(c *client, args [][]byte) {
 	c.int(n)
 }
 
-// expireIn is EXPIRE and PEXPIRE; unit is their unit in milliseconds. A time that has passed
-// deletes the key.
+// expireIn is EXPIRE and PEXPIRE key time [NX|XX] [GT|LT]; unit is their unit in milliseconds. A
+// time that has passed deletes the key.
 func expireIn(c *client, args [][]byte, unit int64) {
 	deadline, ok := deadlineFrom(args[2], unit, false, c.now)
-	switch {
-	case !ok:
+	if !ok {
 		c.fail("ERR value is not an integer or invalid expire time")
-	case deadline <= 0:
-		c.bool(c.server.store.remove(args[1], c.now))
-	default:
-		c.server.timed.Store(true)
-		c.bool(c.server.store.setDeadline(args[1], c.now, deadline))
+		return
 	}
+	var nx, xx, gt, lt bool
+	for _, arg := range args[3:] {
+		switch {
+		case is(arg, "nx"):
+			nx = true
+		case is(arg, "xx"):
+			xx = true
+		case is(arg, "gt"):
+			gt = true
+		case is(arg, "lt"):
+			lt = true
+		default:
+			c.fail(fmt.Sprintf("ERR Unsupported option %.128s", arg))
+			return
+		}
+	}
+	switch {
+	case nx && (xx || gt || lt):
+		c.fail("ERR NX and XX, GT or LT options at the same time are not compatible")
+		return
+	case gt && lt:
+		c.fail("ERR GT and LT options at the same time are not compatible")
+		return
+	}
+	c.server.timed.Store(true)
+	c.bool(c.server.store.setDeadline(args[1], c.now, max(deadline, 1), func(old int64) bool {
+		// For GT and LT a key without a deadline has one that never comes.
+		never := old == 0
+		return !(nx && !never || xx && never || gt && (never || deadline <= old) || lt && !never && deadline >= old)
+	}))
 }
 
 func persist(c *client, args [][]byte) {
-	deadline, found := c.server.store.deadline(args[1], c.now)
-	c.bool(found && deadline != 0 && c.server.store.setDeadline(args[1], c.now, 0))
+	c.bool(c.server.store.setDeadline(args[1], c.now, 0, func(old int64) bool { return old != 0 }))
 }
 
 // ttl replies with what is left of a key's time: -1 for a key without a deadline, -2 for none.
@@ -56,8 +83,17 @@ func ttl(c *client, key []byte, unit int64) {
 	}
 }
 
-// maxCount bounds SCAN's COUNT: a client that wants everything gets it in parts.
-const maxCount = 10_000
+// A SCAN does a bounded amount of work, whatever it is asked for: a client that wants everything
+// gets it in parts, and others are served in between.
+const (
+	maxCount   = 10_000  // entries that are looked at
+	scanBatch  = 64      // of these at a time; the bounds below are looked at in between
+	maxPattern = 1 << 10 // bytes
+	maxKeys    = 1 << 20 // bytes of keys in a reply, or those of one batch
+	// maxMatch bounds the sum of what match may do for each key: a byte of the pattern for a byte
+	// of the key.
+	maxMatch = 1 << 22
+)
 
 // scan is SCAN cursor [MATCH pattern] [COUNT n].
 func scan(c *client, args [][]byte) {
@@ -74,31 +110,43 @@ func scan(c *client, args [][]byte) {
 			c.fail(syntaxError)
 			return
 		case is(args[i], "match"):
-			pattern = args[i+1]
+			if pattern = args[i+1]; len(pattern) > maxPattern {
+				c.fail("ERR pattern is too long")
+				return
+			}
 		case is(args[i], "count"):
-			count, err = strconv.Atoi(string(args[i+1]))
-			if err != nil {
+			n, ok := integer(args[i+1])
+			if !ok {
 				c.fail(notInteger)
 				return
 			}
-			if count < 1 {
+			if n < 1 {
 				c.fail(syntaxError)
 				return
 			}
+			count = int(min(n, maxCount))
 		default:
 			c.fail(syntaxError)
 			return
 		}
 	}
 	// The keys' number comes before them in the reply, and is known after them.
-	n := 0
+	n, work := 0, 0
 	c.keys = c.keys[:0]
-	next := c.server.store.scan(cursor, min(count, maxCount), c.now, func(key []byte) {
+	visit := func(key []byte) {
+		work += len(pattern) * len(key)
 		if pattern == nil || match(pattern, key) {
 			c.keys = appendBulk(c.keys, key)
 			n++
 		}
-	})
+	}
+	next := cursor
+	for left := count; left > 0; left -= scanBatch {
+		next = c.server.store.scan(next, min(left, scanBatch), c.now, visit)
+		if next == 0 || work >= maxMatch || len(c.keys) >= maxKeys {
+			break
+		}
+	}
 	c.array(2)
 	c.text(strconv.FormatUint(next, 10))
 	c.array(n)

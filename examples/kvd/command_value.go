@@ -117,8 +117,8 @@ func expiryOption(arg []byte) (unit int64, absolute bool) {
 // since 1970. It is not positive for times that are not. It reports false for what is no number,
 // and for times that are out of range.
 func deadlineFrom(arg []byte, unit int64, absolute bool, now int64) (deadline int64, ok bool) {
-	n, err := strconv.ParseInt(string(arg), 10, 64)
-	if err != nil || n > maxDeadline/unit || n < -maxDeadline/unit {
+	n, ok := integer(arg)
+	if !ok || n > maxDeadline/unit || n < -maxDeadline/unit {
 		return 0, false
 	}
 	if absolute || n <= 0 {
@@ -157,8 +157,8 @@ const maxDigits = len("-9223372036854775808")
 func (u *addUpdate) change(old []byte, deadline int64, fresh []byte) (verdict, int, int64) {
 	n := int64(0)
 	if old != nil {
-		var err error
-		if n, err = strconv.ParseInt(string(old), 10, 64); err != nil {
+		var ok bool
+		if n, ok = integer(old); !ok {
 			u.problem = notInteger
 			return keep, 0, 0
 		}
@@ -186,8 +186,8 @@ func incrBy(c *client, key []byte, by int64) {
 }
 
 func incrby(c *client, args [][]byte) {
-	by, err := strconv.ParseInt(string(args[2]), 10, 64)
-	if err != nil {
+	by, ok := integer(args[2])
+	if !ok {
 		c.fail(notInteger)
 		return
 	}
@@ -195,8 +195,8 @@ func incrby(c *client, args [][]byte) {
 }
 
 func decrby(c *client, args [][]byte) {
-	by, err := strconv.ParseInt(string(args[2]), 10, 64)
-	if err != nil {
+	by, ok := integer(args[2])
+	if !ok {
 		c.fail(notInteger)
 		return
 	}

@@ -66,6 +66,40 @@ func TestSizesChange(t *testing.T) {
 	}
 }
 
+// TestFragmentedMemory deletes most values of all sizes in random order, so that nearly every slab
+// has a few left, and then has several clients write values of one size, then of another. The free
+// objects in those slabs are of no use to them: what keeps the slabs must leave. No client's
+// write may fail, and the limit holds.
+func TestFragmentedMemory(t *testing.T) {
+	const limit, clients = 4 << 20, 4
+	s, st := evictable(t, limit)
+	random := rand.New(rand.NewPCG(testutil.Seed(t), 0))
+	c := newTestClient(s)
+	for round, size := range []int{3000, 400, 30_000} {
+		keys := 0
+		for bytes := 0; bytes < limit*3/4; keys++ {
+			n := 50 + random.IntN(4000)
+			bytes += n
+			if got := c.do(fmt.Sprintf("SET mixed:%d %s", keys, strings.Repeat("v", n))); got != "+OK" {
+				t.Fatal(got)
+			}
+		}
+		for _, i := range random.Perm(keys)[:keys*15/16] {
+			c.do(fmt.Sprintf("DEL mixed:%d", i))
+		}
+		var writing sync.WaitGroup
+		for w := range clients {
+			writing.Go(func() {
+				setAll(t, newTestClient(s), fmt.Sprint("r", round, "w", w), limit/4, func() int { return size })
+			})
+		}
+		writing.Wait()
+		if m := st.memory(); m.used > limit || m.data < limit/4 {
+			t.Errorf("after values of %d bytes: %d bytes in %d keys, %d used, the limit is %d", size, m.data, st.len(), m.used, limit)
+		}
+	}
+}
+
 // TestHotKeysStay reads some keys again and again while others are written that are never read, far
 // beyond the limit. Most of those that are read must stay.
 func TestHotKeysStay(t *testing.T) {

@@ -41,6 +41,7 @@ type options struct {
 	maxRequest   int
 	maxClients   int
 	idle         time.Duration
+	grace        time.Duration
 }
 
 func main() {
@@ -55,6 +56,7 @@ func main() {
 	flag.IntVar(&o.maxRequest, "max-request", 64<<20, "largest request in `bytes`, all of its arguments together")
 	flag.IntVar(&o.maxClients, "max-clients", 10_000, "`number` of connections at a time")
 	flag.DurationVar(&o.idle, "idle", 0, "`time` after which a silent connection is closed; 0 for never")
+	flag.DurationVar(&o.grace, "grace", 5*time.Second, "`time` that clients have at the end to read the replies to what they have sent")
 	flag.Parse()
 	ctx, stop := untilSignal()
 	defer stop()
@@ -76,8 +78,8 @@ func untilSignal() (context.Context, context.CancelFunc) {
 }
 
 func (o options) validate() error {
-	if o.maxRequest < 1<<10 || o.maxClients < 1 || o.idle < 0 {
-		return errors.New("-max-request is at least 1024, -max-clients at least 1, -idle not negative")
+	if o.maxRequest < 1<<10 || o.maxClients < 1 || o.idle < 0 || o.grace < 0 {
+		return errors.New("-max-request is at least 1024, -max-clients at least 1, -idle and -grace not negative")
 	}
 	return nil
 }
@@ -126,11 +128,23 @@ func (s *server) run(ctx context.Context, o options, ready func(redis, web net.A
 	close(stop)
 	err = errors.Join(err, l.Close())
 	if web != nil {
-		err = errors.Join(err, web.Shutdown(context.Background()))
+		err = errors.Join(err, s.closeHTTP(web))
 	}
 	working.Wait() // from here on no client is accepted
 	s.closeClients()
 	return s.store.len(), err
+}
+
+// closeHTTP lets the requests that are running finish, for as long as clients have to read their
+// replies.
+func (s *server) closeHTTP(web *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
+	defer cancel()
+	if err := web.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	s.log.Warn("HTTP requests have not ended in time", "time", s.grace)
+	return web.Close()
 }
 
 // listenHTTP serves handler on an address, unless that is empty.

@@ -186,6 +186,18 @@ func number(header []byte) (n int, ok bool) {
 	return n, err == nil
 }
 
+// integer reads an argument that is a decimal number as Redis writes it: without a plus, a leading
+// zero, or -0. A value is a number only in this one form, so that INCR changes no value that a
+// program means as text, such as 007.
+func integer(arg []byte) (n int64, ok bool) {
+	digits := bytes.TrimPrefix(arg, []byte("-"))
+	if len(digits) == 0 || digits[0] < '0' || digits[0] == '0' && len(arg) > 1 || digits[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(arg), 10, 64)
+	return n, err == nil
+}
+
 // printable returns a byte for an error's text.
 func printable(b byte) string {
 	if b < ' ' || b > '~' {

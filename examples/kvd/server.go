@@ -21,8 +21,10 @@ type server struct {
 	started    time.Time
 
 	closing atomic.Bool
-	timed   atomic.Bool // a key has had a deadline: there may be something to expire
-	mu      sync.Mutex  // guards clients
+	cut     atomic.Bool   // clients that are still there are not answered any more
+	grace   time.Duration // from closing to cut
+	timed   atomic.Bool   // a key has had a deadline: there may be something to expire
+	mu      sync.Mutex    // guards clients
 	clients map[*client]struct{}
 	serving sync.WaitGroup // of the clients
 
@@ -32,7 +34,7 @@ type server struct {
 
 func newServer(s store, o options, log *slog.Logger) *server {
 	return &server{store: s, storeName: o.store, maxRequest: o.maxRequest, maxClients: o.maxClients,
-		idle: o.idle, log: log, started: time.Now(),
+		idle: o.idle, log: log, started: time.Now(), grace: o.grace,
 		clients: map[*client]struct{}{}, calls: make([]atomic.Uint64, len(commands))}
 }
 
@@ -85,7 +87,8 @@ func (s *server) accept(conn net.Conn) {
 }
 
 // closeClients ends all connections and waits for them. Requests that were read in full are run and
-// answered. The caller has ended serve.
+// answered, until the grace is over: then a client that reads slowly, or has sent much more than it
+// reads, loses its connection. The caller has ended serve.
 func (s *server) closeClients() {
 	s.closing.Store(true)
 	now := time.Now()
@@ -94,7 +97,21 @@ func (s *server) closeClients() {
 		c.conn.SetReadDeadline(now)
 	}
 	s.mu.Unlock()
+	late := time.AfterFunc(s.grace, s.cutClients)
+	defer late.Stop()
 	s.serving.Wait()
+}
+
+// cutClients closes the connections that are left. A client that runs requests looks at cut before
+// each, and one that writes a reply finds its connection closed.
+func (s *server) cutClients() {
+	s.cut.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		c.conn.Close()
+	}
+	s.log.Warn("clients have not read their replies in time", "clients", len(s.clients), "time", s.grace)
 }
 
 // connected returns the number of clients.

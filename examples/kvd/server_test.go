@@ -46,6 +46,9 @@ func startWith(t *testing.T, ctx context.Context, o options) daemon {
 	if o.maxClients == 0 {
 		o.maxClients = 1000
 	}
+	if o.grace == 0 {
+		o.grace = time.Minute
+	}
 	var out bytes.Buffer
 	type addresses struct{ redis, web net.Addr }
 	ready, result := make(chan addresses, 1), make(chan error, 1)

@@ -21,8 +21,11 @@ type store interface {
 	remove(key []byte, now int64) bool
 	// deadline returns the deadline of a key, and whether the key is there.
 	deadline(key []byte, now int64) (deadline int64, found bool)
-	// setDeadline changes the deadline of a key, and reports whether the key is there.
-	setDeadline(key []byte, now, deadline int64) (found bool)
+	// setDeadline changes the deadline of a key if the key is there and allowed agrees, which is
+	// shown the old deadline, and reports whether it has. A deadline that is not after now deletes
+	// the key. Nothing comes between what allowed sees and the change. It must not block or call
+	// the store.
+	setDeadline(key []byte, now, deadline int64, allowed func(old int64) bool) (done bool)
 	// size returns the bytes of memory that a key takes, and whether it is there.
 	size(key []byte, now int64) (bytes int, found bool)
 	// scan shows about n keys behind a cursor to visit, as Redis's SCAN does. The cursor 0 is the

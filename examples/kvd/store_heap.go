@@ -92,15 +92,19 @@ func (s *heapStore) deadline(key []byte, now int64) (deadline int64, found bool)
 	return v.deadline, found
 }
 
-func (s *heapStore) setDeadline(key []byte, now, deadline int64) (found bool) {
+func (s *heapStore) setDeadline(key []byte, now, deadline int64, allowed func(old int64) bool) (done bool) {
 	h := s.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v := h.values[string(key)]
-	if !v.live(now) {
+	if !v.live(now) || !allowed(v.deadline) {
 		return false
 	}
-	v.deadline = deadline
+	if expired(deadline, now) {
+		delete(h.values, string(key))
+	} else {
+		v.deadline = deadline
+	}
 	return true
 }
 

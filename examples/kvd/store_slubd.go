@@ -162,13 +162,21 @@ func (s *slubdStore) deadline(key []byte, now int64) (deadline int64, found bool
 
 // setDeadline writes the deadline in place, under the lock of writers: an update at the same time
 // either comes before it or takes the new deadline over.
-func (s *slubdStore) setDeadline(key []byte, now, deadline int64) (found bool) {
+func (s *slubdStore) setDeadline(key []byte, now, deadline int64, allowed func(old int64) bool) (done bool) {
+	may := func(i rcumap.Item) bool {
+		done = isLive(i, now) && allowed(deadlineOf(i))
+		return done
+	}
+	if expired(deadline, now) {
+		s.entries.DeleteIf(key, may)
+		return done
+	}
 	s.entries.Edit(key, func(i rcumap.Item) {
-		if found = isLive(i, now); found {
+		if may(i) {
 			s.setWord(i, deadline, newUses)
 		}
 	})
-	return found
+	return done
 }
 
 func (s *slubdStore) size(key []byte, now int64) (bytes int, found bool) {

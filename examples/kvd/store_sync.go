@@ -70,13 +70,17 @@ func (s *syncStore) deadline(key []byte, now int64) (deadline int64, found bool)
 	return v.deadline, true
 }
 
-func (s *syncStore) setDeadline(key []byte, now, deadline int64) (found bool) {
+func (s *syncStore) setDeadline(key []byte, now, deadline int64, allowed func(old int64) bool) (done bool) {
 	defer s.lock(key).Unlock()
 	v := s.load(key, now)
-	if v == nil {
+	if v == nil || !allowed(v.deadline) {
 		return false
 	}
-	s.values.Store(string(key), &heapValue{v.value, deadline})
+	if expired(deadline, now) {
+		s.values.Delete(string(key))
+	} else {
+		s.values.Store(string(key), &heapValue{v.value, deadline})
+	}
 	return true
 }
 
