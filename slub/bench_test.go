@@ -116,3 +116,91 @@ func BenchmarkMalloc(b *testing.B) {
 		buckets.Free(p)
 	}
 }
+
+// BenchmarkAccount allocates and frees objects of 64 bytes, with and without an Account: in pairs,
+// and a hundred before they are freed in the same order.
+func BenchmarkAccount(b *testing.B) {
+	buckets, err := slub.NewBuckets(nil, slub.BucketsConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer buckets.Close()
+	a, err := buckets.NewAccount(slub.AccountConfig{Limit: 1 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	group, err := slub.NewGroup(slub.GroupConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer group.Close()
+	child, err := buckets.NewAccount(slub.AccountConfig{Parent: group})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer child.Close()
+	b.Run("pair/plain", func(b *testing.B) {
+		for range b.N {
+			p, _ := buckets.Malloc(64)
+			*(*uint64)(p) = 1
+			buckets.Free(p)
+		}
+	})
+	pair := func(a *slub.Account) func(b *testing.B) {
+		return func(b *testing.B) {
+			for range b.N {
+				p, _ := a.Malloc(64)
+				*(*uint64)(p) = 1
+				a.Free(p)
+			}
+		}
+	}
+	b.Run("pair/account", pair(a))
+	b.Run("pair/parent", pair(child))
+	b.Run("pair/othersFree", func(b *testing.B) {
+		for range b.N {
+			p, _ := a.Malloc(64)
+			*(*uint64)(p) = 1
+			buckets.Free(p)
+		}
+	})
+	var ps [100]unsafe.Pointer
+	b.Run("hundred/plain", func(b *testing.B) {
+		for i := 0; i < b.N; i += len(ps) {
+			for k := range ps {
+				ps[k], _ = buckets.Malloc(64)
+				*(*uint64)(ps[k]) = 1
+			}
+			for _, p := range ps {
+				buckets.Free(p)
+			}
+		}
+	})
+	hundred := func(free func()) func(b *testing.B) {
+		return func(b *testing.B) {
+			for i := 0; i < b.N; i += len(ps) {
+				for k := range ps {
+					ps[k], _ = a.Malloc(64)
+					*(*uint64)(ps[k]) = 1
+				}
+				free()
+			}
+		}
+	}
+	b.Run("hundred/account", hundred(func() {
+		for _, p := range ps {
+			a.Free(p)
+		}
+	}))
+	b.Run("hundred/reset", hundred(a.Reset))
+	b.Run("request", func(b *testing.B) { // ten objects in an Account of its own
+		for range b.N {
+			a, _ := buckets.NewAccount(slub.AccountConfig{})
+			for range 10 {
+				a.Malloc(64)
+			}
+			a.Close()
+		}
+	})
+}

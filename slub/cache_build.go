@@ -212,14 +212,20 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 	if c.config.Flags&TypesafeByRCU != 0 {
 		cfg.AfterGracePeriod, cfg.Backlog = c.domain.Defer, retiredBacklog{c}
 	}
-	if c.marks == nil || c.single && !c.marks.hardened && !checked {
+	if c.marks == nil {
 		return cfg, nil
 	}
 	if c.marks.hardened {
 		cfg.FenceEvery = fenceEvery
 	}
 	var err error
-	cfg.Marks, err = companionOf(a).marks.For(a, c.layout.slot)
+	if c.marks.accounted {
+		cfg.Exts, err = companionOf(a).exts.For(a, c.layout.slot)
+	}
+	// Beside Exts the table is for the call stacks of frees.
+	if err == nil && (checked || c.marks.hardened && !c.marks.accounted) {
+		cfg.Marks, err = companionOf(a).marks.For(a, c.layout.slot)
+	}
 	return cfg, err
 }
 

@@ -207,11 +207,13 @@ func (c *Cache) onFree(p unsafe.Pointer) (keep bool) {
 	return keep
 }
 
-// keeps asks a Free hook whether it keeps an object, which is in use again if it does.
+// keeps asks a Free hook whether it keeps an object, which is in use again if it does. The object
+// is charged to no Account any more.
 func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
 	if sanitized {
 		exposeObject(p, c.layout) // of what Malloc returned all bytes are the hook's
 	}
+	c.uncharge(p)
 	keep := callback.Ask(hook, c.object(p))
 	if keep && c.marks != nil {
 		c.slabs.SetInUse(p)
@@ -252,9 +254,10 @@ func (c *Cache) onFreeAll(objs []unsafe.Pointer, scrub func(unsafe.Pointer), los
 	return n
 }
 
-// scrub is the part of onFree that concerns the object's memory.
+// scrub is the part of onFree that concerns the object's memory, and its charge and mark.
 func (c *Cache) scrub(p unsafe.Pointer) {
 	if c.marks != nil {
+		c.uncharge(p)
 		c.slabs.SetFree(p)
 	}
 	if c.config.Flags&InitOnFree != 0 {

@@ -11,9 +11,10 @@ import (
 	"github.com/slubd/slubd/slub/internal/slab"
 )
 
-// The objects of some caches have marks: those of the page classes, of hardened caches, and of all
-// in builds that check everything. A mark says whether the user holds the object; it lies beside
-// the slabs (see slab.MarkTable), or in the descriptor of a slab of one object.
+// The objects of some caches have marks: those of the page classes, of hardened caches, of those
+// that Accounts allocate from, and of all in builds that check everything. A mark says whether the
+// user holds the object; it lies beside the slabs (see slab.MarkTable and slab.ExtTable), or in the
+// descriptor of a slab of one object.
 //
 //	free, in a sheaf or its slab --Alloc, before its hook--> in use
 //	in use --claim, in a function that a user calls to free it--> free, or given to FreeRCU or
@@ -38,20 +39,22 @@ type marking struct {
 	// clears says that it is hardened, and has nothing else to do for an object than to look at the
 	// mark, and at what the free has cleared. Constant, too.
 	clears bool
+	// accounted says that Accounts allocate from the cache: its objects have Exts. Constant.
+	accounted bool
 }
 
 // newMarking returns the marking of a cache; nil for none.
-func newMarking(cfg Config, single bool) *marking {
+func newMarking(cfg Config, reserved reservation) *marking {
 	hardened := cfg.hardened()
-	if !single && !hardened && !checked {
+	if !reserved.single && !reserved.accounted && !hardened && !checked {
 		return nil
 	}
-	return &marking{hardened: hardened}
+	return &marking{hardened: hardened, accounted: reserved.accounted}
 }
 
 // init initializes the sequences. The filter knows all objects of the cache.
 func (m *marking) init(c *Cache, filter percpu.Filter) {
-	m.onlyMarks = !c.hooked() && !sanitized
+	m.onlyMarks = !c.hooked() && !sanitized && !m.accounted
 	m.clears = m.hardened && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree
 	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
 	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)

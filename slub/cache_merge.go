@@ -124,7 +124,7 @@ func (c *Cache) alias(cfg Config) *Cache {
 	other := &Cache{name: cfg.Name, id: c.id, config: &cfg, layout: c.layout, shared: c.shared, domain: c.domain,
 		slabs: c.slabs, sheaves: c.sheaves, stacks: c.stacks, nodeOf: c.nodeOf, perSlab: c.perSlab}
 	if c.marks != nil {
-		other.marks = newMarking(cfg, false)
+		other.marks = newMarking(cfg, reservation{})
 		other.marks.init(other, c.marks.push.Filter)
 	}
 	other.operate(c.freeRCU.Filter)

@@ -25,6 +25,8 @@ type reservation struct {
 	backlog *sharedBacklog // of all their caches
 	lease   *lease         // of all their caches
 	single  bool           // its slabs have one object each
+	// accounted says that Accounts allocate from it.
+	accounted bool
 }
 
 // newCache is New with a reservation. If it fails the caller still owns what is reserved.
@@ -56,7 +58,7 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 		}
 	}
 	c := &Cache{name: cfg.Name, id: reserved.id, single: reserved.single, stacks: reserved.stacks, config: &cfg,
-		layout: cfg.layout(), domain: cfg.Domain, marks: newMarking(cfg, reserved.single)}
+		layout: cfg.layout(), domain: cfg.Domain, marks: newMarking(cfg, reserved)}
 	c.shared = &shared{members: []*Cache{c}, backlog: reserved.backlog, lease: reserved.lease}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be up to 7 bytes larger

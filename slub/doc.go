@@ -26,6 +26,7 @@
 //	what a pointer belongs to               Owner
 //	which objects are in use                Cache.Live, Buckets.Live
 //	a bound for several caches together     NewGroup, then Config.Group
+//	a bound for a request's objects         NewAccount, then Account.Malloc, Free, Reset
 //
 // # Ownership
 //
@@ -74,13 +75,13 @@
 //	Buckets.closeMu
 //	Cache.closeMu
 //	defaults.making: while the default Buckets are made
-//	pageClasses.mu: while the cache of a page class is made
+//	pageClasses.mu: while the cache of a page class, or one for Accounts, is made
 //	deferFree.draining: while objects are freed and hooks called; operations only try it
 //	deferLarge.draining: the same for objects of pages
 //	  sheaves' locks (see there); a Source is called under none that an operation waits for
 //	  freequeue's locks (see there); its outer one is held while destructors and hooks are called
 //	the locks of slabs, then the arena's (see there)
-//	largeObjects.mu, bucketsRegistry.mu: leaves
+//	largeObjects.mu, accountTable.mu, bucketsRegistry.mu: leaves
 //	groupRegistry.mu, Group.mu: no lock is taken under the latter
 //	registry.mu: a leaf
 //	localSet.mu

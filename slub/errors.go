@@ -40,7 +40,12 @@ var (
 	// Group is reached, or that of its parent. errors.As finds a *GroupError, which names them. It
 	// matches ErrNoMemory.
 	ErrGroupLimit = fmt.Errorf("%w: the group's limit is reached", ErrNoMemory)
-	// ErrGroupBusy is wrapped by Group.Close's error if caches, Buckets or groups belong to it.
+	// ErrAccountLimit is wrapped by the error of every allocation that fails because the limit of
+	// its Account is reached. errors.As finds an *AccountError, which names it. It matches
+	// ErrNoMemory.
+	ErrAccountLimit = fmt.Errorf("%w: the account's limit is reached", ErrNoMemory)
+	// ErrGroupBusy is wrapped by Group.Close's error if caches, Buckets, groups or Accounts belong
+	// to it.
 	ErrGroupBusy = errors.New("slub: group has members")
 	// ErrPlacement is wrapped by the errors of AllocNode, MallocNode and PrefillNode where the
 	// object would not lie on the node, or where it lies can't be found out. errors.As finds an

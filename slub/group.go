@@ -11,6 +11,7 @@ import (
 
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/names"
+	"github.com/slubd/slubd/internal/text"
 )
 
 // GroupConfig describes a Group. In every field 0 means automatic.
@@ -134,10 +135,10 @@ func (g *Group) setLimit(n int64) {
 	g.limit.Store(n)
 }
 
-// Close closes a Group without members, and takes it from Groups. Caches, Buckets and groups that
-// belong to it have to be closed before. A nil Group, and one that is closed, are closed already.
-// Any goroutine. Errors: ErrGroupBusy, with the names of members. (Kernel: rmdir in the cgroup file
-// system, EBUSY.)
+// Close closes a Group without members, and takes it from Groups. Caches, Buckets, groups and
+// Accounts that belong to it have to be closed before. A nil Group, and one that is closed, are
+// closed already. Any goroutine. Errors: ErrGroupBusy, with the names of members. (Kernel: rmdir in
+// the cgroup file system, EBUSY.)
 func (g *Group) Close() error {
 	if g == nil {
 		return nil
@@ -160,8 +161,9 @@ func (g *Group) Close() error {
 // close refuses members from then on, unless there are some.
 func (g *Group) close() error {
 	g.mu.Lock()
-	members, children, joining := slices.Clone(g.members), slices.Clone(g.children), g.joining
-	g.closed = g.closed || len(members)+len(children)+joining == 0
+	members, children := slices.Clone(g.members), slices.Clone(g.children)
+	joining, accounts := g.joining, g.accounts
+	g.closed = g.closed || len(members)+len(children)+joining+accounts == 0
 	closed := g.closed
 	g.mu.Unlock()
 	if closed {
@@ -170,6 +172,9 @@ func (g *Group) close() error {
 	var list []string
 	if joining > 0 {
 		list = append(list, "a cache that is being made")
+	}
+	if accounts > 0 {
+		list = append(list, text.Count(int64(accounts), "account", "accounts"))
 	}
 	for _, m := range members {
 		if m.buckets != nil || m.cache.Buckets() == nil {
@@ -213,7 +218,7 @@ type GroupStats struct {
 	Name   string
 	Parent string // name of the parent, empty if there is none
 	// Bytes are charged now, and Peak was the most so far, in pages of slabs, page runs and
-	// mappings, those of children included.
+	// mappings, and in steps of 4 KiB for Accounts, those of children included.
 	Bytes, Peak int64
 	Limit       int64  // Unlimited if there is none
 	Failures    uint64 // allocations that failed at this group's limit, its children's included
@@ -222,6 +227,9 @@ type GroupStats struct {
 	// back: free objects, and empty slabs.
 	Rounds, Helped, Objects uint64
 	Caches, Buckets, Groups int // members of the group itself; size classes count as caches
+	// Accounts are those with the group as their parent that have allocated anything, until they
+	// are closed and what was charged to them is free.
+	Accounts int
 }
 
 // Stats reads the group's counters and gauges. Any goroutine, also after Close. It costs some
@@ -234,7 +242,7 @@ func (g *Group) Stats() GroupStats {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Groups = len(g.children)
+	s.Groups, s.Accounts = len(g.children), g.accounts
 	for _, m := range g.members {
 		if m.buckets != nil {
 			s.Buckets++

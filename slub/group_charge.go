@@ -32,6 +32,7 @@ type Group struct {
 	members  []*groupMember
 	joining  int // members that are being made
 	children []*Group
+	accounts int // with objects that it is charged for
 	closed   bool
 }
 

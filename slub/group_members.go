@@ -97,3 +97,32 @@ func (m *groupMember) name() string {
 	}
 	return m.cache.primary().name
 }
+
+// admitAccount keeps the group open for an Account, unless the group is closed. A nil Group has no
+// Accounts.
+func (g *Group) admitAccount() (ok bool) {
+	if g == nil {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.accounts++
+	}
+	return !g.closed
+}
+
+// dismissAccount undoes admitAccount, when nothing is charged to the Account any more.
+func (g *Group) dismissAccount() {
+	if g != nil {
+		g.mu.Lock()
+		g.accounts--
+		g.mu.Unlock()
+	}
+}
+
+func (g *Group) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}

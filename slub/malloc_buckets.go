@@ -57,6 +57,7 @@ type Buckets struct {
 	runMarks  *slab.MarkTable
 	secret    uint64 // of this Buckets, for the choice of a partition
 	pages     pageClasses
+	accounted accountedClasses
 	large     largeObjects
 	freeQueue freequeue.Queue // large objects given to FreeRCU
 	backlog   *sharedBacklog  // of all sizes
@@ -194,13 +195,14 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: cfg.rcuDelay(), Nodes: 1})
-	numbers := n + 1 + len(pageClassSizes)
+	numbers := n + 1 + len(pageClassSizes) + numAccounted
 	first, err := caches.span(numbers)
 	if err != nil {
 		return nil, err
 	}
 	b.firstID, b.id = first, first+uint32(n)
 	b.pages.firstID = b.id + 1
+	b.accounted.firstID = b.pages.firstID + uint32(len(pageClassSizes))
 	b.pages.caches = make([]atomic.Pointer[Cache], len(pageClassSizes))
 	b.pages.begun = make([]atomic.Bool, len(pageClassSizes))
 	backlog.name, backlog.id = cfg.name, b.id
@@ -250,8 +252,8 @@ func (b *Buckets) closeCaches(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// all yields the caches that there are, by partition and then by size, and those of the page
-// classes behind them.
+// all yields the caches that there are, by partition and then by size, those of the page classes
+// behind them, and at last those that Accounts allocate from.
 func (b *Buckets) all() iter.Seq[*Cache] {
 	return func(yield func(*Cache) bool) {
 		for _, c := range b.caches {
@@ -260,6 +262,11 @@ func (b *Buckets) all() iter.Seq[*Cache] {
 			}
 		}
 		for _, c := range b.pages.made() {
+			if !yield(c) {
+				return
+			}
+		}
+		for _, c := range b.accounted.made() {
 			if !yield(c) {
 				return
 			}
@@ -278,6 +285,9 @@ func (b *Buckets) cacheOfOwner(o owner.Word) *Cache {
 	}
 	if i := id - b.pages.firstID; i < uint32(len(b.pages.caches)) {
 		return b.pages.caches[i].Load()
+	}
+	if i := id - b.accounted.firstID; i < uint32(numAccounted) {
+		return b.accounted.cacheAt(int(i))
 	}
 	return nil
 }
@@ -299,9 +309,9 @@ func (b *Buckets) pageOf(p unsafe.Pointer) (page uint32, ok bool) {
 	return b.arena.PageOf(uintptr(p))
 }
 
-// Caches returns the caches, by partition and then by size; those of sizes above 32 KiB come last,
-// and only if Malloc has had them made. They are for statistics. A caller may allocate from them,
-// but must not close them.
+// Caches returns the caches, by partition and then by size. Behind them come those of sizes above
+// 32 KiB, and then those that Accounts allocate from, if allocations have had them made. They are
+// for statistics. A caller may allocate from them, but must not close them.
 func (b *Buckets) Caches() []*Cache { return slices.Collect(b.all()) }
 
 // Barrier waits until everything given to FreeRCU or FreeDeferred before the call is free. Rules

@@ -101,6 +101,15 @@ func MallocContext(ctx context.Context, n int) (unsafe.Pointer, error) {
 	return b.MallocContext(ctx, n)
 }
 
+// NewAccount is DefaultBuckets' NewAccount.
+func NewAccount(cfg AccountConfig) (*Account, error) {
+	b, err := DefaultBuckets()
+	if err != nil {
+		return nil, err
+	}
+	return b.NewAccount(cfg)
+}
+
 // MallocZero is DefaultBuckets' MallocZero.
 func MallocZero(n int) (unsafe.Pointer, error) {
 	if uint(n)-1 < maxClass { // as Buckets.MallocZero does it where there is no hook

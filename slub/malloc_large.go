@@ -35,8 +35,11 @@ type largeObjects struct {
 	deferred deferLarge
 	failures failures // of allocations, by reason
 
-	mu   lock.Mutex // held for one look at mine
+	mu   lock.Mutex // held for one look at mine or charged
 	mine map[uintptr]mappingState
+
+	charged    map[uintptr]uint64 // references of objects of Accounts, by address. Under mu
+	numCharged atomic.Int64       // length of charged. Stored under mu
 }
 
 // A mappingState says what a mapping, until its pages are back in the arena, is.

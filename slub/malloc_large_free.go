@@ -70,6 +70,7 @@ func (b *Buckets) putBackLarge(objs []unsafe.Pointer) {
 
 // releaseLarge frees a claimed object, even if its hook doesn't return.
 func (b *Buckets) releaseLarge(l large) {
+	b.unchargeLarge(l)
 	limitObject(mem.Ptr(l.addr), l.bytes, l.bytes) // for the hook, and to be cleared
 	if h := b.config.Hooks.Free; h != nil {
 		keep := false

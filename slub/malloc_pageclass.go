@@ -43,6 +43,11 @@ var pageClassSizes = func() (sizes []uintptr) {
 	return sizes
 }()
 
+// numPageClasses is the number of page classes: eight to each power of two.
+const numPageClasses = 8 * 5
+
+var _ = [1]struct{}{}[maxPageClass-maxClass<<(numPageClasses/8)]
+
 // pageClassOf returns the index of the class for n bytes, more than maxClass and at most
 // maxPageClass. Bits 12 to 14 below the highest bit of n-1 are the step between powers of two.
 func pageClassOf(n uintptr) int {

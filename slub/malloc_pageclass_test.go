@@ -31,7 +31,7 @@ func TestPageClassOf(t *testing.T) {
 		}
 		last = size
 	}
-	if last != maxPageClass || len(Classes()) != numClasses+len(pageClassSizes) || !slices.IsSorted(Classes()) {
+	if last != maxPageClass || len(pageClassSizes) != numPageClasses || len(Classes()) != numClasses+len(pageClassSizes) || !slices.IsSorted(Classes()) {
 		t.Errorf("the largest of %d classes has %d bytes", len(Classes()), last)
 	}
 }

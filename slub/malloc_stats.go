@@ -29,7 +29,7 @@ func (b *Buckets) Shrink() (slabs int) {
 
 // BucketsStats is a reading of Buckets. Counters and gauges are as exact as those of Stats.
 type BucketsStats struct {
-	Classes []ClassStats // one for each size of Classes, over all partitions
+	Classes []ClassStats // one for each size of Classes, over all partitions and Accounts
 	Large   LargeStats   // objects that are of no cache
 	Objects uint64       // in use, of all sizes
 	Bytes   int64        // room that these objects have
@@ -80,6 +80,9 @@ func (b *Buckets) Stats() BucketsStats {
 	}
 	for i, c := range b.pages.made() {
 		s.Classes[numClasses+i].add(c.Stats())
+	}
+	for i, c := range b.accounted.made() {
+		s.Classes[i].add(c.Stats())
 	}
 	for _, c := range s.Classes {
 		s.Objects += c.Objects

@@ -20,6 +20,9 @@ type OwnerInfo struct {
 	Arena   *arena.Arena
 	Addr    uintptr // start of the object
 	Size    int64   // bytes that it has room for
+	// Charged says that the object is charged to an Account, of the name Account.
+	Charged bool
+	Account string
 }
 
 // String describes the object, for logs.
@@ -68,6 +71,9 @@ func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
 		}
 		o.Cache, o.Buckets, o.Group = c, c.Buckets(), c.Group()
 		o.Addr, o.Size = o.Addr+i*slot, int64(c.layout.size) // of aliases the largest
+		if c.marks != nil && c.marks.accounted {
+			o.Account, o.Charged = accounts.name(c.slabs.Exts().Ref(o.Addr))
+		}
 		return o.holding(addr)
 	}
 	if o.Buckets = bucketsOf(word); o.Buckets == nil {

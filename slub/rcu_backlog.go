@@ -79,6 +79,7 @@ func poolOf(a *arena.Arena) *backlog.Pool {
 type companion struct {
 	pool  *backlog.Pool // see poolOf
 	marks slab.MarkTables
+	exts  slab.ExtTables
 }
 
 func companionOf(a *arena.Arena) *companion {

@@ -28,6 +28,8 @@ type Config struct {
 	Single bool
 	// Marks is the table for the marks of objects of that Size, or nil.
 	Marks *MarkTable
+	// Exts is the table for what is kept beside objects of that Size, or nil. It has their marks.
+	Exts *ExtTable
 	// MinPartial is described with SetMinPartial.
 	MinPartial int
 	// RemoteDefragRatio is described with SetRemoteDefragRatio.
@@ -93,7 +95,7 @@ func New(cfg Config) (*Slabs, error) {
 	}
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
-		size: cfg.Size, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single, id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, fenceEvery: uint32(cfg.FenceEvery),
+		size: cfg.Size, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single, id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

@@ -25,7 +25,7 @@ const freeStackSize = unsafe.Sizeof(freeStack{})
 //
 //go:norace
 func (t *MarkTable) NoteFree(addr uintptr, skip int) {
-	if t == nil || t.frees == 0 || !t.writable[(addr-t.base)>>t.shift/markPart].Load() {
+	if t == nil || t.frees == nil || !t.frees.isPrepared(addr) {
 		return
 	}
 	var pcs freeStack
@@ -39,7 +39,7 @@ func (t *MarkTable) NoteFree(addr uintptr, skip int) {
 //
 //go:norace
 func (t *MarkTable) FreedBy(addr uintptr) (stack []uintptr) {
-	if t == nil || t.frees == 0 || !t.writable[(addr-t.base)>>t.shift/markPart].Load() {
+	if t == nil || t.frees == nil || !t.frees.isPrepared(addr) {
 		return nil
 	}
 	for _, pc := range *t.freeStack(addr) {
@@ -52,7 +52,7 @@ func (t *MarkTable) FreedBy(addr uintptr) (stack []uintptr) {
 }
 
 func (t *MarkTable) freeStack(addr uintptr) *freeStack {
-	return mem.At[freeStack](t.frees + (addr-t.base)>>t.shift*freeStackSize)
+	return mem.At[freeStack](t.frees.entry(addr))
 }
 
 // Prepare makes room for the mark and the call stack of a page run that starts at addr, which is no

@@ -62,6 +62,9 @@ func (s *Slabs) begin(run arena.Run, node int, k kind) Ref {
 	if s.marks != nil {
 		s.marks.reset(r)
 	}
+	if s.exts != nil {
+		s.exts.reset(r)
+	}
 	s.arena.SetOwner(run.Page, int(run.Pages), s.word(r))
 	n := &s.nodes[node]
 	n.slabs.Add(1)

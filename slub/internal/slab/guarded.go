@@ -19,10 +19,8 @@ import (
 // Config.Charge's, the caller keeps the page. If a function of Config doesn't return,
 // ReleaseGuarded gets it. It is not for slabs with AfterGracePeriod, or of Single objects.
 func (s *Slabs) TakeGuarded(page uint32, node int, shift uintptr) (unsafe.Pointer, error) {
-	if s.marks != nil {
-		if err := s.marks.prepare(s.arena.Addr(page), mem.PageSize); err != nil {
-			return nil, err
-		}
+	if err := s.prepareTables(s.arena.Addr(page), mem.PageSize); err != nil {
+		return nil, err
 	}
 	if s.charge != nil {
 		if err := s.charge(mem.PageSize); err != nil {

@@ -19,7 +19,8 @@ const (
 	GivenDeferred             // it was given to FreeDeferred
 )
 
-// Objects have marks if Config.Marks has a table for them, and those of Single slabs in any case: a
+// Objects have marks if Config.Exts or Config.Marks has a table for them, the former if both have.
+// Those of Single slabs have one in any case: a
 // word in the slab's descriptor, if there is no table. That one holds the object's owner word while
 // the object is in use, and 0 while it is free, be it in the slab, in a sheaf or waiting for a
 // grace period.
@@ -40,6 +41,9 @@ const (
 // a table shows. Without a table a release store is enough: no other goroutine has a right to the
 // object, and what frees it has got it from the caller, by a way that orders memory.
 func (s *Slabs) SetInUse(p unsafe.Pointer) (ok bool) {
+	if s.exts != nil {
+		return s.exts.swap(uintptr(p), false, InUse) != InUse
+	}
 	if s.marks != nil {
 		return s.marks.swap(uintptr(p), false, InUse) != InUse
 	}
@@ -50,6 +54,10 @@ func (s *Slabs) SetInUse(p unsafe.Pointer) (ok bool) {
 // SetFree marks the object that starts at p as free if it is in use, for what has ended its use
 // without Claim.
 func (s *Slabs) SetFree(p unsafe.Pointer) {
+	if s.exts != nil {
+		s.exts.swap(uintptr(p), true, Free)
+		return
+	}
 	if s.marks != nil {
 		s.marks.swap(uintptr(p), true, Free)
 		return
@@ -60,6 +68,9 @@ func (s *Slabs) SetFree(p unsafe.Pointer) {
 // Claim marks the object that starts at p as free, in the way that to says. It reports whether the
 // object was in use, with the owner word o.
 func (s *Slabs) Claim(p unsafe.Pointer, o owner.Word, to Mark) bool {
+	if s.exts != nil {
+		return s.exts.swap(uintptr(p), true, to) == InUse
+	}
 	if s.marks != nil {
 		return s.marks.swap(uintptr(p), true, to) == InUse
 	}
@@ -70,6 +81,8 @@ func (s *Slabs) Claim(p unsafe.Pointer, o owner.Word, to Mark) bool {
 // MarkOf returns the mark of the object that starts at p, which has the owner word o.
 func (s *Slabs) MarkOf(p unsafe.Pointer, o owner.Word) Mark {
 	switch {
+	case s.exts != nil:
+		return s.exts.load(uintptr(p)).Mark()
 	case s.marks != nil:
 		return s.marks.load(uintptr(p))
 	case atomic.LoadUint32(s.mark(p)) == uint32(o.WithoutFlags()):
@@ -78,8 +91,11 @@ func (s *Slabs) MarkOf(p unsafe.Pointer, o owner.Word) Mark {
 	return Free
 }
 
-// Marks returns the table, or nil.
+// Marks returns the table of Config.Marks, or nil.
 func (s *Slabs) Marks() *MarkTable { return s.marks }
+
+// Exts returns the table of Config.Exts, or nil.
+func (s *Slabs) Exts() *ExtTable { return s.exts }
 
 // mark returns the mark in the descriptor of the page that has p.
 func (s *Slabs) mark(p unsafe.Pointer) *uint32 {

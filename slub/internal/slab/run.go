@@ -23,13 +23,24 @@ func (s *Slabs) takeRun(pages, node int) (arena.Run, error) {
 		}
 		return arena.Run{}, err
 	}
-	if s.marks != nil {
-		if err := s.marks.prepare(s.arena.Addr(run.Page), uintptr(run.Pages)*mem.PageSize); err != nil {
-			s.freeRun(run.Page, int(run.Pages))
-			return arena.Run{}, err
-		}
+	if err := s.prepareTables(s.arena.Addr(run.Page), uintptr(run.Pages)*mem.PageSize); err != nil {
+		s.freeRun(run.Page, int(run.Pages))
+		return arena.Run{}, err
 	}
 	return run, nil
+}
+
+// prepareTables makes what is kept beside n bytes of the arena writable.
+func (s *Slabs) prepareTables(addr, n uintptr) error {
+	if s.marks != nil {
+		if err := s.marks.prepare(addr, n); err != nil {
+			return err
+		}
+	}
+	if s.exts != nil {
+		return s.exts.prepare(addr, n)
+	}
+	return nil
 }
 
 // freeRun gives back the run of that many pages, beside its fence, with the given head page.

@@ -29,7 +29,8 @@ type Slabs struct {
 	shuffle    []uint32     // a random order of a slab's objects, or nil
 	unshuffle  []uint32     // the place of each object in it
 	zero       bool         // new slabs are cleared
-	marks      *MarkTable   // nil: only single objects have marks
+	marks      *MarkTable   // nil: only single objects have marks, or exts has them
+	exts       *ExtTable    // may be nil
 	fenceEvery uint32       // see fence.go
 	made       atomic.Uint32
 

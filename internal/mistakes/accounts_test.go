@@ -1,0 +1,42 @@
+package mistakes
+
+// accounts are mistakes in what is charged to an Account, and in what it frees.
+var accounts = []mistake{
+	{"ChargeKeptByHook", "an object that a Free hook keeps stays charged while the hook runs, and afterwards",
+		test{pkg: "slub", pattern: `^TestAccountOrder$`}, `hook charged`, `
+slub/cache_instrument.go
+-	c.uncharge(p)
+ 	keep := callback.Ask(hook, c.object(p))
+`},
+	{"SlotOfAnother", "Account.Free believes the Ext of whatever address it is given",
+		test{pkg: "slub", pattern: `^TestAccountDoubleFree$`}, `a pointer into an object`, `
+slub/account.go
+-		if *ext == slab.ExtInUse(s.ref|uint64(slot)) && uint(slot) < s.numSlots && *s.slotAt(slot) == uintptr(p) {
++		if *ext == slab.ExtInUse(s.ref|uint64(slot)) && uint(slot) < s.numSlots {
+`},
+	{"StaleSlotFreed", "Reset frees what its slots lead to, whether the Account still has it or not",
+		test{pkg: "slub", pattern: `^TestAccountReset$`}, `panic|are charged, and`, `
+slub/account_state.go
+-	if !s.holds(slot, p) {
+-		return
+-	}
+ 	c := s.set.classAt(p)
+slub/account_state.go
+-	if !exts.ClaimRef(uintptr(p), s.ref|uint64(slot)) {
+-		return
+-	}
++	exts.ClaimRef(uintptr(p), s.ref|uint64(slot))
+`},
+	{"NumberReusedEarly", "the number of a closed Account serves another while objects still have it",
+		test{pkg: "slub", pattern: `^TestManyAccountsLost$`}, `panic|numbers in|Accounts:|all numbers back`, `
+slub/account_charge.go
+-	if left == 0 && s.ref != 0 {
++	if s.ref != 0 {
+`},
+	{"MovedUnseen", "a reader of the usage does not notice that bytes are just being moved",
+		test{pkg: "slub", pattern: `^TestAccountUsageWhileChanging$`}, `bytes are charged`, `
+slub/account_state.go
+-		if version%2 == 0 && s.freed.Load() == freed && s.version.Load() == version {
++		if s.freed.Load() == freed && s.version.Load() >= version {
+`},
+}

@@ -1,0 +1,198 @@
+package slub
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// many is how many Accounts a test makes.
+func many() int {
+	if checked || testutil.Instrumented || testing.Short() {
+		return 20_000
+	}
+	return 1_000_000
+}
+
+// A million Accounts that are closed leave nothing: no number, no memory of Go's or the arena's,
+// and no member of their Group.
+func TestManyAccountsClosed(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	g := newGroup(t, GroupConfig{})
+	request := func() {
+		a, err := b.NewAccount(AccountConfig{Parent: g, Limit: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Malloc(300); err != nil {
+			t.Fatal(err)
+		}
+		a.Close()
+	}
+	request()
+	before, caches, live := b.arena.InUse(), len(b.Caches()), heapLive()
+	numbers, chunks := accounts.used()
+	for range many() {
+		request()
+	}
+	n, c := accounts.used()
+	if n != numbers || c > chunks+1 || len(b.Caches()) != caches {
+		t.Errorf("%d numbers in %d chunks are in use, %d in %d before; %d caches, %d before", n, c, numbers, chunks, len(b.Caches()), caches)
+	}
+	if got := b.arena.InUse(); got > before+1<<20 {
+		t.Errorf("%d bytes of the arena are in use, %d before", got, before)
+	}
+	if got := heapLive(); got > live+1<<20 {
+		t.Errorf("%d bytes of Go memory are live, %d before", got, live)
+	}
+	if s := g.Stats(); s.Bytes != 0 || s.Accounts != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Accounts that are all open at once, and that are lost and not closed, leave nothing when their
+// objects are free and a collection has found them.
+func TestManyAccountsLost(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	g := newGroup(t, GroupConfig{})
+	numbers, chunks := accounts.used()
+	n := many() / 10
+	var objs []unsafe.Pointer
+	func() {
+		var open []*Account
+		for range n {
+			a, err := b.NewAccount(AccountConfig{Parent: g})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := a.Malloc(8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open, objs = append(open, a), append(objs, p)
+		}
+		if used, c := accounts.used(); used != numbers+n || c < n>>chunkBits {
+			t.Errorf("%d numbers in %d chunks are in use, want %d", used, c, numbers+n)
+		}
+		runtime.KeepAlive(open)
+	}()
+	for i, p := range objs[:n/2] { // the others are free after the Account was lost
+		if i%2 == 0 {
+			b.Free(p)
+		} else {
+			b.FreeRCU(p)
+		}
+	}
+	runtime.GC()
+	b.FreeBulk(objs[n/2:])
+	same(t, "Barrier", b.Barrier(t.Context()), nil)
+	within(t, "all numbers back", func() bool {
+		runtime.GC()
+		used, c := accounts.used()
+		return used == numbers && c <= chunks+1
+	})
+	if s := g.Stats(); s.Bytes != 0 || s.Accounts != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Numbers are unique while in use, 0 is none of them, and they are used again.
+func TestAccountNumbers(t *testing.T) {
+	var table accountTable
+	states := make(map[uint32]*accountState)
+	for range 3 * (1 << chunkBits) {
+		s := new(accountState)
+		n, err := table.add(s)
+		if err != nil || n == 0 || states[n] != nil {
+			t.Fatalf("number %d: %v, has %p", n, err, states[n])
+		}
+		states[n] = s
+	}
+	next := table.next
+	var order []uint32
+	for n := range states {
+		order = append(order, n)
+	}
+	for range 3 {
+		for _, n := range order[:len(order)/2] {
+			if table.at(n) != states[n] {
+				t.Errorf("number %d is of another Account", n)
+			}
+			table.remove(n)
+			delete(states, n)
+		}
+		for range len(order) / 2 {
+			s := new(accountState)
+			n, err := table.add(s)
+			if err != nil || n == 0 || states[n] != nil {
+				t.Fatalf("number %d: %v, has %p", n, err, states[n])
+			}
+			states[n] = s
+			order = append(order, n)
+		}
+		order = order[len(order)/3:]
+	}
+	if table.next > next {
+		t.Errorf("%d chunks were made, %d suffice", table.next, next)
+	}
+	for n := range states {
+		table.remove(n)
+	}
+	if used, chunks := table.used(); used != 0 || chunks != 1 || len(table.partial) != 1 {
+		t.Errorf("%d numbers in %d chunks are in use at the end, %d with a free one", used, chunks, len(table.partial))
+	}
+}
+
+// used returns how many numbers are in use, and how many chunks there are.
+func (t *accountTable) used() (numbers, chunks int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.chunks {
+		if t.chunks[i].Load() != nil {
+			chunks++
+		}
+	}
+	return t.count, chunks
+}
+
+// heapLive returns the bytes of Go memory that are live.
+func heapLive() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what cleanups refer to
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// An Account whose objects others free finds its slots again, instead of making more.
+func TestAccountSlotsAreFoundAgain(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	a, err := b.NewAccount(AccountConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	const held = 100
+	var objs []unsafe.Pointer
+	for i := range 20_000 {
+		p, err := a.Malloc(16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if objs = append(objs, p); len(objs) > held {
+			b.Free(objs[0])
+			objs = slices.Delete(objs, 0, 1)
+		}
+		if n := len(a.state.slots); n > 4*held {
+			t.Fatalf("%d slots after %d allocations, %d objects", n, i+1, len(objs))
+		}
+	}
+	a.Reset()
+	if a.Usage() != 0 {
+		t.Errorf("%d bytes are charged", a.Usage())
+	}
+}
