@@ -1,3 +1,5 @@
+//go:build cgo
+
 package sys
 
 import (
@@ -11,6 +13,9 @@ import (
 
 	"github.com/slubd/slubd/internal/testutil"
 )
+
+// Static programs load no library before libc, so TestOtherLibcs leaves these tests out: their
+// names don't begin as those that it runs.
 
 const rseqSignature = 0x53053053
 
@@ -27,10 +32,10 @@ func registeredWith(t *testing.T, area Rseq, want uint32) {
 	}
 }
 
-// TestRseqLengths: threads are registered with the length that the kernel asks for, and with 32
+// TestOwnAreaLengths: threads are registered with the length that the kernel asks for, and with 32
 // bytes if it asks for no more, for more than an area has, or refuses what it has asked for. It
 // undoes the registration of a thread that ends, whatever its length.
-func TestRseqLengths(t *testing.T) {
+func TestOwnAreaLengths(t *testing.T) {
 	preload := testutil.Preload(t, testutil.FakeAuxv)
 	for _, c := range []struct {
 		size, align int
@@ -74,10 +79,10 @@ func TestRseqLengths(t *testing.T) {
 	}
 }
 
-// TestRseqAreasOfLibc: areas of each size that versions of glibc tell are used as they are. Where
+// TestLibcAreaSizes: areas of each size that versions of glibc tell are used as they are. Where
 // it tells none although it has registered its threads, as another library may, the kernel refuses
 // a second registration, and the area says so.
-func TestRseqAreasOfLibc(t *testing.T) {
+func TestLibcAreaSizes(t *testing.T) {
 	const code = `
 #include <stdlib.h>
 unsigned int __rseq_size;
