@@ -31,6 +31,11 @@ OF_MEMORY := TestNumbersA|TestNumbersD|DoubleFree.*Found|AfterFreeIsFound|AfterP
 OF_CPUS := InASmallContainer|PossibleCPUsDontRaise
 NOT_EMULATED := $(OF_PROCESSES)|$(OF_MEMORY)|$(OF_CPUS)|TestNUMA
 
+# Environments in which Go compiles its own library again: other instructions, checks of pointers in
+# C, another release, programs that can be loaded anywhere, and paths that are not this machine's.
+BUILDS := GOAMD64=v3 GOEXPERIMENT=cgocheck2 GOTOOLCHAIN=go1.27.4 GOFLAGS=-buildmode=pie GOFLAGS=-trimpath
+CONCURRENT := Checker|Stress|Rseq|SelfTest|Thread|Malloc
+
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help test race nocgo invariants asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
@@ -53,10 +58,12 @@ invariants:     ## all tests with the types' equations checked
 asan:           ## tests of what handles raw memory, with the address sanitizer
 	go test -asan ./slub ./sheaves ./arena ./internal/percpu
 
-flags:          ## quick tests in a random order, on 1, 2 and 4 CPUs, twice; with checked pointers
+flags:          ## quick tests in a random order, on 1, 2, 4 CPUs, twice; checked pointers, GOGC=1
 	go test -short -count=1 -shuffle=on -cpu 1,2,4 -skip '$(OF_SOURCE)' $(TESTED)
 	go test -short -count=2 $(filter-out ./arena ./slub/...,$(TESTED))
 	go test -short -count=1 $(NO_VET) $(CHECKPTR) -skip '$(OF_SOURCE)' $(TESTED)
+	go test -short -count=1 $(NO_VET) -exec 'env GODEBUG=clobberfree=1 GOGC=1' -run '$(CONCURRENT)' \
+		./internal/percpu ./slub
 
 images:         ## programs linked with each C library, also without /proc and /sys
 	SLUBD_PLATFORMS=1 go test -count=1 -run '^TestImages$$' ./slub
@@ -82,13 +89,18 @@ cross:          ## build for linux/arm64, darwin, other 64-bit systems; 32-bit o
 			{ echo "linux/$$a should be refused, with one sentence"; exit 1; }; \
 	done
 
-platforms:      ## vet for the same systems; short tests under qemu-user (package qemu-user-static)
+platforms:      ## vet for the same; qemu-user (qemu-user-static), gVisor (runsc), other builds
 	@for a in $(OTHERS); do echo "vet linux/$$a"; \
 		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go vet ./... || exit 1; \
 	done
 	@for a in $(EMULATED); do echo "test linux/$$a"; \
 		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go test $(NO_VET) -short -exec qemu-$$a-static \
 			-skip '$(OF_SOURCE)|$(NOT_EMULATED)' ./rcu ./sheaves ./numa ./slub || exit 1; \
+	done
+	SLUBD_PLATFORMS=1 SLUBD_REQUIRE=1 go test -count=1 -timeout 20m -run '^TestImage' ./slub
+	@for b in $(BUILDS); do echo "$$b"; \
+		env "$$b" go test -count=1 -short $(NO_VET) -run '$(CONCURRENT)' \
+			./internal/percpu ./internal/sys ./slub || exit 1; \
 	done
 
 staticcheck:    ## staticcheck

@@ -36,7 +36,7 @@ func newRseq() (engine, error) {
 		return engine{}, err
 	}
 	if err := sys.MembarrierRegisterRseq(); err != nil {
-		return engine{}, fmt.Errorf("membarrier(REGISTER_PRIVATE_EXPEDITED_RSEQ): %w", err)
+		return engine{}, err
 	}
 	if kernelCPUs == 0 {
 		return engine{}, errors.New("sched_getaffinity(2) doesn't tell how many CPUs the kernel can number")
