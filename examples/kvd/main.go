@@ -4,7 +4,7 @@
 //	go run ./examples/kvd -limit 1073741824
 //	redis-cli -p 6380 set hello world
 //	redis-benchmark -p 6380 -t get,set -P 16 -q
-//	curl -s 127.0.0.1:9380/metrics | grep slubd_arena
+//	curl -s 127.0.0.1:9380/metrics | grep ^slubd_arena
 //	go tool pprof -top http://127.0.0.1:9380/debug/pprof/slubd
 //	xdg-open http://127.0.0.1:9380/debug/slubd/
 //

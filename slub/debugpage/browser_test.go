@@ -88,6 +88,13 @@ func TestBrowserDrawsThePage(t *testing.T) {
 		}
 		held = append(held, p)
 	}
+	for _, c := range all[100:120] {
+		p, err := c.Alloc()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.FreeRCU(p)
+	}
 	reader := slub.DefaultDomain().Register("slow-reader")
 	token := slub.DefaultDomain().Start()
 	slub.DefaultDomain().Poll(token)
@@ -109,6 +116,7 @@ func TestBrowserDrawsThePage(t *testing.T) {
 		"counters by CPU":     `alloc_fastpath \d+( C\d+=\d+)+`,
 		"the kernel's order":  `(?s)alloc_fastpath.*sheaf_return_slow`,
 		"sheaves of a CPU":    `title="CPU \d+, node 0: main \d+`,
+		"a bound on backlogs": `>and \d+ more backlogs<`,
 	} {
 		if !regexp.MustCompile(pattern).MatchString(dom) {
 			t.Errorf("the page lacks %s: %s", what, pattern)
@@ -116,6 +124,9 @@ func TestBrowserDrawsThePage(t *testing.T) {
 	}
 	if n := len(regexp.MustCompile(`>page-\d{3}</button>`).FindAllString(dom, -1)); n != caches {
 		t.Errorf("%d rows of %d caches", n, caches)
+	}
+	if n := strings.Count(dom, "<h3>backlog "); n != 5 {
+		t.Errorf("%d backlogs have panels", n)
 	}
 	for _, bad := range []string{"[object ", "undefined", "NaN", "no answer"} {
 		if body := dom[:strings.LastIndex(dom, "<script>")]; strings.Contains(body, bad) {

@@ -36,6 +36,18 @@ function facts(...pairs) {
 }
 function panel(title, ...rest) { return el("div", { class: "panel" }, el("h3", {}, title), ...rest); }
 
+// few returns the first panels, and a button that shows the others as well, or only the first.
+const most = 5, whole = new Set();
+function few(id, panels, what) {
+  if (panels.length <= most + 1) return panels;
+  const button = el("button", { type: "button", class: "more", "aria-expanded": whole.has(id), "data-more": id },
+    whole.has(id) ? "only " + most : "and " + (panels.length - most) + " more " + what);
+  button.onclick = () => { whole.has(id) ? whole.delete(id) : whole.add(id); draw(); };
+  return [...(whole.has(id) ? panels : panels.slice(0, most)), button];
+}
+// largest compares two rows by the first of the keys in which they differ, the greater first.
+const largest = (...keys) => (a, b) => { for (const k of keys) if (a[k] !== b[k]) return b[k] - a[k]; return 0; };
+
 // rates of what has happened since the last answer; whole lives at the first one.
 function withRates(data) {
   const before = new Map(list(last && last.Caches).map(c => [c.Name, c]));
@@ -64,7 +76,7 @@ function drawSummary(d) {
     card("slabs", bytes(slabs), slabs ? percent(inUse / slabs) + " in use" : ""),
     card("resident in arenas", bytes(resident), limit ? "limits: " + bytes(limit) : "no limit"),
     card("wait for readers", bytes(waiting), oldest ? "oldest reader " + secs(oldest) : "no reader in the way", oldest > 10 ? "bad" : ""),
-    card("allocations", last ? count(rate) + "/s" : "–", d.Engine + (d.Reason ? ": " + d.Reason : "")),
+    card("allocations", list(d.Caches).some(c => c.allocRate !== undefined) ? count(rate) + "/s" : "–", d.Engine + (d.Reason ? ": " + d.Reason : "")),
     card("failed allocations", count(failures), "in all", failures ? "bad" : ""));
 }
 
@@ -95,16 +107,25 @@ function drawRCU(d) {
       ["grace periods", count(x.GracePeriods) + (x.MeanSeconds ? ", mean " + secs(x.MeanSeconds) : "")],
       ["stalls", String(x.Stalls), x.Stalls ? "bad" : ""],
       ["callbacks", x.Pending + " pending"]))),
-    ...list(d.Backlogs).filter(b => b.Bytes || b.Peak).map(b => panel("backlog " + b.Name, facts(
+    ...few("backlogs", list(d.Backlogs).filter(b => b.Bytes || b.Peak).sort(largest("Overruns", "Waits", "Bytes", "Peak")).map(b => panel("backlog " + b.Name, facts(
       ["waits now", bytes(b.Bytes)], ["at most", bytes(b.Peak)],
       ["soft limit", b.Soft ? bytes(b.Soft) : "none"], ["hard limit", b.Hard ? bytes(b.Hard) + " (" + percent(b.Charged / b.Hard) + ")" : "none"],
-      ["FreeRCU waited", count(b.Waits) + " times, " + secs(b.WaitedSeconds)], ["overruns", String(b.Overruns), b.Overruns ? "bad" : ""]))));
+      ["FreeRCU waited", count(b.Waits) + " times, " + secs(b.WaitedSeconds)], ["overruns", String(b.Overruns), b.Overruns ? "bad" : ""]))), "backlogs"));
 }
 
+// fillOf draws a bar for each CPU; on a large machine one for several side by side.
+const mostBars = 16;
 function fillOf(c) {
-  const cap = Math.max(1, 2 * c.SheafCapacity);
+  const cap = Math.max(1, 2 * c.SheafCapacity), cpus = list(c.CPUs), each = Math.max(1, Math.ceil(cpus.length / mostBars));
   const bar = (share, title, cls) => el("s", { class: cls, title, style: "--h:" + Math.min(100, 100 * share).toFixed(0) + "%" });
-  return el("span", { class: "fill" }, list(c.CPUs).map(p => bar((p.Main + p.Spare) / cap, `CPU ${p.CPU}, node ${p.Node}: main ${p.Main}, spare ${p.Spare}, rcu_free ${p.RCU}`)));
+  const bars = [];
+  for (let i = 0; i < cpus.length; i += each) {
+    const part = cpus.slice(i, i + each), p = part[0], total = k => sum(part, x => x[k]);
+    const name = each === 1 ? `CPU ${p.CPU}, node ${p.Node}` : `CPUs ${p.CPU} to ${part[part.length - 1].CPU}`;
+    bars.push(bar((total("Main") + total("Spare")) / cap / part.length,
+      `${name}: main ${total("Main")}, spare ${total("Spare")}, rcu_free ${total("RCU")}`));
+  }
+  return el("span", { class: "fill" }, bars);
 }
 function barnOf(c) {
   const max = Math.max(1, c.MaxBarnFull);
@@ -176,14 +197,17 @@ function drawPressure(d) {
     ["refused by the kernel", String(a.Refused), a.Refused ? "bad" : ""], ["page map", bytes(a.PageMap)],
     ...list(a.Shrinkers).map(s => ["shrinker " + s.Name, count(s.Calls) + " calls, " + count(s.Freed) + " freed"])))));
   $("groups-section").hidden = !list(d.Groups).length;
-  $("groups").replaceChildren(...list(d.Groups).map(g => panel(g.Name + (g.Parent ? " of " + g.Parent : ""), facts(
+  $("groups").replaceChildren(...few("groups", list(d.Groups).sort(largest("Failures", "Bytes")).map(g => panel(g.Name + (g.Parent ? " of " + g.Parent : ""), facts(
     ["charged", bytes(g.Bytes)], ["at most", bytes(g.Peak)], ["limit", g.Limit ? bytes(g.Limit) + " (" + percent(g.Bytes / g.Limit) + ")" : "none"],
-    ["failures", String(g.Failures), g.Failures ? "bad" : ""], ["caches", String(g.Caches)]))));
+    ["failures", String(g.Failures), g.Failures ? "bad" : ""], ["caches", String(g.Caches)]))), "groups"));
 }
 
 function draw() {
   if (!now) return;
+  const focused = document.activeElement && document.activeElement.dataset.more;
   for (const part of [drawSummary, drawArenas, drawRCU, drawCaches, drawSites, drawPressure]) part(now);
+  const button = focused && document.querySelector(`[data-more="${focused}"]`); // a new one, as in drawCaches
+  if (button) button.focus({ preventScroll: true });
 }
 // say changes the status, which a screen reader then reads out, only if it has changed.
 function say(text, cls) {
