@@ -68,7 +68,8 @@ type AccountConfig struct {
 // NewAccount makes an Account whose objects come from the Buckets. Any goroutine. It costs an
 // allocation of Go memory; the first Malloc of an Account takes a number for it, under a lock, and
 // the first one of a size class has a cache made, which takes about 100 us.
-// Errors: ErrConfig, joined for all problems of cfg.
+// Errors: ErrConfig, joined for all problems of cfg; for the first Account of the Buckets also
+// ErrClosed, and that there are too many caches.
 func (b *Buckets) NewAccount(cfg AccountConfig) (*Account, error) {
 	if err := b.validateAccount(cfg); err != nil {
 		return nil, err
@@ -80,10 +81,15 @@ func (b *Buckets) NewAccount(cfg AccountConfig) (*Account, error) {
 	case limit < 0:
 		limit = 0
 	}
-	s := &accountState{buckets: b, set: b.accountedSet(), name: cfg.Name, parent: cfg.Parent, limit: limit, hole: noSlot}
+	set, err := b.accountedSet()
+	if err != nil {
+		return nil, err
+	}
+	s := &accountState{buckets: b, set: set, name: cfg.Name, parent: cfg.Parent, limit: limit, hole: noSlot}
 	if s.parent == nil {
-		s.granted.Store(limit)
-		s.room, s.mostRoom = uint64(limit), math.MaxInt64
+		granted := min(limit, notDirect-1) // there is never room for notDirect
+		s.granted.Store(granted)
+		s.room, s.mostRoom = uint64(granted), math.MaxInt64
 	} else {
 		s.mostRoom = 2 * accountStep
 	}

@@ -184,7 +184,10 @@ func TestAccountLimit(t *testing.T) {
 		t.Error(err)
 	}
 	free := newAccount(t, b, slub.AccountConfig{})
-	if free.Free(must(t)(free.Malloc(1000))); free.Limit() != slub.Unlimited {
+	for n := range 10 { // also with nothing charged, and of classes that there is no cache of yet
+		free.Free(must(t)(free.Malloc(1000 + 150*n)))
+	}
+	if free.Limit() != slub.Unlimited {
 		t.Error(free.Limit())
 	}
 	for _, n := range []int{-1, 1 << 62} {
@@ -312,6 +315,25 @@ func TestAccountConfigErrors(t *testing.T) {
 	}
 	if _, err := a.MallocZero(maxPageClass + 1); !errors.Is(err, slub.ErrClosed) {
 		t.Error(err)
+	}
+	for _, used := range []bool{false, true} {
+		b := openBuckets(t, b.Arena(), slub.BucketsConfig{})
+		if used {
+			a := newAccount(t, b, slub.AccountConfig{})
+			a.Free(must(t)(a.Malloc(8)))
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a, err := b.NewAccount(slub.AccountConfig{})
+		if used { // it fails, of a class with a cache, of one without, and of none
+			for _, n := range []int{8, 16, 2 * mib} {
+				_, failed := a.Malloc(n)
+				same(t, "Malloc", failed, slub.ErrClosed)
+			}
+			continue
+		}
+		same(t, "NewAccount", err, slub.ErrClosed)
 	}
 }
 

@@ -24,9 +24,9 @@ const numAccounted = numClasses + numPageClasses
 
 // accountedClasses are the caches that Accounts allocate from.
 type accountedClasses struct {
-	firstID uint32 // number of the first class; those of the others follow
 	// set is nil before the first Account. Stored under pageClasses.mu.
-	set atomic.Pointer[accountedSet]
+	set   atomic.Pointer[accountedSet]
+	lease *lease // numbers and cells of the caches. Under pageClasses.mu
 }
 
 // An accountedSet has what Account.Malloc and Account.Free need to know of the caches.
@@ -34,7 +34,7 @@ type accountedSet struct {
 	base    uintptr        // address of the arena's range
 	pages   uintptr        // pages of the range
 	owners  unsafe.Pointer // owner word of every page
-	firstID uint32         // as in accountedClasses
+	firstID uint32         // number of the first class; those of the others follow
 	classes [accountedMask + 1]accountedClass
 	caches  [numAccounted]atomic.Pointer[Cache] // nil: not made yet. Stored under pageClasses.mu
 }
@@ -54,7 +54,7 @@ type accountedClass struct {
 
 var _ = [1]struct{}{}[unsafe.Sizeof(accountedClass{})-mem.CacheLine]
 
-// notDirect is more than any limit leaves room for.
+// notDirect is more than any Account has room for.
 const notDirect = math.MaxInt64
 
 // accountedMask has all bits of a class's number.
@@ -103,29 +103,44 @@ func accountedClassOf(less uint) int {
 	return numClasses + pageClassOf(uintptr(less+1))
 }
 
-// accountedSet returns the set, which it makes if there is none.
-func (b *Buckets) accountedSet() *accountedSet {
+// accountedSet returns the set, which it makes if there is none. Errors: ErrClosed; as New.
+func (b *Buckets) accountedSet() (*accountedSet, error) {
 	if s := b.accounted.set.Load(); s != nil {
-		return s
+		return s, nil
 	}
 	b.pages.mu.Lock()
 	defer b.pages.mu.Unlock()
-	if s := b.accounted.set.Load(); s != nil {
-		return s
+	switch s := b.accounted.set.Load(); {
+	case s != nil:
+		return s, nil
+	case b.pages.closed:
+		return nil, ErrClosed
 	}
-	s := &accountedSet{base: b.arena.Base(), pages: uintptr(b.arena.Pages()), owners: b.arena.Owners(), firstID: b.accounted.firstID}
+	first, err := caches.span(numAccounted)
+	if err != nil {
+		return nil, err
+	}
+	b.accounted.lease = &lease{first: first, n: numAccounted}
+	s := &accountedSet{base: b.arena.Base(), pages: uintptr(b.arena.Pages()), owners: b.arena.Owners(), firstID: first}
 	for i := range s.classes {
 		s.classes[i].size.Store(notDirect)
 		s.classes[i].exts, s.classes[i].shift = mem.Addr(&noExt), 63
 	}
 	b.accounted.set.Store(s)
-	return s
+	return s, nil
 }
 
-// accountedCache returns the cache of a class, which it makes if there is none. Errors: ErrClosed;
-// as New.
+// end ends the lease, when all caches are closed.
+func (a *accountedClasses) end() {
+	if a.lease != nil {
+		a.lease.end()
+	}
+}
+
+// accountedCache returns the cache of a class, which it makes if there is none. There is a set.
+// Errors: ErrClosed; as New.
 func (b *Buckets) accountedCache(class int) (*Cache, error) {
-	s := b.accountedSet()
+	s := b.accounted.set.Load()
 	if c := s.caches[class].Load(); c != nil {
 		return c, nil
 	}
@@ -139,12 +154,13 @@ func (b *Buckets) accountedCache(class int) (*Cache, error) {
 		return nil, ErrClosed
 	}
 	cfg, single := b.config.accounted(class)
-	c, err := newCache(b.arena, cfg, reservation{id: s.firstID + uint32(class), backlog: b.backlog, lease: b.lease,
+	lease := b.accounted.lease
+	c, err := newCache(b.arena, cfg, reservation{id: s.firstID + uint32(class), backlog: b.backlog, lease: lease,
 		single: single, accounted: true})
 	if err != nil {
 		return nil, err
 	}
-	b.lease.single = append(b.lease.single, c.stacks)
+	lease.single = append(lease.single, c.stacks)
 	c.buckets.Store(b)
 	entry := &s.classes[class]
 	exts := c.slabs.Exts()
@@ -188,10 +204,12 @@ func (a *accountedClasses) made() iter.Seq2[int, *Cache] {
 	}
 }
 
-// cacheAt returns the cache of a class, or nil.
-func (a *accountedClasses) cacheAt(class int) *Cache {
+// cacheWith returns the cache with a number, or nil.
+func (a *accountedClasses) cacheWith(id uint32) *Cache {
 	if s := a.set.Load(); s != nil {
-		return s.caches[class].Load()
+		if class := id - s.firstID; class < uint32(numAccounted) {
+			return s.caches[class].Load()
+		}
 	}
 	return nil
 }

@@ -195,14 +195,13 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: cfg.rcuDelay(), Nodes: 1})
-	numbers := n + 1 + len(pageClassSizes) + numAccounted
+	numbers := n + 1 + len(pageClassSizes)
 	first, err := caches.span(numbers)
 	if err != nil {
 		return nil, err
 	}
 	b.firstID, b.id = first, first+uint32(n)
 	b.pages.firstID = b.id + 1
-	b.accounted.firstID = b.pages.firstID + uint32(len(pageClassSizes))
 	b.pages.caches = make([]atomic.Pointer[Cache], len(pageClassSizes))
 	b.pages.begun = make([]atomic.Bool, len(pageClassSizes))
 	backlog.name, backlog.id = cfg.name, b.id
@@ -286,10 +285,7 @@ func (b *Buckets) cacheOfOwner(o owner.Word) *Cache {
 	if i := id - b.pages.firstID; i < uint32(len(b.pages.caches)) {
 		return b.pages.caches[i].Load()
 	}
-	if i := id - b.accounted.firstID; i < uint32(numAccounted) {
-		return b.accounted.cacheAt(int(i))
-	}
-	return nil
+	return b.accounted.cacheWith(id)
 }
 
 // ownerAt returns the owner of an address's page, 0 outside the arena's range.
@@ -390,6 +386,7 @@ func (b *Buckets) CloseContext(ctx context.Context) error {
 			b.config.Group.leave(b.member)
 			b.reclaimer = nil
 			b.lease.end()
+			b.accounted.end()
 		}
 		allBuckets.remove(b)
 	}
