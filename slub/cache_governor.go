@@ -12,13 +12,21 @@ import (
 // time. So the mean distance of samples is doubled on a CPU that takes them too often, and halved
 // when it takes them seldom. A sample stands for as many allocations as the mean at which it was
 // picked says, so the estimates stay right; they have fewer samples.
-type governor struct{ cpus [governed]cpuPace }
+//
+// Guarded objects are governed in the same way, with a distance and a share of their own: otherwise
+// each kind would thin the other out.
+type governor struct{ cpus [governed]cpuPaces }
 
-// A cpuPace is a governor's state of one CPU.
+// cpuPaces are a governor's states of one CPU.
+type cpuPaces struct {
+	samples, guards cpuPace
+	_               [32]byte
+}
+
+// A cpuPace is a governor's state of one CPU, for samples or for guarded objects.
 type cpuPace struct {
-	last  atomic.Int64 // when the latest sample ended, in ns since begin
+	last  atomic.Int64 // when the latest one ended, in ns since begin
 	level atomic.Int32 // the distance is multiplied by 1<<level
-	_     [48]byte
 }
 
 const (
@@ -35,14 +43,11 @@ var (
 	begin = time.Now()
 )
 
-// here returns the state of the calling CPU.
-func (g *governor) here() *cpuPace { return &g.cpus[percpu.CPU()%governed] }
-
-// scale returns the factor of the mean distance for the calling CPU.
-func (g *governor) scale() float64 { return float64(uint64(1) << g.here().level.Load()) }
+// here returns the states of the calling CPU.
+func (g *governor) here() *cpuPaces { return &g.cpus[percpu.CPU()%governed] }
 
 // took notes that the calling CPU has taken a sample since start.
-func (g *governor) took(start time.Time) { g.here().took(start.Sub(begin), time.Since(begin)) }
+func (g *governor) took(start time.Time) { g.here().samples.took(start.Sub(begin), time.Since(begin)) }
 
 // guardWeight is what the time of allocating a guarded object counts for. Its free takes as long,
 // and guards a page, which interrupts the other CPUs that run the process; and guards have half of
@@ -52,8 +57,11 @@ const guardWeight = 4
 // tookGuarded is took for a guarded object.
 func (g *governor) tookGuarded(start time.Time) {
 	end := time.Since(begin)
-	g.here().took(end-guardWeight*(end-start.Sub(begin)), end)
+	g.here().guards.took(end-guardWeight*(end-start.Sub(begin)), end)
 }
+
+// share returns what is left of a rate: 1 divided by the factor of the mean distance.
+func (p *cpuPace) share() float64 { return 1 / float64(uint64(1)<<p.level.Load()) }
 
 // took notes that a sample has taken from start to end, both since begin. Where goroutines or
 // threads run into each other here the level is off by one for a while.

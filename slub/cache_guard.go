@@ -18,7 +18,8 @@ import (
 // not one of the cache's slabs. A cache that profiles, guards, or both, has its allocations picked
 // at the sum of the two rates; each pick is for one of the two, at random. So its sequences have
 // one counter, and the estimates of the profile stay right: a sample's weight is divided by the
-// chance that a pick is for the profile.
+// chance that the pick was for the profile. The governor may have changed the rates since the pick
+// was drawn. The chance is that of the moment at which the pick is used, and so is the weight.
 
 // defaultGuardRate is the automatic Config.GuardRate where the environment says nothing.
 const defaultGuardRate = 64 << 20
@@ -53,10 +54,10 @@ func (c *Cache) guardable() int64 {
 }
 
 // guards reports whether the cache guards objects.
-func (c *Cache) guards() bool { return c.sampler != nil && c.sampler.guard > 0 }
+func (c *Cache) guards() bool { return c.sampler != nil && c.sampler.guards.rate > 0 }
 
 // guardsOnly reports whether the cache guards objects, and takes no samples for the profile.
-func (c *Cache) guardsOnly() bool { return c.sampler != nil && c.sampler.guard == 1 }
+func (c *Cache) guardsOnly() bool { return c.sampler != nil && c.sampler.samples.rate == 0 }
 
 // guardOne replaces one of the objects by a guarded one, if there is room.
 func (c *Cache) guardOne(objs []unsafe.Pointer, node int) {
@@ -153,13 +154,15 @@ func addHistory(r *hooks.Report) {
 // pickGuard decides what an allocation is picked for: a guarded object, or a sample of the profile
 // with the weight that it has then.
 func (s *sampler) pickGuard(weight float64) (guarded bool, sampleWeight float64) {
-	switch {
-	case s.guard == 0:
+	if s.guards.rate == 0 {
 		return false, weight
-	case rand.Float64() < s.guard:
+	}
+	samples, guards := s.rates()
+	chance := guards / (samples + guards)
+	if rand.Float64() < chance {
 		return true, 0
 	}
-	return false, weight / (1 - s.guard)
+	return false, weight / (1 - chance)
 }
 
 // dropPick counts a pick of a call that can't use it.

@@ -60,21 +60,42 @@ func profileRate(configured int64) int64 {
 // A sampler says how the allocations of a cache, or the large ones of Buckets, are picked. It is
 // constant; nil picks none.
 type sampler struct {
-	rate   float64 // mean number of bytes from one pick to the next
-	guard  float64 // chance that a pick is for a guarded object, otherwise it is for the profile
-	scaled bool    // the governor scales the rate
-	every  bool    // by sampling.SampleAll: every allocation takes its slow path
-	labels sampling.Labels
+	samples, guards picking // a pick is for one of the two
+	every           bool    // by sampling.SampleAll: every allocation takes its slow path
+	labels          sampling.Labels
 }
 
-// mean returns how many allocations of the given number of bytes lie between two samples, on
-// average, for the calling CPU at the moment.
-func (s *sampler) mean(bytes uintptr) float64 {
-	mean := s.rate / float64(bytes)
-	if s.scaled {
-		mean *= pace.scale()
+// A picking says how often allocations are picked for one purpose.
+type picking struct {
+	rate   float64 // picks for each byte
+	scaled bool    // the governor scales the rate
+}
+
+// now returns the picks for each byte on a CPU with the given pace.
+func (k *picking) now(pace *cpuPace) float64 {
+	if k.scaled {
+		return k.rate * pace.share()
 	}
-	return mean
+	return k.rate
+}
+
+// rates returns the picks for each byte for the calling CPU at the moment.
+func (s *sampler) rates() (samples, guards float64) {
+	here := pace.here()
+	return s.samples.now(&here.samples), s.guards.now(&here.guards)
+}
+
+// mean returns how many allocations of the given number of bytes lie between two picks, on average,
+// for the calling CPU at the moment.
+func (s *sampler) mean(bytes uintptr) float64 {
+	samples, guards := s.rates()
+	return 1 / ((samples + guards) * float64(bytes))
+}
+
+// scale returns the factor of the mean distance of picks for the calling CPU at the moment.
+func (s *sampler) scale() float64 {
+	samples, guards := s.rates()
+	return (s.samples.rate + s.guards.rate) / (samples + guards)
 }
 
 // pick returns the weight of an allocation that no stack has counted: 0 if it is none to sample.
@@ -90,26 +111,23 @@ func (s *sampler) pick(bytes uintptr) (weight float64) {
 }
 
 // newSampler returns a sampler for the ProfileRate and the GuardRate of a config, or nil if it
-// takes no samples and guards no objects. The governor scales the rates if they are automatic; one
-// that is not is left as it is, together with the other.
+// takes no samples and guards no objects. The governor scales a rate that is automatic.
 func newSampler(profile, guarded int64, labels sampling.Labels) *sampler {
 	if profile == 0 && sampling.All() {
 		// A chance of 1 - exp(-64 * bytes), which is 1 also for 8 bytes.
-		return &sampler{rate: 1.0 / 64, every: true, labels: labels}
+		return &sampler{samples: picking{rate: 64}, every: true, labels: labels}
 	}
-	picks := func(rate int64) float64 { // for each byte
+	picks := func(rate, configured int64) picking {
 		if rate == 0 {
-			return 0
+			return picking{}
 		}
-		return 1 / float64(rate)
+		return picking{rate: 1 / float64(rate), scaled: configured == 0}
 	}
-	samples, guards := picks(profileRate(profile)), picks(guardRate(guarded))
-	all := samples + guards
-	if all == 0 {
+	s := &sampler{samples: picks(profileRate(profile), profile), guards: picks(guardRate(guarded), guarded), labels: labels}
+	if s.samples.rate+s.guards.rate == 0 {
 		return nil
 	}
-	fixed := samples > 0 && profile != 0 || guards > 0 && guarded != 0
-	return &sampler{rate: 1 / all, guard: guards / all, scaled: !fixed, labels: labels}
+	return s
 }
 
 // sampleSheaves has the sheaves pick allocations.
@@ -117,9 +135,10 @@ func (c *Cache) sampleSheaves(cfg *sheaves.Config) {
 	if c.sampler == nil {
 		return
 	}
-	cfg.SampleMean = c.sampler.rate / float64(c.layout.slot)
-	if c.sampler.scaled {
-		cfg.SampleScale = pace.scale
+	s := c.sampler
+	cfg.SampleMean = 1 / ((s.samples.rate + s.guards.rate) * float64(c.layout.slot))
+	if s.samples.scaled || s.guards.scaled {
+		cfg.SampleScale = s.scale
 	}
 }
 
