@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"runtime"
@@ -95,7 +96,8 @@ func New(cfg Config) (*Slabs, error) {
 	}
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
-		size: cfg.Size, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single, id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
+		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
+		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

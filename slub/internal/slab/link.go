@@ -30,8 +30,9 @@ func (s *Slabs) SetNext(obj, next uintptr) {
 	storeLink(mem.At[uint64](at), s.encode(at, next))
 }
 
-// nextInSlab reads the free pointer of an object in a slab's chain. If ok, next is 0 or lies within
-// the slab, whatever was written over the pointer.
+// nextInSlab reads the free pointer of an object in a slab's chain. If ok, next is 0 or the start
+// of an object's slot within the slab, whatever was written over the pointer. Otherwise next is
+// where the pointer leads to.
 //
 //go:norace
 func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
@@ -40,7 +41,7 @@ func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
 	if next == 0 {
 		return 0, true
 	}
-	return next, next-r.addr < r.Bytes() && (next-r.addr)%8 == 0
+	return next, next-r.addr < r.Bytes() && s.isStart(next-r.addr)
 }
 
 // StoredLink returns the bytes of an object's free pointer, as they are.
@@ -48,12 +49,14 @@ func (s *Slabs) nextInSlab(obj uintptr, r Ref) (next uintptr, ok bool) {
 //go:norace
 func (s *Slabs) StoredLink(obj uintptr) uint64 { return loadLink(mem.At[uint64](obj + s.fp)) }
 
-// SoundLink reports whether the free pointer of an object is one that its slab may have written: it
-// leads to the start of an object, which nextInSlab does not look for.
+// isStart reports whether an offset in a slab is a multiple of s.size, in one multiplication; see
+// percpu.Filter, which also looks for the last object.
+func (s *Slabs) isStart(off uintptr) bool { return uint64(off)*s.magic < s.magic }
+
+// SoundLink reports whether the free pointer of an object is one that its slab may have written.
 func (s *Slabs) SoundLink(obj uintptr) bool {
-	r := s.slabOf(obj)
-	next, ok := s.nextInSlab(obj, r)
-	return ok && (next == 0 || (next-r.addr)%s.size == 0)
+	_, ok := s.nextInSlab(obj, s.slabOf(obj))
+	return ok
 }
 
 // Next reads the free pointer of an object in a list that SetNext made, of objects of any of these

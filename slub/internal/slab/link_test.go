@@ -76,3 +76,34 @@ func TestCorruptChain(t *testing.T) {
 	r.free(ps[3:]...)
 	r.free(hidden)
 }
+
+// A chain that leads into an object and not to its start is reported as well, and nothing of what
+// lies there is handed out, though the report returns.
+func TestChainIntoAnObject(t *testing.T) {
+	for _, size := range []uintptr{64, 96} {
+		for off := uintptr(8); off < size; off += 8 {
+			r := open(t, size, Config{})
+			ps := r.take(r.perSlab)
+			r.free(ps[:3]...)
+			r.SetNext(uintptr(ps[1]), uintptr(ps[0])+off)
+			got := make([]unsafe.Pointer, 5)
+			if n, err := r.Take(0, got, false); n != len(got) || err != nil {
+				t.Errorf("%d, %v", n, err)
+			}
+			for _, p := range got {
+				if !r.isObject(uintptr(p)) {
+					t.Errorf("a link to +%d of an object of %d bytes: %p is handed out", off, size, p)
+				}
+			}
+			if !slices.Equal(r.corrupt, []uintptr{uintptr(ps[1])}) {
+				t.Errorf("reports of %#x, want %p", r.corrupt, ps[1])
+			}
+			if t.Failed() {
+				return
+			}
+			r.free(got...)
+			r.free(ps[3:]...)
+			r.free(ps[0])
+		}
+	}
+}

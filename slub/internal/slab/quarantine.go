@@ -89,10 +89,16 @@ func (s *Slabs) diagnose(r Ref, st slabState) (d Damage, ok bool) {
 			return d, false
 		}
 		seen[i] = true
-		if obj, ok = s.nextInSlab(obj, r); !ok {
+		next, sound := s.nextInSlab(obj, r)
+		switch to := next - r.addr; {
+		case !sound && to < r.Bytes():
+			d.Detail = fmt.Sprintf("the free object at +%#x leads to +%#x, where no object starts", off, to)
+			return d, false
+		case !sound:
 			d.Detail = fmt.Sprintf("the free object at +%#x leads out of the slab", off)
 			return d, false
 		}
+		obj = next
 	}
 	d.Object = 0
 	if k == n {

@@ -9,6 +9,7 @@ import (
 // does so. The bytes are charged before the arena is asked, and no longer charged once it has the
 // run again: at no instant do the slabs have a page that is not charged. A slab that is empty,
 // that waits for AfterGracePeriod, or whose objects all lie in sheaves is charged like any other.
+// A run that the arena can't have, see openFence, is lost to all and is not charged either.
 func (s *Slabs) takeRun(pages, node int) (arena.Run, error) {
 	bytes := int64(s.arena.RunPages(pages)) * mem.PageSize
 	if s.charge != nil {
@@ -47,13 +48,19 @@ func (s *Slabs) prepareTables(addr, n uintptr) error {
 func (s *Slabs) freeRun(page uint32, pages int) {
 	if s.fenceEvery != 0 {
 		if _, all, _ := s.arena.Head(page); all > pages {
-			if !s.openFence(page, pages) {
+			opened := s.openFence(page, pages)
+			if pages = all; !opened {
+				s.unchargeRun(pages)
 				return
 			}
-			pages = all
 		}
 	}
 	s.arena.Free(page)
+	s.unchargeRun(pages)
+}
+
+// unchargeRun notes that a run of that many pages is not the slabs' any more.
+func (s *Slabs) unchargeRun(pages int) {
 	if s.uncharge != nil {
 		s.uncharge(int64(pages) * mem.PageSize)
 	}

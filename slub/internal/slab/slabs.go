@@ -19,6 +19,7 @@ type Slabs struct {
 	free          freeCounts
 
 	size       uintptr      // bytes from one object to the next
+	magic      uint64       // 2^64/size, rounded up; see isStart
 	fp         uintptr      // offset of the free pointer in an object
 	order      int          // preferred order of a slab
 	single     bool         // a slab has one object, and no more pages than that
