@@ -7,12 +7,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/rcu"
@@ -359,5 +361,34 @@ func TestGuardStorm(t *testing.T) {
 	t.Logf("%d objects were guarded, %d skipped", s.Allocated-before.Allocated, s.Skipped-before.Skipped)
 	if n := s.Allocated - before.Allocated; n < 1000 {
 		t.Errorf("only %d objects were guarded", n)
+	}
+}
+
+//go:noinline
+func freeFirst(c *slub.Cache, p unsafe.Pointer) { c.FreeRCU(p) }
+
+// Of an object that a Free hook has kept, a report names the free that ended its use, and not the
+// one before.
+func TestKeptObjectIsFreedLater(t *testing.T) {
+	keep := true
+	var reports []*hooks.Report
+	c := open(t, newArena(t, largeArena), slub.Config{Size: 64, GuardRate: everyGuarded, Domain: new(rcu.Domain),
+		Hooks: hooks.Hooks{
+			Free:   func(hooks.Object) bool { return keep },
+			Report: func(r *hooks.Report) { reports = append(reports, r) },
+		}})
+	p := aligned(t, c, true)
+	freeFirst(c, p)
+	if err := c.Barrier(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	keep = false
+	poke(uintptr(p) + 200) // in its page, beside it
+	freeGuarded(c, p)
+	if len(reports) != 1 || !strings.Contains(reports[0].History, "freeGuarded") || strings.Contains(reports[0].History, "freeFirst") {
+		t.Errorf("reports: %+v", reports)
+	}
+	for o := range c.Live() {
+		c.Free(mem.Ptr(o.Addr))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/slub/internal/guard"
 )
 
 // A cache is instrumented if it has an Alloc or Free hook, InitOnAlloc or InitOnFree, or marks on
@@ -217,6 +218,9 @@ func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
 	keep := callback.Ask(hook, c.object(p))
 	if keep && c.marks != nil {
 		c.slabs.SetInUse(p)
+	}
+	if keep && c.guards() {
+		guard.NoteKept(uintptr(p))
 	}
 	return keep
 }

@@ -23,8 +23,14 @@ var registry = struct {
 type arenaPools struct {
 	caches int
 	nodes  []*Pool // by node index; nil: none yet
-	failed error   // why no more are made
+	// After a failure to make a pool the next calls of For don't try, twice as many as after the
+	// one before it. Under registry.mu.
+	failures, untried int
 }
+
+// maxUntried is the most calls of For that don't try to make a pool. An attempt takes about as long
+// as ten guarded objects.
+const maxUntried = 1 << 10
 
 // counts are of all pools, those that were given back included.
 var counts struct{ allocated, skipped, reports, unguarded atomic.Int64 }
@@ -65,7 +71,7 @@ const least = 64
 
 // For returns the pool of a node of an arena that a cache has joined, or nil if there is none: the
 // arena's limit is too low, it has no room, or the kernel refuses what a pool needs. It makes the
-// pool at the first call.
+// pool at the first call, and after a failure tries again, at ever longer intervals.
 func For(a *arena.Arena, node int) *Pool {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
@@ -73,17 +79,25 @@ func For(a *arena.Arena, node int) *Pool {
 	if of == nil {
 		return nil
 	}
-	if p := of.nodes[node]; p != nil || of.failed != nil {
+	if p := of.nodes[node]; p != nil {
 		return p
+	}
+	if of.untried > 0 {
+		of.untried--
+		return nil
 	}
 	if l := a.Limit(); l != arena.Unlimited && l < least*poolPages*mem.PageSize || a.NearLimit() {
 		return nil
 	}
 	p, err := newPool(a, node)
 	if err != nil {
-		of.failed = err
+		// The kernel may have refused for lack of memory or mappings, of which there may be more
+		// later.
+		of.untried = min(1<<of.failures, maxUntried)
+		of.failures = min(of.failures+1, 10)
 		return nil
 	}
+	of.failures = 0
 	of.nodes[node] = p
 	publish(append(slices.Clone(pools()), p))
 	return p

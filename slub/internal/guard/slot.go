@@ -106,6 +106,14 @@ func NoteFree(addr uintptr) {
 	}
 }
 
+// NoteKept takes back what NoteFree has recorded of the object at addr, which stays in use: a hook
+// keeps it.
+func NoteKept(addr uintptr) {
+	if p, slot, ok := find(addr); ok {
+		p.noted[slot].Store(false)
+	}
+}
+
 // recordFree records when and on which CPU the object of a slot is freed.
 func (p *Pool) recordFree(slot int) {
 	s := &p.area.Slots[slot]
