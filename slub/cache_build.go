@@ -80,6 +80,9 @@ func (c *Cache) operate(filter percpu.Filter) {
 		c.free.Filter = filter.ForStacks(c.stacks, percpu.Main)
 		c.free.SetSlowOnly(c.freeMarked)
 		c.freeRCU.SetSlowOnly(c.freeRCUMarked)
+		if c.sequencesMark() {
+			c.operateHardened()
+		}
 		return
 	case c.instrumented():
 		c.pop.SetSlowOnly(c.allocInstrumented)

@@ -9,6 +9,8 @@ import (
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // A hardened cache finds, in production, what otherwise corrupts memory silently:
@@ -21,8 +23,9 @@ import (
 // And it makes harder to foresee where an object lies: a sheaf that is refilled from slabs is
 // shuffled, and so are the objects of a new slab.
 //
-// Alloc and Free are Go code around the sequences. Objects that a constructor has prepared, and
-// those of TypesafeByRCU, which readers may look at, are not cleared.
+// Alloc, Free, Malloc and its Free are sequences that also do this (percpu.PopMarked). What they
+// don't understand they leave to Go code, which looks again, and reports. Objects that a
+// constructor has prepared, and those of TypesafeByRCU, which readers may look at, are not cleared.
 
 // On, as Config.Hardened or BucketsConfig.Hardened, hardens whatever SLUBD_HARDENED says. None
 // excludes from it.
@@ -52,6 +55,51 @@ func (c Config) hardenedFlags() Flags {
 		return ShuffleFreelist
 	}
 	return ShuffleFreelist | InitOnFree
+}
+
+// sequencesMark reports whether the cache has sequences that look at marks and clear objects. A
+// build that checks everything has Go code, whose marks are exact. Objects above maxClass have it,
+// too: a sequence that reads one would take too long for its CPU to begin it again and again.
+func (c *Cache) sequencesMark() bool {
+	return c.onlyMarked() && c.marks.hardened && !checked && c.sheaves != nil &&
+		c.config.Flags&InitOnAlloc == 0 && c.layout.size <= maxClass && percpu.HasMarked()
+}
+
+// hardenedOps are the operations of a cache of which sequencesMark is true. They are not in the
+// Cache, as those of clearing are not.
+type hardenedOps struct {
+	pop  percpu.PopMarked
+	free percpu.FreeMarked
+}
+
+// operateHardened makes Alloc and Free sequences that look at marks and clear objects.
+func (c *Cache) operateHardened() {
+	ops := new(hardenedOps)
+	ops.pop.Init(c.stacks, percpu.Main, c.objectMarks(), c.allocMarked)
+	ops.free.Init(c.marks.push.Filter, owner.Of(c.id, 0), c.objectMarks(), c.freeMarked, c.freeClaimed)
+	c.pop.SetSlowOnly(ops.pop.Func())
+	c.free.SetSlowOnly(ops.free.Func())
+}
+
+// objectMarks returns what sequences have to know of the cache's marks.
+func (c *Cache) objectMarks() percpu.ObjectMarks {
+	if c.config.Flags&InitOnFree == 0 {
+		return c.slabs.ObjectMarks(0)
+	}
+	return c.slabs.ObjectMarks(c.layout.size)
+}
+
+// clearLinks clears the free pointers of objects that come from slabs, so that the sequences find
+// them zero. One that no slab has written stays as it is: the allocation of the object reports it.
+func (c *Cache) clearLinks(objs []unsafe.Pointer) {
+	if !c.marks.clears || !c.layout.fpInside() {
+		return
+	}
+	for _, p := range objs {
+		if obj := uintptr(p); c.slabs.StoredLink(obj) != 0 && c.slabs.SoundLink(obj) {
+			mem.Zero(obj+c.layout.fp, freePtrSize)
+		}
+	}
 }
 
 // fenceEvery says which slabs of a hardened cache have a page without access behind them.

@@ -185,3 +185,27 @@ func TestShuffle(t *testing.T) {
 		}
 	}
 }
+
+// What a refill brings is zero, free pointers included, so that the sequences find it so.
+func TestRefillClearsLinks(t *testing.T) {
+	if sanitized {
+		t.Skip("free memory must not be read")
+	}
+	for _, size := range []int64{8, 20, 64} {
+		c := open(t, nil, Config{Size: size, Hardened: On, MinPartial: 10})
+		ps := take(t, c, 20)
+		c.FreeBulk(slices.Clone(ps))
+		c.Shrink()
+		objs := make([]unsafe.Pointer, c.perSlab)
+		n := source{c}.Refill(0, objs, false)
+		for _, p := range objs[:n] {
+			if !zeroed(p, c.layout.slot) {
+				t.Errorf("%d bytes: an object from a slab is not zero", size)
+			}
+		}
+		if n == 0 {
+			t.Error("the refill brings nothing")
+		}
+		source{c}.Flush(objs[:n])
+	}
+}

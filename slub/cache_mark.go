@@ -25,7 +25,8 @@ import (
 // (see MarkTable.swap), or a free pointer has been overwritten. So no object has two owners.
 //
 // A cache that is instrumented for its marks alone has functions of its own in front of the
-// sequences, which claim an object, then push it. FreeRCU has the same.
+// sequences, which claim an object, then push it. FreeRCU has the same. A hardened cache has
+// sequences that do both; see operateHardened.
 
 // checked says that all objects of this build have marks.
 const checked = sanitized || invariants.Enabled

@@ -24,6 +24,7 @@ func (s source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 		s.c.noteRefillError(err)
 	}
 	if m := s.c.marks; m != nil && m.hardened {
+		s.c.clearLinks(dst[:n])
 		shuffle(dst[:n])
 	}
 	return n

@@ -49,7 +49,7 @@ func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, err
 // frames up the stack; its call site decides on the partition.
 func (b *Buckets) alloc(n, skip int) (p unsafe.Pointer, err error) {
 	if uint(n)-1 < b.marked {
-		return b.caches[classOf(uint(n))].allocMarked()
+		return b.caches[classOf(uint(n))].Alloc()
 	}
 	c := b.anyClass(n, skip+1)
 	switch {

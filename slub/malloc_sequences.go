@@ -1,6 +1,10 @@
 package slub
 
-import "github.com/slubd/slubd/internal/percpu"
+import (
+	"unsafe"
+
+	"github.com/slubd/slubd/internal/percpu"
+)
 
 // sequences are the operations of Buckets, or of DefaultBuckets, that are one restartable sequence
 // each. They take their slow paths until they are filled. They are no struct within the Buckets: a
@@ -21,9 +25,14 @@ func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes perc
 
 // fill lets the sequences find the caches' stacks: those that free by owner word, those that
 // allocate by size if there is one partition. Instrumented caches have no such sequences: all four
-// then always take their slow paths, which call the caches' own operations.
+// then always take their slow paths, which call the caches' own operations. Hardened ones have
+// others in place of the first two.
 func (b *Buckets) fill(s sequences) {
-	if b.caches[0].instrumented() {
+	switch c := b.caches[0]; {
+	case c.sequencesMark():
+		b.fillMarked(s)
+		return
+	case c.instrumented():
 		return
 	}
 	filters := make([]percpu.Filter, len(b.caches))
@@ -43,4 +52,19 @@ func (b *Buckets) fill(s sequences) {
 	}
 	s.malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 	s.bytes.Fill(s.malloc, rooms[:])
+}
+
+// fillMarked lets Malloc and Free find the stacks and marks of hardened caches. The functions on
+// slices call those of the caches.
+func (b *Buckets) fillMarked(s sequences) {
+	filters := make([]percpu.Filter, len(b.caches))
+	marks := make([]percpu.ObjectMarks, len(b.caches))
+	stacks := make([]percpu.Slots, len(b.caches))
+	for i, c := range b.caches {
+		filters[i], marks[i], stacks[i] = c.marks.push.Filter, c.objectMarks(), c.stacks
+	}
+	s.free.FillMarked(b.firstID, filters, marks, func(p unsafe.Pointer) { b.cacheOf(p).freeClaimed(p) })
+	if b.partitions == 1 {
+		s.malloc.FillMarked(percpu.Main, stacks, marks, fineClasses[1:], coarseClasses[1:])
+	}
 }

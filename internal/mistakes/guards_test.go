@@ -40,6 +40,19 @@ sheaves/bulk.go
 -					s.dropPick(st)
 -				}
 `},
+	{"GuardsThinnedOut", "guards are as rare as the samples of the profile where these are spaced out",
+		test{pkg: "slub", pattern: `^TestGuardsKeepTheirRate$/^samples$`}, `objects are guarded, want`, `
+slub/cache_sample.go
+-	return s.samples.now(&here.samples), s.guards.now(&here.guards)
++	return s.samples.now(&here.samples), s.guards.now(&here.samples)
+`},
+	{"KeptStaysNoted", "an object that a hook keeps counts as freed where it was given to FreeRCU",
+		test{pkg: "slub", pattern: `^TestKeptObjectIsFreedLater$`}, `reports:`, `
+slub/cache_instrument.go
+-	if keep && c.guards() {
++	if keep && c.guards() && p == nil {
+ 		guard.NoteKept(uintptr(p))
+`},
 	{"GuardStaysCharged", "a group is charged for guarded pages for good",
 		test{pkg: "slub", pattern: `^TestGuardedObjectIsOrdinary$`}, `are charged to the group when nothing`, `
 slub/internal/slab/guarded.go

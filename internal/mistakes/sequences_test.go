@@ -24,6 +24,25 @@ internal/percpu/zero_linux_amd64.s
 +	ZERO(SI)
 +	RET
 `},
+	{"PoppedInUse", "an allocation of a hardened cache takes an object that has an owner",
+		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
+internal/percpu/marked_linux_amd64.s
+-	CMPB (R12), $const_MarkInUse; \
+-	JEQ  slow; \
+ 	MOVQ clear, CX; \
+`},
+	{"DirtyPopped", "an allocation of a hardened cache does not look at what was written to a free object",
+		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
+internal/percpu/marked_linux_amd64.s
+-	JZ   zero; \
++	JMP  zero; \
+ 	ALL_ZERO \
+`},
+	{"PushedUnclaimed", "a free of a hardened cache looks at the mark in its sequence, and leaves it as it is",
+		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
+internal/percpu/marked_linux_amd64.s
+-	MOVB $const_MarkFree, (R12); \
+`},
 	{"OtherNodePopped", "AllocNode takes an object of another node that a refill has brought",
 		test{pkg: "internal/percpu", pattern: `^TestPopByNode$`}, `of another node was popped`, `
 internal/percpu/node_linux_amd64.s

@@ -21,6 +21,8 @@ var (
 	popRegisterCS, freeRegisterCS, popStackCS, pushStackCS, lockStackCS descriptor
 	popBySizeCS, freeByOwnerCS, enterReadersCS, exitReadersCS           descriptor
 	popZeroCS, freeZeroCS, popByNodeCS, sliceBySizeCS, freeSliceCS      descriptor
+
+	popMarkedCS, freeMarkedCS, popMarkedBySizeCS, freeMarkedByOwnerCS descriptor
 )
 
 // rseq is struct rseq of <linux/rseq.h>, as far as the assembly uses it.
@@ -59,8 +61,8 @@ var (
 
 func mark(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
 
-// maxCode bounds a sequence's function in bytes; the longest is near 400.
-const maxCode = 512
+// maxCode bounds a sequence's function in bytes; the longest is near 950.
+const maxCode = 1024
 
 // findDescriptor derives the descriptor of the sequence whose function starts at pc. It refuses
 // code in which a mark is missing, ambiguous or out of order.

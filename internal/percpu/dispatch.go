@@ -17,6 +17,10 @@ type PopBySize struct {
 	table unsafe.Pointer // address of CPU 0's stack for each step, the fine steps first
 	max   uintptr        // largest number of bytes; more takes the slow path
 	slow  SizeFunc
+
+	// In place of table and max after FillMarked.
+	marks  unsafe.Pointer // address of ObjectMarks for each step
+	marked uintptr
 }
 
 // SizeFunc is the signature of a PopBySize and of its slow path.
@@ -33,6 +37,11 @@ type FreeByOwner struct {
 	served unsafe.Pointer // array of served, beginning with that of first
 	slow   FreeFunc
 	stacks uintptr // address that CPU 0's stack of owner word 0 would have
+
+	// After FillMarked.
+	markedPages uintptr        // in place of pages
+	marks       unsafe.Pointer // array of ObjectMarks, beginning with that of first
+	claimed     FreeFunc       // what gets an object that is claimed, and that the stack refuses
 }
 
 // The stacks of adjacent numbers are adjacent. So an owner word without the bits of the node is
@@ -104,6 +113,12 @@ func (f *FreeByOwner) Init(slow FreeFunc) {
 // filters[0]; objects of the others take the slow path. All filters are of one arena. f may be in
 // use; Fill is called once.
 func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
+	f.fill(first, filters)
+	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: makes the rest take effect
+}
+
+// fill is Fill without effect.
+func (f *FreeByOwner) fill(first uint32, filters []Filter) {
 	var table []served
 	for i, from := range filters {
 		if from.slots != filters[0].slots+uintptr(i)*cellSize {
@@ -115,5 +130,4 @@ func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 	f.first, f.n = owner.Of(first, 0), uint32(len(table))<<NodeBits
 	f.served = unsafe.Pointer(unsafe.SliceData(table))
 	f.stacks = filters[0].slots - uintptr(first)<<NodeBits
-	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: makes the rest take effect
 }

@@ -30,7 +30,7 @@ coarse:
 // freeByOwner is the code of a FreeByOwner, a func(p unsafe.Pointer). It leaves AX alone for the
 // slow path.
 TEXT ·freeByOwner(SB), NOSPLIT|NOFRAME, $0-0
-	CHOOSE_BY_OWNER
+	CHOOSE_BY_OWNER(FreeByOwner_pages(DX))
 	SEQUENCE(·freeByOwnerCS)
 	PUSH_BODY(DI)
 	COMMITTED_RET

@@ -31,6 +31,12 @@ type engine struct {
 	initPopZero   func(p *PopZero)
 	initFreeZero  func(f *FreeZero)
 	initPopByNode func(p *PopByNode)
+
+	// Nil as well; see HasMarked.
+	initPopMarked         func(p *PopMarked)
+	initFreeMarked        func(f *FreeMarked)
+	initPopBySizeMarked   func(p *PopBySize) // all but their code is set
+	initFreeByOwnerMarked func(f *FreeByOwner)
 }
 
 // current is the engine of this process; why is what Reason says of it.
@@ -104,7 +110,8 @@ func choose(forced string) (engine, string) {
 		return e, "SLUBD_ENGINE=rseq-abi0"
 	}
 	fast := withRegisters(e)
-	if err := errors.Join(selfTest(fast), selfTestChoice(fast), selfTestSlices(fast), selfTestZero(fast), selfTestNode(fast)); err != nil {
+	if err := errors.Join(selfTest(fast), selfTestChoice(fast), selfTestSlices(fast), selfTestZero(fast),
+		selfTestNode(fast), selfTestMarked(fast)); err != nil {
 		return e, "register calls: " + err.Error()
 	}
 	if forced != "" && forced != "rseq" {

@@ -6,6 +6,7 @@ type entries struct {
 	popRegister, freeRegister, popStack, pushStack, lockStack uintptr
 	popBySize, freeByOwner, enterReaders, exitReaders         uintptr
 	popZero, freeZero, popByNode, sliceBySize, freeSlice      uintptr
+	popMarked, freeMarked, popMarkedBySize, freeMarkedByOwner uintptr
 	// The code of operations that are only their slow path.
 	slowPop, slowFree, slowBySize, slowByOwner, slowByNode, slowSlice, slowFreeSlice uintptr
 }
@@ -39,6 +40,10 @@ func (e entries) sequences() []sequence {
 		{code: e.popByNode, descriptor: &popByNodeCS},
 		{code: e.sliceBySize, descriptor: &sliceBySizeCS},
 		{code: e.freeSlice, descriptor: &freeSliceCS},
+		{code: e.popMarked, descriptor: &popMarkedCS},
+		{code: e.freeMarked, descriptor: &freeMarkedCS},
+		{code: e.popMarkedBySize, descriptor: &popMarkedBySizeCS},
+		{code: e.freeMarkedByOwner, descriptor: &freeMarkedByOwnerCS},
 		{code: e.enterReaders, descriptor: &enterReadersCS},
 		{code: e.exitReaders, descriptor: &exitReadersCS},
 	}

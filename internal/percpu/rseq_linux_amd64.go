@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
@@ -89,6 +90,10 @@ func withRegisters(e engine) engine {
 	e.initPopZero = func(p *PopZero) { p.code = codes().popZero }
 	e.initFreeZero = func(f *FreeZero) { f.code = codes().freeZero }
 	e.initPopByNode = func(p *PopByNode) { p.code = codes().popByNode }
+	e.initPopMarked = func(p *PopMarked) { p.code = codes().popMarked }
+	e.initFreeMarked = func(f *FreeMarked) { f.code = codes().freeMarked }
+	e.initPopBySizeMarked = func(p *PopBySize) { atomic.StoreUintptr(&p.code, codes().popMarkedBySize) }
+	e.initFreeByOwnerMarked = func(f *FreeByOwner) { atomic.StoreUintptr(&f.code, codes().freeMarkedByOwner) }
 	e.readers = sequencesForReaders()
 	return e
 }

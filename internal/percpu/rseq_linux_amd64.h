@@ -33,9 +33,9 @@
 // (see Pop). R14 (g) and X15 (zero) are never touched.
 //
 // The sequences lie in files by what they work on: rseq_linux_amd64.s has those of one cache's
-// stacks, zero_linux_amd64.s those that clear, dispatch_linux_amd64.s, slice_linux_amd64.s and
-// node_linux_amd64.s those that choose among stacks or nodes, readers_linux_amd64.s those of
-// sections.
+// stacks, zero_linux_amd64.s those that clear, marked_linux_amd64.s those of hardened caches,
+// dispatch_linux_amd64.s, slice_linux_amd64.s and node_linux_amd64.s those that choose among stacks
+// or nodes, readers_linux_amd64.s those of sections.
 
 #define PTR 8   // bytes
 #define OWNER 4 // bytes of an owner word
@@ -83,6 +83,11 @@ start:
 	POP_KEEPING_BX(slots)
 
 #define POP_KEEPING_BX(slots) \
+	TOP(slots); \
+	MOVQ SI, Stack_head(R10)
+
+// TOP is POP_KEEPING_BX in front of the commit: AX is the object, SI the head without it.
+#define TOP(slots) \
 	XORL CX, CX; \
 	ARM; \
 	LOAD_CPU; \
@@ -96,8 +101,7 @@ start:
 	TESTL R12, R12; \
 	JZ   slow; \
 	MOVQ -PTR(R11)(R12*PTR), AX; \
-	ADDQ $const_popOne, SI; JGE slow; \
-	MOVQ SI, Stack_head(R10)
+	ADDQ $const_popOne, SI; JGE slow
 
 // PUSH_BODY puts AX on the stack of slots if its owner word is CX.
 #define PUSH_BODY(slots) \
@@ -136,8 +140,8 @@ start:
 // slow: CX is the owner word of its page, and DI that word without the node, later the address of
 // the stacks. SI is the address of the word's served. The stack compares the whole word with its
 // own, and so checks the node.
-#define CHOOSE_BY_OWNER \
-	PAGE(FreeByOwner_base(DX), FreeByOwner_pages(DX)); \
+#define CHOOSE_BY_OWNER(pages) \
+	PAGE(FreeByOwner_base(DX), pages); \
 	MOVQ FreeByOwner_owners(DX), DI; \
 	MOVL (DI)(R10*OWNER), CX; \
 	MOVL CX, DI; \

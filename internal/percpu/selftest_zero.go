@@ -11,7 +11,7 @@ import (
 
 // zeroSizes are numbers of bytes that selfTestZero has cleared, one for each kind of store that the
 // assembly uses. The sum is kept small, since every program clears them when it starts.
-var zeroSizes = []uintptr{8, 24, 64, 72, 200, 2048}
+var zeroSizes = []uintptr{8, 24, 136, 264, 1032, 2048}
 
 // selfTestZero checks what an engine's operations clear, to the byte. Unlike those of selfTest its
 // objects have memory.

@@ -1,23 +1,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 #include "rseq_linux_amd64.h"
-
-// ZERO clears n bytes at DI, a multiple of 8 and not 0. It uses DI and R11. n is a register, which
-// it keeps up to 2 KiB and then leaves 0. AX is kept in R12 for the string instruction.
-#define ZERO(n) \
-	XORPS X15, X15; LEAQ (DI)(n*1), R11; CMPQ n, $64; JA large; CMPQ n, $16; JBE small; \
-	MOVUPS X15, (DI); MOVUPS X15, -16(R11); CMPQ n, $32; JBE cleared; \
-	MOVUPS X15, 16(DI); MOVUPS X15, -32(R11); JMP cleared; \
-small: MOVQ $0, (DI); MOVQ $0, -8(R11); JMP cleared; \
-large: CMPQ n, $2048; JAE string; SUBQ $64, R11; \
-	CMPB ·hasAVX(SB), $0; JEQ line; VXORPS Y0, Y0, Y0; \
-wide: VMOVUPS Y0, (DI); VMOVUPS Y0, 32(DI); ADDQ $64, DI; CMPQ DI, R11; JB wide; \
-	VMOVUPS Y0, (R11); VMOVUPS Y0, 32(R11); VZEROUPPER; JMP cleared; \
-line: MOVUPS X15, (DI); MOVUPS X15, 16(DI); MOVUPS X15, 32(DI); MOVUPS X15, 48(DI); \
-	ADDQ $64, DI; CMPQ DI, R11; JB line; MOVUPS X15, (R11); MOVUPS X15, 16(R11); \
-	MOVUPS X15, 32(R11); MOVUPS X15, 48(R11); JMP cleared; \
-string: MOVQ AX, R12; MOVQ n, CX; SHRQ $3, CX; XORL AX, AX; REP; STOSQ; MOVQ R12, AX; \
-cleared:
+#include "memory_linux_amd64.h"
 
 // popZero is the code of a PopZero. It clears behind the commit.
 TEXT ·popZero(SB), NOSPLIT|NOFRAME, $0-0

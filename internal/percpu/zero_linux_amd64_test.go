@@ -10,3 +10,12 @@ func TestZeroWithoutAVX(t *testing.T) {
 		zeroAll(t)
 	})
 }
+
+// TestMarkedWithoutAVX is TestMarked on such a processor.
+func TestMarkedWithoutAVX(t *testing.T) {
+	eachMarkedEngine(t, func(t *testing.T) {
+		defer func(before bool) { hasAVX = before }(hasAVX)
+		hasAVX = false
+		markedAll(t)
+	})
+}

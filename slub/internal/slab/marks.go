@@ -6,6 +6,7 @@ import (
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/percpu"
 )
 
 // A Mark says whether the user of the cache holds an object.
@@ -13,10 +14,10 @@ type Mark uint8
 
 // The marks. A free object keeps the mark that says how it came to be free until it is allocated.
 const (
-	Free          Mark = iota // it was freed, or never allocated
-	InUse                     // its user holds it
-	GivenRCU                  // it was given to FreeRCU
-	GivenDeferred             // it was given to FreeDeferred
+	Free          Mark = percpu.MarkFree  // it was freed, or never allocated
+	InUse         Mark = percpu.MarkInUse // its user holds it
+	GivenRCU      Mark = 2                // it was given to FreeRCU
+	GivenDeferred Mark = 3                // it was given to FreeDeferred
 )
 
 // Objects have marks if Config.Exts or Config.Marks has a table for them, the former if both have.
@@ -89,6 +90,12 @@ func (s *Slabs) MarkOf(p unsafe.Pointer, o owner.Word) Mark {
 		return InUse
 	}
 	return Free
+}
+
+// ObjectMarks returns what sequences have to know of the marks, for objects whose first n bytes
+// are zero while they are free. The slabs have a table of Config.Marks, and none of Config.Exts.
+func (s *Slabs) ObjectMarks(n uintptr) percpu.ObjectMarks {
+	return percpu.NewObjectMarks(s.marks.base, s.marks.first, s.marks.shift, n)
 }
 
 // Marks returns the table of Config.Marks, or nil.

@@ -12,9 +12,10 @@ import (
 
 // A MarkTable has the marks of objects, a byte each; see sideTable.
 //
-// Writers of a mark: begin and the holder of the object, by plain stores, or in builds that check
-// everything by compare-and-swap of the word around it. The neighbours in that word may be stored
-// to meanwhile: the swap then fails and is tried again.
+// Writers of a mark: begin and the holder of the object, by plain stores as those of the sequences
+// are (percpu.PopMarked), or in builds that check everything by compare-and-swap of the word around
+// it. The neighbours in that word may be stored to meanwhile: the swap then fails and is tried
+// again.
 type MarkTable struct {
 	sideTable
 	frees *sideTable // of a freeStack each, or nil
