@@ -36,7 +36,8 @@ import (
 // Account on needs a happens-before edge, such as a channel or a mutex of the caller's. Builds with
 // -race report other uses; builds with -tags invariants panic. Usage, Name and Limit are for any
 // goroutine, and so are all other ways to free an Account's objects. Goroutines that work on one
-// request at the same time have an Account each, and a Group as the Parent of these.
+// request at the same time have an Account each, and a Group as the Parent of these. A hook
+// that one of these methods calls must not call them for the same Account.
 //
 // # What it costs
 //
@@ -60,8 +61,9 @@ type AccountConfig struct {
 	// Unlimited.
 	Limit int64
 	// Parent is a Group that is charged for the Account as well, in steps of 4 KiB: it answers for
-	// up to 12 KiB more than the Account's objects have. It must not be the Group of the Buckets,
-	// nor that one's parent, which are charged for the objects' pages already. nil: none.
+	// up to 12 KiB more than the Account's objects have. The Group of the Buckets and that one's
+	// parent are charged for the objects' pages already: the Parent must be neither of them, nor
+	// have one of them as its own parent. nil: none.
 	Parent *Group
 }
 
@@ -100,8 +102,12 @@ func (b *Buckets) validateAccount(cfg AccountConfig) error {
 	p := configErrors("account", cfg.Name, "AccountConfig")
 	p.Within("Limit", cfg.Limit, None, math.MaxInt64)
 	if g := cfg.Parent; g != nil {
-		if own := b.config.Group; own != nil && (g == own || g == own.parent) {
-			p.Add("Parent", "%q is charged for the pages of the buckets %q already", g.name, b.Name())
+		own := b.config.Group
+		for level := g; own != nil && level != nil; level = level.parent {
+			if level == own || level == own.parent {
+				p.Add("Parent", "%q is charged for the pages of the buckets %q already", level.name, b.Name())
+				break
+			}
 		}
 		if g.isClosed() {
 			p.Add("Parent", "%q is closed", g.name)
@@ -126,7 +132,8 @@ func (a *Account) Usage() int64 { return a.state.usage() }
 // charged for none.
 //
 // Errors: ErrAccountLimit, with an *AccountError; ErrGroupLimit, with a *GroupError that names the
-// Parent; after Close ErrClosed; as Buckets.Malloc.
+// Parent; ErrConfig, if the Parent was closed before the first object; after Close ErrClosed; as
+// Buckets.Malloc.
 func (a *Account) Malloc(n int) (unsafe.Pointer, error) {
 	s := a.state
 	if invariants.Enabled {
@@ -207,7 +214,8 @@ func (a *Account) Free(p unsafe.Pointer) {
 
 // Reset frees all objects that are charged to the Account and that no other call has freed, or
 // given to FreeRCU or FreeDeferred. The caller must not use any of them afterwards, and the
-// Account can be used again. It costs what Free costs for each object.
+// Account can be used again. It costs twice what Free costs for each object, and a look at each
+// slot: the Account keeps up to 512 of them, as many as it has had objects at once.
 //
 // Another goroutine that frees one of the objects at the same time is a mistake of the caller's.
 // Either it or Reset frees the object. If Reset does, the other free is a second one, and is
@@ -242,5 +250,6 @@ func (a *Account) Close() {
 	}
 	s.reset()
 	a.cleanup.Stop()
+	runtime.KeepAlive(a) // until then, or the cleanup might run as well, and end the state twice
 	s.end()
 }

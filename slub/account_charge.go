@@ -40,7 +40,12 @@ func (a *Account) mallocSlow(n int, zero bool) (unsafe.Pointer, error) {
 		return nil, err
 	}
 	var p unsafe.Pointer
-	undo := func() { mem.Store64(&s.room, s.room+uint64(bytes)) }
+	undo := func() {
+		mem.Store64(&s.room, s.room+uint64(bytes))
+		if int64(s.room) > s.mostRoom {
+			s.giveRoom() // or the Parent would answer for what there is no object for
+		}
+	}
 	callback.Guard(func() { p, err = alloc() }, undo) // a hook may not return
 	if err != nil {
 		undo()
@@ -91,7 +96,9 @@ func (a *Account) register() error {
 		return nil
 	}
 	if !s.parent.admitAccount() {
-		return s.parent.closedError("account", s.name, "AccountConfig")
+		p := configErrors("account", s.name, "AccountConfig")
+		p.Add("Parent", "%q is closed", s.parent.name)
+		return p.Err()
 	}
 	number, err := accounts.add(s)
 	if err != nil {

@@ -24,8 +24,8 @@ var accounts accountTable
 
 // An accountTable finds Accounts by their numbers. A number belongs to its Account as long as an
 // object refers to it, so what has an object's reference finds the right one, without a lock.
-// Afterwards it is used again. A chunk without Accounts is dropped unless another one has none: the
-// table takes no more memory than its Accounts need.
+// Afterwards it is used again. A chunk that becomes empty is dropped, unless it is the only one
+// that has a free entry.
 type accountTable struct {
 	mu      sync.Mutex // a leaf
 	partial []*accountChunk

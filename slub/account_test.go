@@ -98,7 +98,7 @@ func TestAccountCharges(t *testing.T) {
 						if got, want := a.Usage(), int64(b.Size(p)); got != want || want < int64(n) {
 							t.Fatalf("%s: %d of %d bytes are charged", kind, got, want)
 						}
-						if o, ok := slub.Owner(p); !ok || o.Buckets != b || n <= maxPageClass && (!o.Charged || o.Account != "one") {
+						if o, ok := slub.Owner(p); !ok || o.Buckets != b || !o.Charged || o.Account != "one" {
 							t.Errorf("%s: the owner is %+v", kind, o)
 						}
 						if how == "Close" && round < 2 {
@@ -197,6 +197,19 @@ func TestAccountLimit(t *testing.T) {
 	}
 }
 
+// What an Account was refused, its Parent is not charged for afterwards.
+func TestAccountRefused(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{Span: 64 * mib, Limit: 32 * mib}), slub.BucketsConfig{})
+	parent := newGroup(t, slub.GroupConfig{})
+	a := newAccount(t, b, slub.AccountConfig{Parent: parent})
+	if _, err := a.Malloc(100 * mib); !errors.Is(err, slub.ErrNoMemory) {
+		t.Error(err)
+	}
+	if got := parent.Stats().Bytes; got > mostAhead {
+		t.Errorf("%d bytes are charged to the parent for no object", got)
+	}
+}
+
 // oneObject returns the address of an object that was of n bytes of b, and whose size can be asked.
 func oneObject(t *testing.T, b *slub.Buckets, n int) unsafe.Pointer {
 	a := newAccount(t, b, slub.AccountConfig{})
@@ -281,7 +294,9 @@ func TestAccountParent(t *testing.T) {
 }
 
 func TestAccountConfigErrors(t *testing.T) {
-	g := newGroup(t, slub.GroupConfig{Name: "pages"})
+	all := newGroup(t, slub.GroupConfig{Name: "all"})
+	g := newGroup(t, slub.GroupConfig{Name: "pages", Parent: all})
+	sibling := newGroup(t, slub.GroupConfig{Name: "sibling", Parent: all})
 	closed, err := slub.NewGroup(slub.GroupConfig{Name: "closed"})
 	if err := errors.Join(err, closed.Close()); err != nil {
 		t.Fatal(err)
@@ -290,6 +305,8 @@ func TestAccountConfigErrors(t *testing.T) {
 	for want, cfg := range map[string]slub.AccountConfig{
 		`account "x": AccountConfig.Limit: -2`:     {Name: "x", Limit: -2},
 		`AccountConfig.Parent: "pages" is charged`: {Parent: g},
+		`x": AccountConfig.Parent: "all" is`:       {Name: "x", Parent: all},
+		`AccountConfig.Parent: "all" is charged`:   {Parent: sibling},
 		`AccountConfig.Parent: "closed" is closed`: {Parent: closed},
 	} {
 		if _, err := b.NewAccount(cfg); !errors.Is(err, slub.ErrConfig) || !strings.Contains(err.Error(), want) {
@@ -304,7 +321,7 @@ func TestAccountConfigErrors(t *testing.T) {
 	if err := late.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Malloc(1); !errors.Is(err, slub.ErrConfig) {
+	if _, err := a.Malloc(1); !errors.Is(err, slub.ErrConfig) || !strings.Contains(err.Error(), `AccountConfig.Parent: "late" is closed`) {
 		t.Errorf("an Account whose Parent is closed: %v", err)
 	}
 	a.Close()

@@ -46,6 +46,15 @@ func (b *Buckets) unchargeLarge(l large) {
 	}
 }
 
+// largeAccount returns the name of the Account that the large object at addr is charged to, if it
+// is charged to one.
+func (b *Buckets) largeAccount(addr uintptr) (name string, charged bool) {
+	b.large.mu.Lock()
+	ref := b.large.charged[addr]
+	b.large.mu.Unlock()
+	return accounts.name(ref)
+}
+
 // holdsLarge reports whether the large object at p is in use and has that reference.
 func (b *Buckets) holdsLarge(p unsafe.Pointer, ref uint64) bool {
 	l, ok := b.largeAt(p)

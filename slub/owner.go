@@ -80,6 +80,7 @@ func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
 		return o, false
 	}
 	o.Group = o.Buckets.Group()
+	o.Account, o.Charged = o.Buckets.largeAccount(o.Addr)
 	return o, true
 }
 
@@ -109,7 +110,9 @@ func mappingOwner(a *arena.Arena, addr uintptr) (o OwnerInfo, ok bool) {
 			continue
 		}
 		if l, ok := b.largeAt(mem.Ptr(start)); ok {
-			return OwnerInfo{Buckets: b, Group: b.Group(), Arena: a, Addr: l.addr, Size: bytes}.holding(addr)
+			o = OwnerInfo{Buckets: b, Group: b.Group(), Arena: a, Addr: l.addr, Size: bytes}
+			o.Account, o.Charged = b.largeAccount(l.addr)
+			return o.holding(addr)
 		}
 	}
 	return OwnerInfo{}, false
