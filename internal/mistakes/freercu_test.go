@@ -139,6 +139,26 @@ internal/backlog/expedite.go
 
 // timers are mistakes in what wakes up for work that has arrived.
 var timers = []mistake{
+	{"TickPaysAlone", "a tick has a grace period pass for each sheaf that it starts",
+		test{pkg: "sheaves", pattern: `^TestTicksShareGracePeriods$`}, `ticks that start sheaves`, `
+sheaves/timer.go
+-			if b := c.detachAndStart(cpu, false); b != nil && b.waits() > c.set.MaxWaiting() {
+-				c.set.armFor(b, true)
+-			}
++			c.startCPU(cpu, false)
+`},
+	{"TickWaitsForOthers", "a tick relies on other goroutines to move its grace period on",
+		test{pkg: "sheaves", pattern: `^TestTicksShareGracePeriods$`}, `ticks that want sheaves`, `
+sheaves/timer.go
+-			s.domain.Poll(t) // also looks for stalls, now and then, which nothing else may do
++			s.domain.PollNoAdvance(t)
+`},
+	{"FirstOfGroupSkipped", "a sum over CPUs leaves out the first of those that were prefetched together",
+		test{pkg: "internal/percpu", pattern: `^TestCounters$`}, `all sums are`, `
+internal/percpu/marks.go
+-				for ; group != word; group &= group - 1 {
++				for group &= group - 1; group != word; group &= group - 1 {
+`},
 	{"ArmedClearedLate", "a timer clears its flag when it has looked for work",
 		test{pkg: "internal/lazytimer", pattern: `^TestArrivalDuringRun$/^overlapping$`}, `lost wake-up`, `
 internal/lazytimer/lazytimer.go
