@@ -62,8 +62,7 @@ func (o *output) write(w io.Writer, f *families) error {
 // send emits one series of the family; labels in the order of its description.
 func (f *family) send(o *output, value float64, labels ...string) {
 	if o.client != nil {
-		// A clone, so that the compiler leaves the callers' labels on their stacks.
-		o.client <- prometheus.MustNewConstMetric(f.desc, f.kind.client(), value, slices.Clone(labels)...)
+		o.client <- prometheus.MustNewConstMetric(f.desc, f.kind.client(), value, labels...)
 		return
 	}
 	dst := f.appendSeries(o.lines[f.index], labels)
@@ -73,7 +72,7 @@ func (f *family) send(o *output, value float64, labels ...string) {
 // sendTimes emits one histogram; labels in the order of the family's description.
 func (f *family) sendTimes(o *output, h loghist.Histogram, labels ...string) {
 	if o.client != nil {
-		o.client <- times{f.desc, h, prometheus.MakeLabelPairs(f.desc, slices.Clone(labels))}
+		o.client <- times{f.desc, h, prometheus.MakeLabelPairs(f.desc, labels)}
 		return
 	}
 	dst := o.lines[f.index]
