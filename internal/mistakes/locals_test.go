@@ -5,9 +5,9 @@ var locals = []mistake{
 	{"LocalGivesTwice", "a Local gives back an object twice",
 		test{pkg: "slub", pattern: `^TestLocal$`}, `given twice`, `
 slub/local_slow.go
--	s.cache.returnLocal(objs)
+-	return s.cache.returnLocal(objs)
 +	s.cache.returnLocal(objs)
-+	s.cache.returnLocal(objs[:min(1, n)])
++	return s.cache.returnLocal(objs[:min(1, len(objs))])
 `},
 	{"LocalUnchecked", "a Local keeps whatever it is given",
 		test{pkg: "slub", pattern: `^TestLocalFreeChecks$`}, `reports \[\], want`, `
