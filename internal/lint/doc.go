@@ -32,7 +32,9 @@
 //	rcu, internal/{backlog, callback, invariants, lazytimer, lock, mem, percpu} <
 //	     slub/internal/freequeue
 //	arena, internal/{mem, percpu, sys} < slub/internal/guard
-//	arena, hooks, numa, rcu, sheaves, slub/internal/{freequeue, guard, slab}, internal/* < slub
+//	internal/mem < slub/internal/debug
+//	arena, hooks, numa, rcu, sheaves, slub/internal/{debug, freequeue, guard, slab},
+//	     internal/* < slub
 //	arena, hooks, rcu, slub < slub/rcumap
 //	arena, numa, rcu, slub, Prometheus < metrics
 //	everything < cmd, examples
