@@ -27,9 +27,15 @@ const (
 	DoubleFree
 	// MemoryCorrupt says that bytes beside a guarded object were written to while it was in use.
 	MemoryCorrupt
-	// WriteAfterFree says that a hardened cache found bytes in a free object that were written
-	// after it was freed.
+	// WriteAfterFree says that a hardened cache or a debug cache found bytes in a free object that
+	// were written after it was freed.
 	WriteAfterFree
+	// RedZoneOverwritten says that bytes in front of an object of a debug cache were written, or
+	// bytes behind what its user asked for.
+	RedZoneOverwritten
+	// PaddingOverwritten says that bytes in a slab of a debug cache were written that are of no
+	// object and no red zone.
+	PaddingOverwritten
 )
 
 var kindText = [...]string{
@@ -40,6 +46,9 @@ var kindText = [...]string{
 	DoubleFree:        "double free",
 	MemoryCorrupt:     "memory corruption",
 	WriteAfterFree:    "write after free",
+
+	RedZoneOverwritten: "red zone overwritten",
+	PaddingOverwritten: "padding overwritten",
 }
 
 // String gives the kind in words.
@@ -62,9 +71,23 @@ type Report struct {
 	Detail string    // what was found there, without a final stop
 	Stack  []uintptr // return program counters, innermost first
 	// History says of a guarded object where it was allocated, and freed if it was, in several
-	// lines with the call stacks; "" for other objects.
+	// lines with the call stacks. Of an object of a debug cache it is the report in the kernel's
+	// form. "" for other objects.
 	History string
 	Freed   []uintptr // those of the call that freed the object before; nil where it was not noted
+	// Allocated is that of the call that allocated the object last, and Overwrite says which bytes
+	// were overwritten. Only reports of debug caches have them.
+	Allocated []uintptr
+	Overwrite *Overwrite
+	Repaired  bool // what was found is repaired
+}
+
+// An Overwrite says which bytes of a debug cache's slab were overwritten.
+type Overwrite struct {
+	Part        string  // what they are of, by the kernel's name: "Right Redzone", "Poison"
+	First, Last uintptr // addresses of the first and the last byte with another value
+	Got, Want   byte    // value of the first one, and what it should have been
+	Window      string  // the bytes around the first one, as they were, 16 in a line
 }
 
 // stackDepth bounds a report's stack. 32 frames reach from inside the allocator to a request

@@ -37,17 +37,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= WriteAfterFree; k++ {
+	for k := ForeignPointer; k <= PaddingOverwritten; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(WriteAfterFree) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", WriteAfterFree, len(kindText)-1)
+	if int(PaddingOverwritten) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", PaddingOverwritten, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", WriteAfterFree + 1: "Kind(8)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", PaddingOverwritten + 1: "Kind(10)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}

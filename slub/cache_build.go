@@ -50,6 +50,9 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	}
 	c.initQueue()
 	filter := percpu.NewFilter(a.Base(), uintptr(a.Pages()), a.Owners(), c.layout.slot, c.perSlab, order)
+	if c.debug() != nil {
+		filter = filter.RejectAll() // its objects don't begin with their slots
+	}
 	if c.marks != nil {
 		c.marks.init(c, filter)
 	}
@@ -83,6 +86,11 @@ func (c *Cache) operate(filter percpu.Filter) {
 		if c.sequencesMark() {
 			c.operateHardened()
 		}
+		return
+	case c.debug() != nil:
+		c.pop.SetSlowOnly(c.allocInstrumented)
+		c.free.Filter = filter
+		c.free.SetSlowOnly(c.freeDebug)
 		return
 	case c.instrumented():
 		c.pop.SetSlowOnly(c.allocInstrumented)
@@ -221,12 +229,15 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 	if c.marks.hardened {
 		cfg.FenceEvery = fenceEvery
 	}
+	if d := c.marks.debug; d != nil {
+		cfg.Lead, cfg.ExactMarks = d.layout.Left, true
+	}
 	var err error
 	if c.marks.accounted {
 		cfg.Exts, err = companionOf(a).exts.For(a, c.layout.slot)
 	}
 	// Beside Exts the table is for the call stacks of frees.
-	if err == nil && (checked || c.marks.hardened && !c.marks.accounted) {
+	if err == nil && (checked || c.marks.debug != nil || c.marks.hardened && !c.marks.accounted) {
 		cfg.Marks, err = companionOf(a).marks.For(a, c.layout.slot)
 	}
 	return cfg, err
@@ -238,12 +249,16 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 func (c *Cache) onNewSlab() func(slab.Ref) {
 	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
 	touch := c.config.Flags&(InitOnAlloc|InitOnFree) != 0
-	if ctor == nil && hook == nil && !touch {
+	debugged := c.debug() != nil
+	if ctor == nil && hook == nil && !touch && !debugged {
 		return nil
 	}
 	return func(s slab.Ref) {
 		for off := uintptr(0); touch && off < s.Bytes(); off += mem.PageSize {
-			*mem.At[byte](s.Addr() + off) = 0
+			*mem.At[byte](c.slabs.Addr(s) + off) = 0
+		}
+		if debugged {
+			c.initDebug(s)
 		}
 		if ctor != nil {
 			for i := range uint32(s.Objects()) {
@@ -252,8 +267,11 @@ func (c *Cache) onNewSlab() func(slab.Ref) {
 		}
 		if hook != nil {
 			callback.Run(hook, hooks.Slab{
-				Cache: c.name, Addr: s.Addr(), Bytes: int64(s.Bytes()), Objects: s.Objects(), Node: c.nodeAt(s.Node()),
+				Cache: c.name, Addr: c.slabs.Addr(s), Bytes: int64(s.Bytes()), Objects: s.Objects(), Node: c.nodeAt(s.Node()),
 			})
+		}
+		if debugged {
+			c.markPoisoned(s)
 		}
 	}
 }

@@ -83,7 +83,10 @@ func (c *Cache) returnBulk(objs []unsafe.Pointer) {
 
 // FreeBulk frees all objects of ps, with the checks of Free for each, and leaves ps in another
 // order. nil elements are ignored. Any goroutine. (Kernel: kmem_cache_free_bulk.)
-func (c *Cache) FreeBulk(ps []unsafe.Pointer) { c.freeBulk(ps, false) }
+func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
+	c.freeBulk(ps, false)
+	c.reportFound()
+}
 
 // freeBulk is FreeBulk, or with drained set the same for objects of FreeDeferred, whose use has
 // ended before. If a hook or a report doesn't return, all objects of ps that are not refused are

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -97,6 +98,9 @@ func (c *Cache) barrierPages(ctx context.Context) error {
 // back. An Alloc that races with Close is a bug of the caller, but loses nothing: it returns
 // ErrClosed, or an object that Close reports.
 //
+// Close of a debug cache looks at its objects as Validate does, and its error wraps a *hooks.Report
+// for what was overwritten; if nothing else is wrong the cache is closed then.
+//
 // After a Close without error Stats counts no more, and another Close does nothing. A cache that
 // shares its slabs only leaves the group: leaks are found by the Close of the last cache, whose
 // error names the others. (Kernel: kmem_cache_destroy.)
@@ -149,9 +153,10 @@ func (c *Cache) closeContext(ctx context.Context) error {
 			return fmt.Errorf("slub: cache %q: %w", c.name, err)
 		}
 	}
+	overwritten := c.validateDebug()
 	for tries := 1; c.slabs.Shrink() > 0; tries++ {
 		if err := c.leak(tries == closeRetries); err != nil {
-			return err
+			return errors.Join(err, overwritten)
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("slub: cache %q: slabs are not back: %w", c.name, err)
@@ -169,7 +174,7 @@ func (c *Cache) closeContext(ctx context.Context) error {
 		guard.Leave(c.Arena())
 	}
 	c.freeMetadata()
-	return nil
+	return overwritten
 }
 
 // endGracePeriods closes the sheaves and the queue, which reclaims what waits in them.

@@ -161,6 +161,30 @@ type Config struct {
 	// and ShuffleFreelist. docs/debugging.md says what it finds, docs/costs.md what it costs. A
 	// cache that sets it does not merge.
 	Hardened int
+	// Debug makes the cache a debug cache, which checks its objects as the kernel does with
+	// slab_debug=, in that grammar: letters that say what to check, as in "FZPU", or "-" for none.
+	//
+	//	F  every allocation and free checks the object; without it only Validate and Close do
+	//	Z  bytes in front of the object, and behind what its user asked for, are known and checked
+	//	P  a free object's bytes, and those that belong to no object, are known and checked
+	//	U  the calls that allocated and freed the object are kept, for reports
+	//	T  every allocation and free is printed on standard error
+	//	A  slubtest.FailAlloc may make allocations fail, whenever the cache was made
+	//
+	// Names may follow, as "P,session,conn-*;FZ", which is for configs of several caches; see
+	// docs/debugging.md. Empty is automatic: what SLUBD_DEBUG in the environment says for the name,
+	// in the same grammar, otherwise none.
+	//
+	// A debug cache has no sheaves and guards no objects. It is not hardened, and does not merge.
+	// An operation takes a lock of the cache, and about as long as it takes to write the object.
+	// Objects take 24 bytes more with Z, and 32 with U. A Ctor's objects
+	// and those of TypesafeByRCU keep their content, so P does not check it. With the address
+	// sanitizer, which finds the same errors, Z and P do nothing. (Kernel: slab_debug.)
+	Debug string
+	// DebugAction says what a debug cache does after a report. 0 is automatic: what
+	// SLUBD_DEBUG_ACTION in the environment says, panic, abort or repair; otherwise DebugRepair
+	// with Hooks.Report and DebugPanic without.
+	DebugAction DebugAction
 	// Hooks are called for every object. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -243,6 +267,7 @@ func (c Config) Validate() error {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	checkHardened(&p, c.Hardened)
+	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened)
 	c.Slabs.validate(&p)
 	c.rcuLimits().validate(&p)
 	if c.RCUDelay < 0 {

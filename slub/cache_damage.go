@@ -15,7 +15,7 @@ type damage struct {
 }
 
 // reportDamage reports a slab that is quarantined, an object without one, or a guarded object.
-func (c *Cache) reportDamage(d slab.Damage) { c.noteDamage(d).Fire(&c.config.Hooks) }
+func (c *Cache) reportDamage(d slab.Damage) { c.fire(c.noteDamage(d)) }
 
 // noteDamage returns the report about d, and keeps the first for Close.
 func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
@@ -41,7 +41,7 @@ func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
 func (c *Cache) damaged() error {
 	for _, d := range c.slabs.QuarantineDamaged() {
 		if r := c.noteDamage(d); c.config.Hooks.Report != nil {
-			r.Fire(&c.config.Hooks)
+			c.fire(r)
 		}
 	}
 	r := c.damage.first.Load()

@@ -162,11 +162,12 @@ func (c *Cache) freeBatch(objs []unsafe.Pointer, broken uintptr) {
 		defer c.reportDeferred(broken, "what was given to FreeDeferred before it is lost")
 	}
 	c.freeBulk(objs, true)
+	c.reportFound()
 }
 
 // reportDeferred reports an object whose link does not lead to another listed object.
 func (c *Cache) reportDeferred(obj uintptr, what string) {
-	hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "%s", what).Fire(&c.config.Hooks)
+	c.fire(hooks.NewReport(hooks.FreelistCorrupt, c.name, obj, "%s", what))
 }
 
 // sweepPeriod bounds how long the objects of FreeDeferred wait in an idle cache. Two periods

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/slubd/slubd/slub/internal/debug"
 	"github.com/slubd/slubd/slub/internal/failslab"
 )
 
@@ -17,10 +18,19 @@ func (s *sampler) injected(cache string, bytes int64) bool {
 	return s != nil && s.every && failslab.Injected(cache, bytes)
 }
 
+// failInjected reports whether an allocation of the cache is to fail. Those of a debug cache all
+// take the slow path, and ask if its flags say so.
+func (c *Cache) failInjected(bytes int64) bool {
+	if c.debug().has(debug.Failslab) {
+		return failslab.Injected(c.name, bytes)
+	}
+	return c.sampler.injected(c.name, bytes)
+}
+
 // injected returns the error of an allocation of n objects that a test wants to fail, or nil.
 // (Kernel: should_failslab.)
 func (c *Cache) injected(n int) error {
-	if !c.sampler.injected(c.name, int64(n)*c.config.Size) {
+	if !c.failInjected(int64(n) * c.config.Size) {
 		return nil
 	}
 	return fmt.Errorf("slub: cache %q: %w: %w", c.name, c.failed(ErrNoMemory), errInjected)

@@ -95,7 +95,7 @@ func (c *Cache) refuse(r *hooks.Report) owner.Word {
 	c.count(refused, 1)
 	sayClosed(r, "the cache is", c.closed.Load())
 	addHistory(r)
-	r.Fire(&c.config.Hooks)
+	c.fire(r)
 	return 0
 }
 
@@ -116,7 +116,7 @@ func (c *Cache) reportTwice(obj, slab uintptr) {
 	c.count(kept, 1)
 	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, obj, "its slab was given it just before")
 	r.Slab = slab
-	r.Fire(&c.config.Hooks)
+	c.fire(r)
 }
 
 // reportCorrupt reports a free pointer that leads out of its slab. The objects behind it can't be
@@ -124,5 +124,5 @@ func (c *Cache) reportTwice(obj, slab uintptr) {
 func (c *Cache) reportCorrupt(obj, slab uintptr) {
 	r := hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "free pointer at +%d reads %#x", c.layout.fp, c.slabs.StoredLink(obj))
 	r.Slab = slab
-	r.Fire(&c.config.Hooks)
+	c.fire(r)
 }

@@ -45,9 +45,10 @@ func guardRate(configured int64) int64 {
 }
 
 // guardable returns the GuardRate for the cache, or None if its objects can't be guarded: those
-// that are larger than a page or marked, and those that readers may read when they are free.
+// that are larger than a page or of a page class, those that readers may read when they are free,
+// and those of debug caches, which have red zones of their own.
 func (c *Cache) guardable() int64 {
-	if c.layout.slot > mem.PageSize || c.single || c.config.Flags&TypesafeByRCU != 0 {
+	if c.layout.slot > mem.PageSize || c.single || c.config.Flags&TypesafeByRCU != 0 || c.debug() != nil {
 		return None
 	}
 	return c.config.GuardRate

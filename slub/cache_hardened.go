@@ -43,8 +43,10 @@ func hardensAll(value string) bool { return value != "" && value != "0" && value
 // off. Any goroutine.
 func Hardened() bool { return hardenAll }
 
-// hardened reports whether the config asks for a hardened cache.
-func (c Config) hardened() bool { return c.Hardened == On || c.Hardened == 0 && hardenAll }
+// hardened reports whether the config asks for a hardened cache. A debug cache is none.
+func (c Config) hardened() bool {
+	return (c.Hardened == On || c.Hardened == 0 && hardenAll) && c.debugFlags() == 0
+}
 
 // hardenedFlags returns the flags that a hardened cache has in addition to its own.
 func (c Config) hardenedFlags() Flags {
@@ -182,6 +184,6 @@ func (c *Cache) reportWritten(obj, at uintptr) {
 		at, mem.Bytes(obj+at, n))
 	mem.Zero(obj, c.layout.size)
 	callback.Guard(
-		func() { r.Fire(&c.config.Hooks) },
+		func() { c.fire(r) },
 		func() { c.takeBack([]unsafe.Pointer{mem.Ptr(obj)}) })
 }

@@ -12,9 +12,10 @@ import (
 )
 
 // A cache is instrumented if it has an Alloc or Free hook, InitOnAlloc or InitOnFree, or marks on
-// its objects, and in a build with a sanitizer: it calls onAlloc and onFree for every object. Other
-// caches pay nothing for it. Alloc is then a function of its own. For Free the filter of the
-// sequence covers no pages, so that every object takes freeSlow, which calls onFree.
+// its objects, as debug caches have, and in a build with a sanitizer: it calls onAlloc and onFree
+// for every object. Other caches pay nothing for it. Alloc is then a function of its own. For Free
+// the filter of the sequence covers no pages, so that every object takes freeSlow, which calls
+// onFree.
 //
 // A cache that is instrumented for its flags alone has sequences that clear objects (clearing), and
 // calls onAlloc and onFree where these refuse.
@@ -26,7 +27,7 @@ func (c *Cache) instrumented() bool {
 
 // watched reports whether the cache is instrumented for another reason than its marks.
 func (c *Cache) watched() bool {
-	return c.hooked() || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized
+	return c.hooked() || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized || c.debug() != nil
 }
 
 // hooked reports whether the cache has a hook that is called for every object.
@@ -101,12 +102,17 @@ func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) (ok bool) {
 	if !c.prepare(p, zero) {
 		return false
 	}
+	c.hookAlloc(p)
+	return true
+}
+
+// hookAlloc calls the Alloc hook, if there is one.
+func (c *Cache) hookAlloc(p unsafe.Pointer) {
 	if h := c.config.Hooks.Alloc; h != nil {
 		callback.Guard(
 			func() { callback.Run(h, c.object(p)) },
 			func() { c.takeBack([]unsafe.Pointer{p}) })
 	}
-	return true
 }
 
 // prepareAll prepares several objects, which their user gets next, and replaces those that must not
@@ -154,8 +160,13 @@ func (c *Cache) onAllocAll(objs []unsafe.Pointer, lost func(accepted, rest []uns
 
 // prepare is onAlloc without the hook.
 func (c *Cache) prepare(p unsafe.Pointer, zero uintptr) (ok bool) {
-	if c.marks != nil && !c.markInUse(p) {
-		return false
+	if c.marks != nil {
+		if c.marks.debug != nil {
+			return c.beginDebug(p, zero)
+		}
+		if !c.markInUse(p) {
+			return false
+		}
 	}
 	c.prepareMemory(p, zero)
 	return true
@@ -260,16 +271,26 @@ func (c *Cache) onFreeAll(objs []unsafe.Pointer, scrub func(unsafe.Pointer), los
 
 // scrub is the part of onFree that concerns the object's memory, and its charge and mark.
 func (c *Cache) scrub(p unsafe.Pointer) {
-	if c.marks != nil {
+	d := c.debug()
+	if c.marks != nil && d == nil {
 		c.uncharge(p)
 		c.slabs.SetFree(p)
 	}
-	if c.config.Flags&InitOnFree != 0 {
+	if c.config.Flags&InitOnFree != 0 && (d == nil || !d.layout.Poisons()) {
 		if sanitized {
 			exposeObject(p, c.layout)
 		}
 		c.clearFreed(uintptr(p))
 	}
+	if d != nil {
+		c.endDebug(p)
+		return
+	}
+	c.release(p)
+}
+
+// release tells a sanitizer of the build that an object is free.
+func (c *Cache) release(p unsafe.Pointer) {
 	switch {
 	case !sanitized:
 	case c.config.Flags&TypesafeByRCU != 0: // readers may still read it

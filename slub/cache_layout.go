@@ -16,16 +16,28 @@ type layout struct {
 	fp    uintptr // offset of the free pointer; at least size if it lies outside the object
 }
 
-// layout computes an object's slot (kernel: calculate_sizes, without its debug parts).
-func (c Config) layout() layout {
-	l := layout{size: uintptr(c.Size), align: uintptr(max(8, c.Align))}
+// align returns the alignment of objects.
+func (c Config) align() uintptr {
+	align := uintptr(max(8, c.Align))
 	if c.Flags&HWCacheAlign != 0 {
 		// Small objects share a line (kernel: calculate_alignment).
 		line := uintptr(mem.CacheLine)
-		for l.size <= line/2 {
+		for uintptr(c.Size) <= line/2 {
 			line /= 2
 		}
-		l.align = max(l.align, line)
+		align = max(align, line)
+	}
+	return align
+}
+
+// layout computes an object's slot (kernel: calculate_sizes). In a debug cache that
+// keeps something beside the object, the free pointer lies there, too: all of a free object can be
+// poison.
+func (c Config) layout() layout {
+	l := layout{size: uintptr(c.Size), align: c.align()}
+	if d := c.debugLayout(c.debugFlags()); d.Extends() {
+		l.fp, l.slot = d.Inuse, d.Slot
+		return l
 	}
 	end := mem.AlignUp(l.size, freePtrSize)
 	switch {

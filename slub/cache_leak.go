@@ -44,9 +44,11 @@ func (c *Cache) leak(last bool) error {
 	damaged := c.damaged()
 	var out addressList
 	var sampled sampledLeaks
+	var tracked debugLeaks
 	for obj := range c.slabs.InUse() {
 		out.add(obj)
 		sampled.add(obj)
+		tracked.add(c, obj)
 	}
 	switch {
 	case damaged != nil && out.n == 0:
@@ -56,8 +58,8 @@ func (c *Cache) leak(last bool) error {
 	case out.n == 0:
 		return fmt.Errorf("%w: cache %q: no object is, but slabs are not back", ErrBusy, c.name)
 	}
-	err := fmt.Errorf("%w: cache %q: %s of %s:%s%s%s%s%s", ErrBusy, c.name, text.Objects(out.n),
-		text.Count(c.config.Size, "byte", "bytes"), &out, c.onLoan(out.n), c.inLocals(out.n), caches.closedAliases(c), &sampled)
+	err := fmt.Errorf("%w: cache %q: %s of %s:%s%s%s%s%s%s", ErrBusy, c.name, text.Objects(out.n),
+		text.Count(c.config.Size, "byte", "bytes"), &out, c.onLoan(out.n), c.inLocals(out.n), caches.closedAliases(c), &sampled, &tracked)
 	if damaged != nil {
 		err = fmt.Errorf("%w; %w", err, damaged)
 	}

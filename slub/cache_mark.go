@@ -11,10 +11,10 @@ import (
 	"github.com/slubd/slubd/slub/internal/slab"
 )
 
-// The objects of some caches have marks: those of the page classes, of hardened caches, of those
-// that Accounts allocate from, and of all in builds that check everything. A mark says whether the
-// user holds the object; it lies beside the slabs (see slab.MarkTable and slab.ExtTable), or in the
-// descriptor of a slab of one object.
+// The objects of some caches have marks: those of the page classes, of hardened caches and debug
+// caches, of those that Accounts allocate from, and of all in builds that check everything. A mark
+// says whether the user holds the object; it lies beside the slabs (see slab.MarkTable and
+// slab.ExtTable), or in the descriptor of a slab of one object.
 //
 //	free, in a sheaf or its slab --Alloc, before its hook--> in use
 //	in use --claim, in a function that a user calls to free it--> free, or given to FreeRCU or
@@ -37,6 +37,8 @@ type marking struct {
 	// onlyMarks says that the cache is instrumented for its marks, and to clear objects, alone.
 	// hardened says that it is hardened. Both are constant after New.
 	onlyMarks, hardened bool
+	// debug is what a debug cache has; nil in others. Constant, too.
+	debug *debugging
 	// clears says that it is hardened, and has nothing else to do for an object than to look at the
 	// mark, and at what the free has cleared. Constant, too.
 	clears bool
@@ -46,16 +48,16 @@ type marking struct {
 
 // newMarking returns the marking of a cache; nil for none.
 func newMarking(cfg Config, reserved reservation) *marking {
-	hardened := cfg.hardened()
-	if !reserved.single && !reserved.accounted && !hardened && !checked {
+	hardened, debug := cfg.hardened(), newDebugging(cfg)
+	if !reserved.single && !reserved.accounted && !hardened && !checked && debug == nil {
 		return nil
 	}
-	return &marking{hardened: hardened, accounted: reserved.accounted}
+	return &marking{hardened: hardened, debug: debug, accounted: reserved.accounted}
 }
 
 // init initializes the sequences. The filter knows all objects of the cache.
 func (m *marking) init(c *Cache, filter percpu.Filter) {
-	m.onlyMarks = !c.hooked() && !sanitized && !m.accounted
+	m.onlyMarks = !c.hooked() && !sanitized && !m.accounted && m.debug == nil
 	m.clears = m.hardened && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree
 	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
 	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)
@@ -130,6 +132,9 @@ func (c *Cache) claim(p unsafe.Pointer, o owner.Word, to slab.Mark) bool {
 		if sanitized {
 			c.slabs.Marks().NoteFree(uintptr(p), 1)
 		}
+		if c.marks.debug != nil {
+			c.marks.debug.noteFree(p, to)
+		}
 		return true
 	}
 	c.refuseFreed(p)
@@ -161,6 +166,7 @@ var freedBefore = [...]string{
 	slab.InUse:         "it has been freed before, and allocated meanwhile",
 	slab.GivenRCU:      "it was given to FreeRCU before",
 	slab.GivenDeferred: "it was given to FreeDeferred before",
+	slab.Poisoned:      "it has been freed before",
 }
 
 // refuseFreed reports an object that is free.
@@ -185,5 +191,5 @@ func (c *Cache) markInUse(p unsafe.Pointer) (ok bool) {
 func (c *Cache) reportInUse(p unsafe.Pointer) {
 	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, uintptr(p), "it is in use, and was to be handed out again")
 	r.Freed = c.slabs.Marks().FreedBy(uintptr(p))
-	r.Fire(&c.config.Hooks)
+	c.fire(r)
 }

@@ -52,6 +52,9 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 	}
 	cfg.Name = cfg.name()
 	cfg.Flags |= cfg.hardenedFlags()
+	if cfg.debugFlags() != 0 {
+		cfg.Flags |= NoSheaves
+	}
 	if reserved.id == 0 {
 		if c := caches.alias(a, cfg); c != nil {
 			return c, nil

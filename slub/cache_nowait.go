@@ -22,6 +22,9 @@ import "unsafe"
 // Any goroutine, also in the cache's own constructor, hooks and destructor. Errors:
 // ErrWouldBlock, ErrClosed. (Kernel: kmalloc_nolock.)
 func (c *Cache) AllocNoWait() (unsafe.Pointer, error) {
+	if c.debug() != nil {
+		return c.allocNoWaitDebug()
+	}
 	p, err := c.noWait.Func()()
 	for err == nil && c.instrumented() && !c.onAlloc(p, 0) {
 		p, err = c.noWait.Func()()
@@ -35,7 +38,7 @@ func (c *Cache) allocNoWaitSlow() (unsafe.Pointer, error) {
 	if c.closed.Load() {
 		return nil, c.failClosed()
 	}
-	if c.sampler.injected(c.name, c.config.Size) {
+	if c.failInjected(c.config.Size) {
 		return nil, ErrWouldBlock
 	}
 	if c.sheaves != nil {

@@ -26,7 +26,8 @@ type Prefilled struct {
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when they were last counted
 
-	samples int // of the objects that were lent, those that have a slab of their own
+	samples int       // of the objects that were lent, those that have a slab of their own
+	node    numa.Node // in a debug cache: where Refill takes objects, numa.NoNode for anywhere
 }
 
 // noCopy makes vet report copies: a sheaf has one borrower.
@@ -41,7 +42,7 @@ func (*noCopy) Unlock() {}
 // once, without any work, if n is above MaxPrefill or more than the arena or the Group may hold;
 // ErrNoMemory; ErrClosed. (Kernel: kmem_cache_prefill_sheaf.)
 func (c *Cache) Prefill(n int) (*Prefilled, error) {
-	return c.prefill(n, "Prefill", func() (sheaves.Loan, error) { return c.sheaves.Prefill(n) })
+	return c.prefill(n, numa.NoNode, "Prefill", func() (sheaves.Loan, error) { return c.sheaves.Prefill(n) })
 }
 
 // PrefillNode is Prefill of objects that lie on the given node, or an error: it does not fall back
@@ -65,15 +66,16 @@ func (c *Cache) PrefillNode(n int, node numa.Node) (*Prefilled, error) {
 	if err := c.misplaced(i); err != nil {
 		return nil, fmt.Errorf("slub: cache %q: %w", c.name, c.failed(err))
 	}
-	return c.prefill(n, "PrefillNode", func() (sheaves.Loan, error) { return c.sheaves.PrefillNode(n, i) })
+	return c.prefill(n, node, "PrefillNode", func() (sheaves.Loan, error) { return c.sheaves.PrefillNode(n, i) })
 }
 
-// prefill checks the arguments and borrows a sheaf of n objects for Prefill and PrefillNode.
-func (c *Cache) prefill(n int, name string, borrow func() (sheaves.Loan, error)) (*Prefilled, error) {
+// prefill checks the arguments and borrows a sheaf of n objects of a node, or of any, for Prefill
+// and PrefillNode.
+func (c *Cache) prefill(n int, node numa.Node, name string, borrow func() (sheaves.Loan, error)) (*Prefilled, error) {
 	if n <= 0 {
 		return nil, c.argumentError(name, "%d objects, want 1 or more", n)
 	}
-	if c.sheaves == nil {
+	if c.sheaves == nil && c.debug() == nil {
 		return nil, c.argumentError(name, "the cache has NoSheaves")
 	}
 	if c.closed.Load() {
@@ -81,6 +83,9 @@ func (c *Cache) prefill(n int, name string, borrow func() (sheaves.Loan, error))
 	}
 	if err := c.checkPrefill(n); err != nil {
 		return nil, err
+	}
+	if c.debug() != nil {
+		return c.prefillDebug(n, node)
 	}
 	if err := c.injected(n); err != nil {
 		return nil, err
@@ -276,11 +281,14 @@ func (p *Prefilled) Refill(n int) error {
 	if p.cache.closed.Load() {
 		return p.cache.failClosed()
 	}
-	if p.loan == (sheaves.Loan{}) {
+	if p.loan == (sheaves.Loan{}) && !p.isOwn() {
 		return p.cache.argumentError("Refill", "the prefilled sheaf was returned")
 	}
 	if err := p.cache.checkPrefill(n); err != nil {
 		return err
+	}
+	if p.isOwn() {
+		return p.fillDebug(n)
 	}
 	samples := p.settle()
 	defer func() { p.cache.flushSamples(samples) }()
@@ -316,6 +324,12 @@ func (p *Prefilled) Refill(n int) error {
 // Return ends the loan and gives the objects left in the sheaf back to the cache. The Prefilled
 // is empty afterwards, and a second Return does nothing. (Kernel: kmem_cache_return_sheaf.)
 func (p *Prefilled) Return() {
+	if p.isOwn() {
+		objs := p.ownObjects()
+		p.forget()
+		p.cache.FreeBulk(objs)
+		return
+	}
 	if p.loan == (sheaves.Loan{}) {
 		return
 	}

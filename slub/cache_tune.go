@@ -26,7 +26,7 @@ func (c *Cache) SetSheafCapacity(n int) error {
 		return c.argumentError("SetSheafCapacity", "%d is not within 0..%d objects", n, percpu.MaxCap)
 	}
 	if c.sheaves == nil {
-		return c.argumentError("SetSheafCapacity", "the cache has NoSheaves")
+		return c.argumentError("SetSheafCapacity", "the cache has %s", c.whyNoSheaves())
 	}
 	if n == 0 {
 		n = sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
@@ -60,7 +60,7 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 		return err
 	}
 	if c.sheaves == nil {
-		return c.argumentError("SetBarnLimits", "the cache has NoSheaves")
+		return c.argumentError("SetBarnLimits", "the cache has %s", c.whyNoSheaves())
 	}
 	if callback.Inside() {
 		return c.inCallback()

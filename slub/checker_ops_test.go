@@ -146,7 +146,13 @@ func prefilled(w *worker, s *subject, i int) {
 		w.missed(s, i, err)
 		return
 	}
-	defer pre.Return()
+	defer func() {
+		if s.config.Debug != "" { // it is an AllocBulk, and Return a FreeBulk
+			w.count[i].taken += int64(pre.Len())
+			w.count[i].given += int64(pre.Len())
+		}
+		pre.Return()
+	}()
 	promised := n
 	for range w.rng.IntN(2 * n) {
 		if pre.Len() == 0 && w.rng.IntN(4) == 0 {

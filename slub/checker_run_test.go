@@ -145,6 +145,15 @@ func TestCheckerSampled(t *testing.T) {
 	plan{kinds: kinds, percent: 5, menu: everyOp, tune: true}.run(t)
 }
 
+// Debug caches find nothing wrong, whatever is done with them at once.
+func TestCheckerDebug(t *testing.T) {
+	kinds := slices.Clone(everyKind)
+	for i := range kinds {
+		kinds[i].Config.Debug = "FZPU"
+	}
+	plan{kinds: kinds, percent: 3, menu: everyOp}.run(t)
+}
+
 // Four nodes, some of which may have no CPU: objects come from and go to other nodes.
 func TestCheckerFourNodes(t *testing.T) {
 	plan{kinds: everyKind, percent: 5, menu: everyOp,

@@ -53,6 +53,11 @@ var badConfigs = map[string][]struct {
 	"ProfileRate":  {{slub.Config{ProfileRate: -2}, "-2 is negative; None takes no samples"}},
 	"GuardRate":    {{slub.Config{GuardRate: -2}, "-2 is negative; None guards no object"}},
 	"Hardened":     {{slub.Config{Hardened: 2}, "2 is neither On, which is 1, nor None, which is -1, nor 0 for automatic"}},
+	"Debug": {
+		{slub.Config{Debug: "FX"}, `"FX": there is no flag 'X', only FZPUTA, or - alone for none`},
+		{slub.Config{Debug: "F", Hardened: slub.On}, "the cache can't be Hardened as well: FZP finds what a hardened cache finds, and more"},
+	},
+	"DebugAction": {{slub.Config{DebugAction: 4}, "there is no action 4"}},
 	// Of these every value means something.
 	"Tag": nil, "Hooks": nil, "Domain": nil, "Group": nil,
 }

@@ -64,12 +64,16 @@ func (b *Buckets) alloc(n, skip int) (p unsafe.Pointer, err error) {
 	return p, err
 }
 
-// limitTo is called with what an allocation of n bytes has returned. In builds with the address
-// sanitizer it allows these bytes alone to be used.
+// limitTo is called with what an allocation of n bytes has returned. In debug caches, and in builds
+// with the address sanitizer, it allows these bytes alone to be used.
 func (c *Cache) limitTo(n int, p unsafe.Pointer, err error) {
-	if sanitized && err == nil {
+	if err != nil {
+		return
+	}
+	if sanitized {
 		limitObject(p, uintptr(n), c.layout.size)
 	}
+	c.limitDebug(p, uintptr(n))
 }
 
 // anyClass returns the cache for n bytes, and nil if there is none: for no bytes, for more than
@@ -221,5 +225,6 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 // room returns the bytes of an object of a class, which its user may use from now on.
 func (c *Cache) room(p unsafe.Pointer) int {
 	limitObject(p, c.layout.size, c.layout.size)
+	c.limitDebug(p, c.layout.size)
 	return int(c.config.Size)
 }

@@ -186,6 +186,7 @@ func (c BucketsConfig) accounted(class int) (cfg Config, single bool) {
 	} else {
 		cfg, single = c.pageClass(pageClassSizes[class-numClasses]), true
 	}
+	cfg.Debug = "-" // an Ext has no mark for a debug cache
 	return cfg, single
 }
 

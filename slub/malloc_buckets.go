@@ -16,10 +16,8 @@ import (
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
-	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/percpu"
-	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/freequeue"
@@ -47,6 +45,8 @@ type Buckets struct {
 	partitions uint
 	direct     uint // malloc serves 1 to direct bytes, without a hook, from the class; or 0
 	marked     uint // 1 to marked bytes are served by allocMarked of the class; or 0
+
+	debugged bool // a class is a debug cache
 
 	arena  *arena.Arena
 	config BucketsConfig
@@ -92,6 +92,11 @@ type BucketsConfig struct {
 	ProfileRate, GuardRate int64
 	// Hardened is as in Config, for all sizes. Objects of pages are cleared when they are freed.
 	Hardened int
+	// Debug and DebugAction are as in Config, for the sizes up to 32 KiB, whose caches have names
+	// such as "malloc-64", except for what Accounts allocate. A size that is not a debug cache, of
+	// Buckets where another one is, takes some nanoseconds more.
+	Debug       string
+	DebugAction DebugAction
 	// Hooks are called for objects of all sizes.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -136,6 +141,7 @@ func (c BucketsConfig) Validate() error {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	checkHardened(&p, c.Hardened)
+	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened)
 	if c.RCUDelay < 0 {
 		p.Add("RCUDelay", "%v is negative", c.RCUDelay)
 	}
@@ -163,6 +169,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
 		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hardened: c.Hardened,
+		Debug: c.Debug, DebugAction: c.DebugAction,
 		Hooks: c.Hooks, Domain: c.Domain, RCUDelay: c.rcuDelay(),
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
@@ -223,13 +230,14 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		}
 		b.caches = append(b.caches, c)
 	}
+	b.debugged = slices.ContainsFunc(b.caches, func(c *Cache) bool { return c.debug() != nil })
 	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes}
 	ops.init(b.mallocSlow, b.freeSlow, b.bytesSlow, b.freeBytesSlow)
 	b.fill(ops)
-	if partitions == 1 && !b.caches[0].instrumented() {
+	if partitions == 1 && !b.debugged && !b.caches[0].instrumented() {
 		b.direct = maxClass
 	}
-	if partitions == 1 && b.caches[0].onlyMarked() {
+	if partitions == 1 && !b.debugged && b.caches[0].onlyMarked() {
 		b.marked = maxClass
 	}
 	for _, c := range b.caches {
@@ -241,14 +249,6 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.reclaimer = a.AddReclaimer(b.giveBack)
 	allBuckets.add(b)
 	return b, nil
-}
-
-func (b *Buckets) closeCaches(ctx context.Context) error {
-	var errs []error
-	for c := range b.all() {
-		errs = append(errs, c.closeContext(ctx))
-	}
-	return errors.Join(errs...)
 }
 
 // all yields the caches that there are, by partition and then by size, those of the page classes
@@ -339,56 +339,4 @@ func (b *Buckets) barrier(ctx context.Context) error {
 		return fmt.Errorf("slub: buckets %q: %w", b.config.name(), err)
 	}
 	return nil
-}
-
-// Close waits for grace periods, as Cache.Close does, and closes the caches. From then on
-// allocations return ErrClosed. Objects in use stay valid and may still be freed; the error,
-// which wraps ErrBusy, counts them, and Close may be called again. A nil *Buckets is closed
-// already.
-func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
-
-// CloseContext is Close with a deadline; see Cache.CloseContext.
-func (b *Buckets) CloseContext(ctx context.Context) error {
-	if b == nil {
-		return nil
-	}
-	if callback.Inside() {
-		return b.inCallback()
-	}
-	if err := lock.Context(ctx, &b.closeMu); err != nil {
-		return fmt.Errorf("slub: buckets %q: another Close is under way: %w", b.config.name(), err)
-	}
-	defer b.closeMu.Unlock()
-	if err := b.barrier(ctx); err != nil {
-		return err
-	}
-	if err := b.pages.close(ctx); err != nil {
-		return fmt.Errorf("slub: buckets %q: a cache is being made: %w", b.config.name(), err)
-	}
-	b.closed.Store(true)
-	err := b.closeCaches(ctx)
-	if e := b.freeQueue.Close(ctx); e != nil {
-		err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
-	}
-	for again := true; again; again = b.large.deferred.pending.Load() > 0 { // what a hook has given
-		if e := b.drainLargeWait(ctx); e != nil {
-			err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
-			break
-		}
-	}
-	if n := b.large.inUse.Load(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
-			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))
-	}
-	if err == nil {
-		if b.reclaimer != nil {
-			b.arena.RemoveReclaimer(b.reclaimer)
-			b.config.Group.leave(b.member)
-			b.reclaimer = nil
-			b.lease.end()
-			b.accounted.end()
-		}
-		allBuckets.remove(b)
-	}
-	return err
 }

@@ -13,8 +13,8 @@ import (
 func (b *Buckets) MallocBulk(n int, dst []unsafe.Pointer) error {
 	if c := b.anyClass(n, 1); c != nil {
 		err := c.AllocBulk(dst)
-		for i := 0; sanitized && err == nil && i < len(dst); i++ {
-			limitObject(dst[i], uintptr(n), c.layout.size)
+		for i := 0; (sanitized || c.debug() != nil) && err == nil && i < len(dst); i++ {
+			c.limitTo(n, dst[i], nil)
 		}
 		return err
 	}

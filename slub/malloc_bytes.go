@@ -27,7 +27,7 @@ func (b *Buckets) BytesZero(n int) ([]byte, error) {
 func (b *Buckets) newBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
 	if err == nil && 0 < n && n <= maxClass {
 		room := classSizes[classOf(uint(n))]
-		limitObject(p, room, room) // its user may append
+		b.allow(p, room, room) // its user may append
 		return unsafe.Slice((*byte)(p), room)[:n], nil
 	}
 	return b.bytesAt(p, n, err)

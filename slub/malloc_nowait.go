@@ -15,12 +15,12 @@ func (b *Buckets) MallocNoWait(n int) (unsafe.Pointer, error) {
 	case 0 < n && n <= maxClass:
 		c := b.class(n, 1)
 		p, err := c.AllocNoWait()
-		c.limitTo(n, p, err)
+		c.limitToNoWait(n, p, err)
 		return p, err
 	case maxClass < n && n <= maxPageClass:
 		if c := b.pages.caches[pageClassOf(uintptr(n))].Load(); c != nil {
 			p, err := c.AllocNoWait()
-			c.limitTo(n, p, err)
+			c.limitToNoWait(n, p, err)
 			return p, err
 		}
 	case n < 0:
@@ -32,4 +32,13 @@ func (b *Buckets) MallocNoWait(n int) (unsafe.Pointer, error) {
 		return nil, ErrClosed
 	}
 	return nil, ErrWouldBlock
+}
+
+// limitToNoWait is limitTo for a caller that must not wait.
+func (c *Cache) limitToNoWait(n int, p unsafe.Pointer, err error) {
+	if err != nil {
+		return
+	}
+	limitObject(p, uintptr(n), c.layout.size)
+	c.limitDebugNoWait(p, uintptr(n))
 }

@@ -129,6 +129,7 @@ func (c BucketsConfig) pageClass(size uintptr) Config {
 	cfg.Name = fmt.Sprintf("%s-%d", c.name(), size)
 	cfg.Slabs = SlabLimits{MaxOrder: mem.Order(size), MinObjects: 1}
 	cfg.MinPartial = None
+	cfg.Debug = "-"       // a red zone would take pages
 	cfg.SheafCapacity = 1 // raised to what sheaves.Capacity has for the size
 	cfg.BarnFull = max(1, int(barnBytes/(size*uintptr(sheaves.Capacity(size, 1)))))
 	return cfg

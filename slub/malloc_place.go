@@ -53,8 +53,8 @@ func (b *Buckets) MallocAligned(n, align int) (unsafe.Pointer, error) {
 		room = alignedClass(n, uintptr(align))
 	}
 	p, err := b.alloc(room, 1)
-	if sanitized && err == nil && n < room {
-		limitObject(p, uintptr(n), uintptr(room))
+	if err == nil && n < room {
+		b.allow(p, uintptr(n), uintptr(room))
 	}
 	return p, err
 }

@@ -47,7 +47,7 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	}
 	old = min(old, room)
 	if n > 0 && n <= room && (room <= maxClass || n > room/2) {
-		limitObject(p, uintptr(n), uintptr(room))
+		b.allow(p, uintptr(n), uintptr(room))
 		if zero && n > old {
 			mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
 		}
@@ -61,6 +61,18 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
 	b.Free(p)
 	return q, nil
+}
+
+// allow lets the user of an object use n bytes of the room that it has, and no others: where a
+// sanitizer or a debug cache looks.
+func (b *Buckets) allow(p unsafe.Pointer, n, room uintptr) {
+	limitObject(p, n, room)
+	if !b.debugged {
+		return
+	}
+	if c := b.cacheOf(p); c != nil {
+		c.limitDebug(p, n)
+	}
 }
 
 // allocTail allocates n bytes, and with zero zeroes those from the given one on.

@@ -24,11 +24,13 @@ func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes perc
 }
 
 // fill lets the sequences find the caches' stacks: those that free by owner word, those that
-// allocate by size if there is one partition. Instrumented caches have no such sequences: all four
-// then always take their slow paths, which call the caches' own operations. Hardened ones have
-// others in place of the first two.
+// allocate by size if there is one partition. Instrumented caches have no such sequences, nor has
+// any class beside a debug cache: all four then always take their slow paths, which call the
+// caches' own operations. Hardened ones have others in place of the first two.
 func (b *Buckets) fill(s sequences) {
 	switch c := b.caches[0]; {
+	case b.debugged:
+		return
 	case c.sequencesMark():
 		b.fillMarked(s)
 		return

@@ -114,10 +114,11 @@ func (c *Cache) reclaimQueued(objs []unsafe.Pointer) {
 	n := c.endLives(objs)
 	c.count(reclaimed, n)
 	c.slabs.FreeBulk(objs[:n])
+	c.reportFound()
 }
 
 // reportUnlinked reports an object in the queue whose link to the next one is broken. The objects
 // behind it can't be found any more, and are never freed.
 func (c *Cache) reportUnlinked(obj uintptr) {
-	hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "what was given to FreeRCU before it is lost").Fire(&c.config.Hooks)
+	c.fire(hooks.NewReport(hooks.FreelistCorrupt, c.primary().name, obj, "what was given to FreeRCU before it is lost"))
 }

@@ -15,6 +15,10 @@ import (
 
 const sanitized = true
 
+// hidesBytes says that the sanitizer hides the bytes beside objects, and those of free objects: no
+// red zone and no poison can be read there.
+const hidesBytes = true
+
 // acquireObject is called for an object that is allocated, exposeObject for one that a hook or the
 // cache itself is about to look at, releaseObject for one that is free.
 func acquireObject(p unsafe.Pointer, l layout) { sys.Unpoison(uintptr(p), l.size) }

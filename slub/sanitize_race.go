@@ -14,6 +14,10 @@ import (
 
 const sanitized = true
 
+// hidesBytes says that the sanitizer hides the bytes beside objects, and those of free objects: no
+// red zone and no poison can be read there.
+const hidesBytes = false
+
 func acquireObject(p unsafe.Pointer, _ layout) { runtime.RaceAcquire(p) }
 
 // exposeObject and limitObject concern the address sanitizer.

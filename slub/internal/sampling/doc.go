@@ -6,6 +6,7 @@
 //	slub.Alloc (slow path, picked) -> [Table.Add] -> runtime.Callers
 //	slab: a sampled object is freed -> [Table.Remove]
 //	slub.ReadProfile               <- [Table.Sites]
+//	slub: a debug cache keeps a call by its number -> [Table.Number], [Table.Numbered]
 //
 // A Table knows addresses, sizes and labels, and nothing of caches. It lies in Go memory, and is
 // bounded: maxSites call stacks with their labels, behind which all share one, and maxLive samples

@@ -29,6 +29,8 @@ type Site struct {
 	Labels
 	Stack []uintptr // as runtime.Callers fills it
 
+	number uint32 // in Table.byNumber
+
 	// Fixed-point numbers, so that what is added and later taken away is the same.
 	objects, freedObjects atomic.Int64 // in units of 1/unit
 	bytes, freedBytes     atomic.Int64
@@ -80,6 +82,8 @@ type Table struct {
 	}
 	nSites, nLive, dropped atomic.Int64
 	full                   Site // what shares one site since there are maxSites
+
+	byNumber [maxSites + 1]atomic.Pointer[Site] // by Site.number; [0] is nil
 }
 
 // Full reports whether no more samples are taken until some are freed. A caller that has to make
@@ -153,16 +157,33 @@ func (t *Table) site(stack []uintptr, labels *Labels) *Site {
 			return s
 		}
 	}
-	if t.nSites.Add(1) > maxSites {
+	number := t.nSites.Add(1)
+	if number > maxSites {
 		t.nSites.Add(-1)
 		return &t.full
 	}
-	s := &Site{Labels: *labels, Stack: slices.Clone(stack)}
+	s := &Site{Labels: *labels, Stack: slices.Clone(stack), number: uint32(number)}
+	t.byNumber[number].Store(s)
 	if l.of == nil {
 		l.of = map[uint64][]*Site{}
 	}
 	l.of[h] = append(l.of[h], s)
 	return s
+}
+
+// Number returns a number of a call stack, by which Numbered finds it: where there is no room for a
+// Go pointer. Equal stacks have one number. It is 0 once there are maxSites others.
+func (t *Table) Number(stack []uintptr) uint32 { return t.site(stack, &Labels{}).number }
+
+// Numbered returns the call stack with a number, nil for a number that Number has not returned.
+func (t *Table) Numbered(number uint32) []uintptr {
+	if number > maxSites {
+		return nil
+	}
+	if s := t.byNumber[number].Load(); s != nil {
+		return s.Stack
+	}
+	return nil
 }
 
 // hashOf mixes the words of a stack.

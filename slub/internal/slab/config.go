@@ -20,6 +20,10 @@ type Config struct {
 	Arena *arena.Arena
 	ID    uint32  // the cache's number, for the owner words of pages
 	Size  uintptr // bytes from one object to the next, a multiple of 8
+	// Lead is how many bytes of a slab lie in front of its first object: a multiple of 8. They are
+	// a part of Size, so the last object has that much less behind it. It is 0 in a cache that
+	// guards objects, or has Single ones or Exts.
+	Lead uintptr
 	// FreePtr is where a free object keeps its link, in bytes from its start: a multiple of 8,
 	// with FreePtrSize bytes up to Size.
 	FreePtr uintptr
@@ -27,8 +31,10 @@ type Config struct {
 	// Single makes slabs of one object each, of whole pages: they take its pages of a block of
 	// Order, and no more (but see arena.RunPages). Such an object has a mark; see SetInUse.
 	Single bool
-	// Marks is the table for the marks of objects of that Size, or nil.
-	Marks *MarkTable
+	// Marks is the table for the marks of objects of that Size, or nil. With ExactMarks each change
+	// of a mark is one atomic step in every build.
+	Marks      *MarkTable
+	ExactMarks bool
 	// Exts is the table for what is kept beside objects of that Size, or nil. It has their marks.
 	Exts *ExtTable
 	// MinPartial is described with SetMinPartial.
@@ -96,8 +102,8 @@ func New(cfg Config) (*Slabs, error) {
 	}
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
-		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
-		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
+		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, lead: cfg.Lead, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
+		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exact: cfg.ExactMarks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

@@ -7,7 +7,7 @@ func (s *Slabs) Free(p unsafe.Pointer) {
 	obj := uintptr(p)
 	r := s.slabOf(obj)
 	if !s.owns(s.pageOf(p)) { // otherwise r has the page
-		s.freeGone(r.addr, obj, func() {})
+		s.freeGone(s.Addr(r), obj, func() {})
 		return
 	}
 	node := r.node
@@ -122,7 +122,7 @@ func (s *Slabs) FreeBulk(objs []unsafe.Pointer) {
 			objs = objs[:last]
 			s.countFree(node, sum) // as below, since a report may not return
 			sum = 0
-			s.freeGone(r.addr, tail, func() { s.FreeBulk(objs) })
+			s.freeGone(s.Addr(r), tail, func() { s.FreeBulk(objs) })
 			continue
 		}
 		head, n := tail, 1

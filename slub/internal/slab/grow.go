@@ -71,7 +71,7 @@ func (s *Slabs) begin(run arena.Run, node int, k kind) Ref {
 	n.objects.Add(int64(r.objects))
 	s.count(s.counters.AllocSlab)
 	if s.zero && !run.Zero {
-		mem.Zero(r.addr, r.Bytes())
+		mem.Zero(s.Addr(r), r.Bytes())
 	}
 	if s.onNewSlab != nil {
 		callback.Guard(func() { s.onNewSlab(r) }, func() { s.giveBack(r, 0) })
@@ -122,7 +122,7 @@ func (s *Slabs) carve(r Ref, dst []unsafe.Pointer) int {
 		return int(n)
 	}
 	if e := s.arena.PlacementError(int(r.node)); e != nil && e.FirstTouch {
-		touchPages(r)
+		s.touchPages(r)
 	}
 	nd := &s.nodes[r.node]
 	nd.mu.Lock()
@@ -139,8 +139,8 @@ func (s *Slabs) carve(r Ref, dst []unsafe.Pointer) int {
 // can't be asked to place memory, a page lies on the node of the CPU that touches it first. The CPU
 // that makes a slab is mostly one of the slab's node. One that takes an untouched object of it
 // later may be of another node.
-func touchPages(r Ref) {
+func (s *Slabs) touchPages(r Ref) {
 	for off := uintptr(0); off < r.Bytes(); off += mem.PageSize {
-		atomic.OrUint32(mem.At[uint32](r.addr+off), 0)
+		atomic.OrUint32(mem.At[uint32](s.Addr(r)+off), 0)
 	}
 }

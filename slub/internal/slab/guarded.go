@@ -49,7 +49,7 @@ func (s *Slabs) endGuarded(r Ref, obj uintptr) (damaged bool) {
 	if found == "" {
 		return false
 	}
-	s.note(Damage{Slab: r.addr, Object: obj, Beside: true, Detail: found, History: history})
+	s.note(Damage{Slab: s.Addr(r), Object: obj, Beside: true, Detail: found, History: history})
 	return true
 }
 

@@ -18,6 +18,7 @@ const (
 	InUse         Mark = percpu.MarkInUse // its user holds it
 	GivenRCU      Mark = 2                // it was given to FreeRCU
 	GivenDeferred Mark = 3                // it was given to FreeDeferred
+	Poisoned      Mark = 4                // it is free, with the bytes that a debug cache gives it
 )
 
 // Objects have marks if Config.Exts or Config.Marks has a table for them, the former if both have.
@@ -46,7 +47,7 @@ func (s *Slabs) SetInUse(p unsafe.Pointer) (ok bool) {
 		return s.exts.swap(uintptr(p), false, InUse) != InUse
 	}
 	if s.marks != nil {
-		return s.marks.swap(uintptr(p), false, InUse) != InUse
+		return s.marks.swap(uintptr(p), false, InUse, s.exact) != InUse
 	}
 	mem.Store32(s.mark(p), uint32(s.arena.Owner(s.pageOf(p)).WithoutFlags()))
 	return true
@@ -60,10 +61,16 @@ func (s *Slabs) SetFree(p unsafe.Pointer) {
 		return
 	}
 	if s.marks != nil {
-		s.marks.swap(uintptr(p), true, Free)
+		s.marks.swap(uintptr(p), true, Free, s.exact)
 		return
 	}
 	mem.Store32(s.mark(p), 0)
+}
+
+// SetPoisoned marks the object that starts at p, which is free, as one whose bytes are those of a
+// free object. It is for a cache with a table, which looks at the mark under a lock of its own.
+func (s *Slabs) SetPoisoned(p unsafe.Pointer) {
+	s.marks.swap(uintptr(p), false, Poisoned, s.exact)
 }
 
 // Claim marks the object that starts at p as free, in the way that to says. It reports whether the
@@ -73,7 +80,7 @@ func (s *Slabs) Claim(p unsafe.Pointer, o owner.Word, to Mark) bool {
 		return s.exts.swap(uintptr(p), true, to) == InUse
 	}
 	if s.marks != nil {
-		return s.marks.swap(uintptr(p), true, to) == InUse
+		return s.marks.swap(uintptr(p), true, to, s.exact) == InUse
 	}
 	word := uint32(o.WithoutFlags())
 	return word != 0 && uintptr(p)%mem.PageSize == 0 && atomic.CompareAndSwapUint32(s.mark(p), word, 0)
@@ -85,7 +92,7 @@ func (s *Slabs) MarkOf(p unsafe.Pointer, o owner.Word) Mark {
 	case s.exts != nil:
 		return s.exts.load(uintptr(p)).Mark()
 	case s.marks != nil:
-		return s.marks.load(uintptr(p))
+		return s.marks.Load(uintptr(p))
 	case atomic.LoadUint32(s.mark(p)) == uint32(o.WithoutFlags()):
 		return InUse
 	}

@@ -13,9 +13,9 @@ import (
 // A MarkTable has the marks of objects, a byte each; see sideTable.
 //
 // Writers of a mark: begin and the holder of the object, by plain stores as those of the sequences
-// are (percpu.PopMarked), or in builds that check everything by compare-and-swap of the word around
-// it. The neighbours in that word may be stored to meanwhile: the swap then fails and is tried
-// again.
+// are (percpu.PopMarked), or in debug caches and in builds that check everything by
+// compare-and-swap of the word around it. The neighbours in that word may be stored to meanwhile:
+// the swap then fails and is tried again.
 type MarkTable struct {
 	sideTable
 	frees *sideTable // of a freeStack each, or nil
@@ -73,7 +73,7 @@ func (t *MarkTable) prepare(addr, n uintptr) error {
 
 // reset marks all objects of a new slab as free.
 func (t *MarkTable) reset(r Ref) {
-	first := t.at(r.addr)
+	first := t.at(t.base + uintptr(r.page)*mem.PageSize)
 	mem.Zero(mem.Addr(first), (r.Bytes()-1)>>t.shift+1)
 	runtime.KeepAlive(t)
 }
@@ -81,12 +81,12 @@ func (t *MarkTable) reset(r Ref) {
 // swap replaces a mark by another if it is InUse, or if it is not, as held says, and returns what
 // it was.
 //
-// With exactMarks it is one atomic step: of several goroutines that free an object at once, one
-// gets InUse. Otherwise two that come within a few nanoseconds may both get it. The object is then
-// in two sheaves, and the allocation that takes it a second time finds it in use: before it has two
-// owners it is reported.
-func (t *MarkTable) swap(addr uintptr, held bool, to Mark) (was Mark) {
-	if exactMarks {
+// With exactMarks, or exact set, it is one atomic step: of several goroutines that free an object
+// at once, one gets InUse. Otherwise two that come within a few nanoseconds may both get it. The
+// object is then in two sheaves, and the allocation that takes it a second time finds it in use:
+// before it has two owners it is reported.
+func (t *MarkTable) swap(addr uintptr, held bool, to Mark, exact bool) (was Mark) {
+	if exactMarks || exact {
 		return t.swapExactly(addr, held, to)
 	}
 	p := t.at(addr)
@@ -112,8 +112,8 @@ func (t *MarkTable) swapExactly(addr uintptr, held bool, to Mark) (was Mark) {
 	}
 }
 
-// load returns the mark of an object.
-func (t *MarkTable) load(addr uintptr) Mark {
+// Load returns the mark of an object.
+func (t *MarkTable) Load(addr uintptr) Mark {
 	defer runtime.KeepAlive(t)
 	return Mark(*t.at(addr))
 }

@@ -21,8 +21,8 @@ func TestSlabTakesAWholeBlock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next := r.Arena().Addr(run.Page); next-ref.Addr() < block {
-		t.Errorf("the slab at %#x has %d bytes, the next page is %#x", ref.Addr(), ref.Bytes(), next)
+	if next := r.Arena().Addr(run.Page); next-r.Addr(ref) < block {
+		t.Errorf("the slab at %#x has %d bytes, the next page is %#x", r.Addr(ref), ref.Bytes(), next)
 	}
 	r.Arena().Free(run.Page)
 	r.FreeBulk(ps)

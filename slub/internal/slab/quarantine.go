@@ -68,7 +68,7 @@ func (s *Slabs) isWhole(r Ref) bool {
 // diagnose says what is wrong with the chain of st; ok if nothing is. Nothing takes from the chain
 // meanwhile.
 func (s *Slabs) diagnose(r Ref, st slabState) (d Damage, ok bool) {
-	d.Slab = r.addr
+	d.Slab = s.Addr(r)
 	n, k := r.chained(st), 0
 	seen := make([]bool, r.objects)
 	s.markUntouched(r, st, seen)
@@ -172,7 +172,7 @@ func (s *Slabs) setAside(r Ref) {
 	defer n.unlock()
 	d, ok := s.diagnose(r, r.load())
 	if ok { // what was wrong has changed since: an object is being freed that is free
-		d = Damage{Slab: r.addr, Twice: true, Detail: "an object was freed while its slab went back to the arena"}
+		d = Damage{Slab: s.Addr(r), Twice: true, Detail: "an object was freed while its slab went back to the arena"}
 	}
 	s.quarantine(r)
 	s.note(d)

@@ -27,9 +27,9 @@ func (s *Slabs) report(f finding) {
 	switch {
 	case f.obj == 0:
 	case f.twice:
-		s.onDoubleFree(f.obj, s.slabOf(f.obj).addr)
+		s.onDoubleFree(f.obj, s.Addr(s.slabOf(f.obj)))
 	default:
-		s.onCorrupt(f.obj, s.slabOf(f.obj).addr)
+		s.onCorrupt(f.obj, s.Addr(s.slabOf(f.obj)))
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 // access to it. The cache lets the bytes of an object be used from Alloc to Free. The arena has
 // poisoned the pages of a slab when it is given them back.
 
-func (s *Slabs) releaseSlab(r Ref) { sys.Poison(r.addr, r.Bytes()) }
+func (s *Slabs) releaseSlab(r Ref) { sys.Poison(s.Addr(r), r.Bytes()) }
 func (s *Slabs) acquireSlab(Ref)   {}
 
 // loadLink and storeLink load and store a free pointer, which lies in a poisoned object. The

@@ -90,11 +90,11 @@ func (r Ref) chained(st slabState) int {
 type Ref struct {
 	*slab
 	page uint32  // head page of its run
-	addr uintptr // of that page
+	addr uintptr // of its first object, unless that is guarded: Config.Lead behind that page's
 }
 
-// Addr returns the address of the slab's first byte.
-func (r Ref) Addr() uintptr { return r.addr }
+// Addr returns the address of a slab's first byte.
+func (s *Slabs) Addr(r Ref) uintptr { return r.addr - s.lead }
 
 // Bytes returns the slab's size.
 func (r Ref) Bytes() uintptr { return mem.PageSize * uintptr(r.pages) }
@@ -128,7 +128,7 @@ func (r Ref) starting(obj uintptr) uintptr {
 
 // slabAt returns the slab whose run has the given head page.
 func (s *Slabs) slabAt(page uint32) Ref {
-	return Ref{(*slab)(s.arena.Meta(page)), page, s.arena.Addr(page)}
+	return Ref{(*slab)(s.arena.Meta(page)), page, s.arena.Addr(page) + s.lead}
 }
 
 // slabOf returns the slab of an object, which must be one of these slabs'. The head page is found

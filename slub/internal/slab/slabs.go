@@ -20,6 +20,7 @@ type Slabs struct {
 
 	size       uintptr      // bytes from one object to the next
 	magic      uint64       // 2^64/size, rounded up; see isStart
+	lead       uintptr      // bytes in front of a slab's first object
 	fp         uintptr      // offset of the free pointer in an object
 	order      int          // preferred order of a slab
 	single     bool         // a slab has one object, and no more pages than that
@@ -32,6 +33,7 @@ type Slabs struct {
 	zero       bool         // new slabs are cleared
 	marks      *MarkTable   // nil: only single objects have marks, or exts has them
 	exts       *ExtTable    // may be nil
+	exact      bool         // marks are exact in any build, see MarkTable.swap
 	fenceEvery uint32       // see fence.go
 	made       atomic.Uint32
 

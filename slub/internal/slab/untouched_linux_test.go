@@ -38,7 +38,7 @@ func TestNewSlabHasNoPages(t *testing.T) {
 	}
 	last := mem.At[uint64](ref.addr + ref.Bytes() - 64)
 	*last = 1
-	touchPages(ref)
+	r.touchPages(ref)
 	if n := resident(t, ref); n != int(ref.pages) || *last != 1 {
 		t.Errorf("%d of %d pages are resident, the last begins with %d", n, ref.pages, *last)
 	}

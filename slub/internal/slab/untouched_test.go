@@ -31,16 +31,16 @@ const paint = 0x5a
 
 // made notes a new slab, which forgets what was on its pages before.
 func (m *model) made(r Ref) {
-	b := mem.Bytes(r.Addr(), r.Bytes())
+	b := mem.Bytes(r.addr, r.Bytes())
 	for i := range b {
 		b[i] = paint
 	}
 	for addr := range m.slabs {
-		if addr >= r.Addr() && addr < r.Addr()+r.Bytes() {
+		if addr >= r.addr && addr < r.addr+r.Bytes() {
 			delete(m.slabs, addr)
 		}
 	}
-	m.slabs[r.Addr()] = &modelSlab{size: r.Bytes(), places: r.Objects(), out: map[uintptr]bool{}}
+	m.slabs[r.addr] = &modelSlab{size: r.Bytes(), places: r.Objects(), out: map[uintptr]bool{}}
 }
 
 func (m *model) slabOf(obj uintptr) (uintptr, *modelSlab) {

@@ -13,7 +13,7 @@ import (
 func (s *Slabs) Validate() iter.Seq2[uintptr, string] {
 	return func(yield func(slab uintptr, problem string) bool) {
 		for r := range s.all() {
-			if problem := s.validateLocked(r); problem != "" && !yield(r.addr, problem) {
+			if problem := s.validateLocked(r); problem != "" && !yield(s.Addr(r), problem) {
 				return
 			}
 		}

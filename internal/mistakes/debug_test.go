@@ -1,0 +1,41 @@
+package mistakes
+
+// debugging are mistakes in what a debug cache writes beside objects, and looks at.
+var debugging = []mistake{
+	{"ZonesBeforeLock", "an object that is freed gets its red zones before its lock is held",
+		test{pkg: "slub", pattern: `^TestKunitNolockAtAnyInstruction$`}, `red zone overwritten|write after free`, `
+slub/cache_debug.go
+-	d.mu.Lock()
+-	c.release(p) // under the lock: what Validate reads is ordered behind it
+-	c.slabs.SetFree(p)
+-	if d.has(debug.Consistency) {
++	d.layout.Free(obj)
++	time.Sleep(time.Microsecond)
++	d.mu.Lock()
++	c.release(p)
++	c.slabs.SetFree(p)
++	if false {
+`},
+	{"NextSlabsMarkReset", "a new slab resets the mark of the first object of the slab behind it",
+		test{pkg: "slub/internal/slab", pattern: `^TestMarksOfNeighbouringSlabs$`}, `has lost its mark`, `
+slub/internal/slab/marktable.go
+-	mem.Zero(mem.Addr(first), (r.Bytes()-1)>>t.shift+1)
++	mem.Zero(mem.Addr(first), r.Bytes()>>t.shift+1)
+`},
+	{"WrittenObjectLost", "an allocation whose report panics keeps the object",
+		test{pkg: "slub", pattern: `^TestDebugAction$`}, `1 in use`, `
+slub/cache_debug.go
+-			if ok {
++			if false {
+`},
+	{"RequestForgotten", "what a Realloc gives back is no red zone",
+		test{pkg: "slub", pattern: `^TestKunitKreallocRedzoneZeroing$`}, `want 0xcc`, `
+slub/malloc_realloc.go
+-	if c := b.cacheOf(p); c != nil {
+-		c.limitDebug(p, n)
+-	}
++	if c := b.cacheOf(p); c != nil && n > room {
++		c.limitDebug(p, n)
++	}
+`},
+}

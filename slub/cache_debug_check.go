@@ -1,0 +1,110 @@
+package slub
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/slub/internal/debug"
+	"github.com/slubd/slubd/slub/internal/slab"
+)
+
+// inspectAll looks at all objects of a debug cache that Slabs.Visit finds, repairs what was
+// overwritten, and returns a report about each part. Allocations and frees may go on meanwhile.
+func (c *Cache) inspectAll() (found []*hooks.Report) {
+	d := c.debug()
+	if d == nil || d.layout.Flags&(debug.RedZone|debug.Poison) == 0 {
+		return nil
+	}
+	c.slabs.Visit(func(s slab.Ref) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for i := range uint32(s.Objects()) {
+			obj := c.slabs.Object(s, i)
+			switch c.slabs.Marks().Load(obj) {
+			case slab.Poisoned:
+				found = append(found, c.inspect(obj, false)...)
+			case slab.InUse, slab.GivenRCU, slab.GivenDeferred:
+				found = append(found, c.inspect(obj, true)...)
+			}
+		}
+		addr, n := c.slabs.Addr(s), uintptr(s.Objects())
+		if o, ok := d.layout.CheckTail(addr, s.Bytes(), n); !ok {
+			last := c.slabs.Object(s, uint32(n-1))
+			from, to := d.layout.Tail(addr, s.Bytes(), n)
+			found = append(found, c.repair(o, 0, addr, d.layout.Window(last, o.First, from, to)))
+		}
+	})
+	return found
+}
+
+// mendChains repairs the chains of a debug cache's slabs, and returns the reports about them.
+func (c *Cache) mendChains() (found []*hooks.Report) {
+	if c.debug() == nil {
+		return nil
+	}
+	for m := range c.slabs.Mend {
+		r := hooks.NewReport(hooks.FreelistCorrupt, c.name, m.Object, "%s", m.Detail)
+		r.Slab, r.Repaired = m.Slab, m.Fix != ""
+		c.describe(r, debug.Bug{Problem: "Freechain corrupt", Detail: m.Detail, Fix: m.Fix})
+		found = append(found, r)
+	}
+	return found
+}
+
+// validateDebug is the part of Validate, and of Close, that concerns debug caches.
+func (c *Cache) validateDebug() error {
+	var errs []error
+	for _, r := range append(c.mendChains(), c.inspectAll()...) {
+		if c.config.Hooks.Report != nil || c.marks.debug.action != 0 {
+			c.fire(r)
+		}
+		errs = append(errs, r)
+	}
+	return errors.Join(errs...)
+}
+
+// A debugLeaks says which calls have allocated the leaked objects of a debug cache.
+type debugLeaks struct {
+	sites []string
+	of    map[string]int // how many of the objects
+}
+
+// add counts an object, which is in use.
+func (l *debugLeaks) add(c *Cache, obj uintptr) {
+	if !c.debug().has(debug.Users) {
+		return
+	}
+	allocated, _ := c.debug().layout.Tracks(obj)
+	site := "a call that was not kept"
+	if stack := calls.Numbered(allocated.Stack); len(stack) > 0 {
+		site = callSite(stack)
+	}
+	if l.of == nil {
+		l.of = map[string]int{}
+	}
+	if l.of[site]++; l.of[site] == 1 {
+		l.sites = append(l.sites, site)
+	}
+}
+
+// String lists up to maxListed calls, those with the most objects first.
+func (l *debugLeaks) String() string {
+	slices.SortStableFunc(l.sites, func(a, b string) int { return l.of[b] - l.of[a] })
+	var b strings.Builder
+	for i, site := range l.sites {
+		switch i {
+		case 0:
+			b.WriteString("; ")
+		case maxListed:
+			b.WriteString(", ...")
+			return b.String()
+		default:
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d allocated by %s", l.of[site], site)
+	}
+	return b.String()
+}

@@ -1,0 +1,101 @@
+package slub
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/configerr"
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/slub/internal/debug"
+)
+
+// A DebugAction says what a debug cache does once it has reported something to Hooks.Report, if
+// there is that hook. What can be repaired is repaired before: see Config.Debug.
+type DebugAction int
+
+const (
+	// DebugPanic panics with the *hooks.Report on the goroutine that has found it.
+	DebugPanic DebugAction = iota + 1
+	// DebugAbort prints the report on standard error and ends the process, whatever recovers
+	// panics.
+	DebugAbort
+	// DebugRepair goes on. Without the hook it prints the report on standard error.
+	DebugRepair
+
+	allActions = DebugRepair
+)
+
+// actionNames are the values of SLUBD_DEBUG_ACTION.
+var actionNames = map[string]DebugAction{"": 0, "panic": DebugPanic, "abort": DebugAbort, "repair": DebugRepair}
+
+// debugEnvironment is what SLUBD_DEBUG and SLUBD_DEBUG_ACTION ask for.
+type debugEnvironment struct {
+	rules  debug.Rules
+	action DebugAction
+}
+
+// processDebug is that of the process.
+var processDebug = readDebugEnvironment()
+
+// readDebugEnvironment reads the environment. What it does not understand it says on standard
+// error, and leaves out: a process that shall be debugged runs.
+func readDebugEnvironment() (env debugEnvironment) {
+	if text := os.Getenv("SLUBD_DEBUG"); text != "" {
+		var err error
+		if env.rules, err = debug.Parse(text); err != nil {
+			fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG: left out: %v\n", err)
+		}
+	}
+	name := os.Getenv("SLUBD_DEBUG_ACTION")
+	action, ok := actionNames[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG_ACTION: left out: %q is neither panic nor abort nor repair\n", name)
+	}
+	env.action = action
+	return env
+}
+
+// checkDebug notes problems with a config's Debug and DebugAction.
+func checkDebug(p *configerr.Problems, text string, action DebugAction, hardened int) {
+	if text != "" {
+		if _, err := debug.Parse(text); err != nil {
+			p.Add("Debug", "%v", err)
+		}
+		if hardened == On && text != "-" {
+			p.Add("Debug", "the cache can't be Hardened as well: FZP finds what a hardened cache finds, and more")
+		}
+	}
+	if action < 0 || action > allActions {
+		p.Add("DebugAction", "there is no action %d", action)
+	}
+}
+
+// debugFlags returns the flags of a debug cache, 0 for another one.
+func (c Config) debugFlags() debug.Flags {
+	rules := processDebug.rules
+	if c.Debug != "" {
+		rules, _ = debug.Parse(c.Debug) // Validate has looked at the error
+	}
+	f, _ := rules.For(c.name())
+	if hidesBytes {
+		f &^= debug.RedZone | debug.Poison
+	}
+	if c.Debug == "" && c.debugLayout(f).Slot > mem.PageSize<<arena.MaxOrder {
+		f &^= debug.RedZone | debug.Poison | debug.Users // the environment makes no New fail
+	}
+	return f
+}
+
+// debugLayout returns how a debug cache with the given flags lays out its slots.
+func (c Config) debugLayout(f debug.Flags) debug.Layout {
+	return debug.NewLayout(f, uintptr(c.Size), c.align(), c.Ctor != nil || c.Flags&TypesafeByRCU != 0)
+}
+
+// debugAction returns what follows a report.
+func (c Config) debugAction() DebugAction {
+	if c.DebugAction != 0 {
+		return c.DebugAction
+	}
+	return processDebug.action
+}

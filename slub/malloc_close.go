@@ -1,0 +1,71 @@
+package slub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/internal/lock"
+	"github.com/slubd/slubd/internal/text"
+)
+
+// Close waits for grace periods, as Cache.Close does, and closes the caches. From then on
+// allocations return ErrClosed. Objects in use stay valid and may still be freed; the error,
+// which wraps ErrBusy, counts them, and Close may be called again. A nil *Buckets is closed
+// already.
+func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
+
+// CloseContext is Close with a deadline; see Cache.CloseContext.
+func (b *Buckets) CloseContext(ctx context.Context) error {
+	if b == nil {
+		return nil
+	}
+	if callback.Inside() {
+		return b.inCallback()
+	}
+	if err := lock.Context(ctx, &b.closeMu); err != nil {
+		return fmt.Errorf("slub: buckets %q: another Close is under way: %w", b.config.name(), err)
+	}
+	defer b.closeMu.Unlock()
+	if err := b.barrier(ctx); err != nil {
+		return err
+	}
+	if err := b.pages.close(ctx); err != nil {
+		return fmt.Errorf("slub: buckets %q: a cache is being made: %w", b.config.name(), err)
+	}
+	b.closed.Store(true)
+	err := b.closeCaches(ctx)
+	if e := b.freeQueue.Close(ctx); e != nil {
+		err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
+	}
+	for again := true; again; again = b.large.deferred.pending.Load() > 0 { // what a hook has given
+		if e := b.drainLargeWait(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
+			break
+		}
+	}
+	if n := b.large.inUse.Load(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
+			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))
+	}
+	if err == nil {
+		if b.reclaimer != nil {
+			b.arena.RemoveReclaimer(b.reclaimer)
+			b.config.Group.leave(b.member)
+			b.reclaimer = nil
+			b.lease.end()
+			b.accounted.end()
+		}
+		allBuckets.remove(b)
+	}
+	return err
+}
+
+func (b *Buckets) closeCaches(ctx context.Context) error {
+	var errs []error
+	for c := range b.all() {
+		errs = append(errs, c.closeContext(ctx))
+	}
+	return errors.Join(errs...)
+}
