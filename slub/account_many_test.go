@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -191,8 +192,102 @@ func TestAccountSlotsAreFoundAgain(t *testing.T) {
 			t.Fatalf("%d slots after %d allocations, %d objects", n, i+1, len(objs))
 		}
 	}
+	for range 4 * keptSlots {
+		if _, err := a.Malloc(16); err != nil {
+			t.Fatal(err)
+		}
+	}
 	a.Reset()
-	if a.Usage() != 0 {
-		t.Errorf("%d bytes are charged", a.Usage())
+	if n := len(a.state.slots); a.Usage() != 0 || n > keptSlots {
+		t.Errorf("%d bytes are charged after Reset, and there are %d slots", a.Usage(), n)
+	}
+}
+
+// An object that is in use and in a sheaf, as after a second free that was not seen, is reported
+// and not handed out.
+func TestAccountLeavesObjectsInUse(t *testing.T) {
+	if sanitized {
+		t.Skip("the caches' own functions allocate in this build")
+	}
+	var reports []hooks.Kind
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{Hooks: hooks.Hooks{Report: func(r *hooks.Report) {
+		reports = append(reports, r.Kind)
+	}}})
+	a, err := b.NewAccount(AccountConfig{})
+	same(t, "NewAccount", err, nil)
+	defer a.Close()
+	pinned(t, 0, func() {
+		p, err := a.Malloc(64)
+		same(t, "Malloc", err, nil)
+		a.state.set.classAt(p).push(p)
+		q, err := a.Malloc(64)
+		same(t, "Malloc", err, nil)
+		if q == p || len(reports) != 1 || a.Usage() != 128 {
+			t.Errorf("%v and %v are in use, %d bytes are charged, reported is %v", p, q, a.Usage(), reports)
+		}
+	})
+}
+
+// The goroutine that frees the bytes of a step may come to move them when the Account has ended.
+// Then it moves nothing.
+func TestAccountEndsMeanwhile(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	g := newGroup(t, GroupConfig{})
+	a, err := b.NewAccount(AccountConfig{Parent: g})
+	same(t, "NewAccount", err, nil)
+	p, err := a.Malloc(64)
+	same(t, "Malloc", err, nil)
+	a.cleanup.Stop()
+	a.state.end() // as the cleanup of a lost Account
+	a.state.giveFreed()
+	if s := g.Stats(); a.Usage() != 64 || s.Bytes != 64 || s.Accounts != 1 {
+		t.Errorf("%d bytes are charged, %+v", a.Usage(), s)
+	}
+	b.Free(p)
+	if s := g.Stats(); a.Usage() != 0 || s.Bytes != 0 || s.Accounts != 0 {
+		t.Errorf("%d bytes are charged at the end, %+v", a.Usage(), s)
+	}
+	runtime.KeepAlive(a)
+}
+
+// Another goroutine frees the objects of an Account while Reset does, which is a mistake of the
+// caller's. Each object is freed once, and each second free is reported or does nothing.
+func TestAccountResetMeetsFrees(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{Hooks: hooks.Hooks{Report: func(*hooks.Report) {}}})
+	a, err := b.NewAccount(AccountConfig{})
+	same(t, "NewAccount", err, nil)
+	defer a.Close()
+	rounds := 20_000
+	if testutil.Instrumented || testing.Short() {
+		rounds = 500
+	}
+	objs := make([]unsafe.Pointer, 16)
+	start, freed := make(chan struct{}), make(chan struct{})
+	defer close(start)
+	go func() {
+		for range start {
+			for _, p := range objs {
+				b.Free(p)
+			}
+			freed <- struct{}{}
+		}
+	}()
+	for range rounds {
+		for i := range objs {
+			objs[i], err = a.Malloc(64)
+			same(t, "Malloc", err, nil)
+		}
+		start <- struct{}{}
+		for a.Usage() == int64(len(objs))*64 {
+			runtime.Gosched()
+		}
+		a.Reset() // finds some free, and meets the other goroutine at the next
+		<-freed
+		if a.Usage() != 0 {
+			t.Fatalf("%d bytes are charged", a.Usage())
+		}
+	}
+	if s := b.Stats(); s.Objects != 0 {
+		t.Errorf("%d objects are in use", s.Objects)
 	}
 }

@@ -197,7 +197,7 @@ func TestAccountLimit(t *testing.T) {
 	}
 }
 
-// What an Account was refused, its Parent is not charged for afterwards.
+// The Parent is not charged for what an Account was refused, nor for what Reset has freed.
 func TestAccountRefused(t *testing.T) {
 	b := openBuckets(t, newArena(t, arena.Config{Span: 64 * mib, Limit: 32 * mib}), slub.BucketsConfig{})
 	parent := newGroup(t, slub.GroupConfig{})
@@ -207,6 +207,13 @@ func TestAccountRefused(t *testing.T) {
 	}
 	if got := parent.Stats().Bytes; got > mostAhead {
 		t.Errorf("%d bytes are charged to the parent for no object", got)
+	}
+	for range 10 {
+		must(t)(a.Malloc(40_000))
+	}
+	a.Reset()
+	if got := parent.Stats().Bytes; got > mostAhead {
+		t.Errorf("%d bytes are charged to the parent after Reset", got)
 	}
 }
 
@@ -264,7 +271,7 @@ func TestAccountParent(t *testing.T) {
 			}
 			in("allocating")
 		}
-		if full.Refused != "all" || a.Usage()+2*1024 <= all.Limit() || a.Usage() > all.Limit() {
+		if full.Refused != "all" || a.Usage()+1024 <= all.Limit() || a.Usage() > all.Limit() {
 			t.Errorf("%v with %d bytes charged", full, a.Usage())
 		}
 		if s := tenant.Stats(); s.Accounts != 1 || !errors.Is(tenant.Close(), slub.ErrGroupBusy) {
