@@ -14,21 +14,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/slubd/slubd/slub"
 	"github.com/slubd/slubd/slub/debugpage"
 	"github.com/slubd/slubd/slub/profile"
 )
 
 // DebugHandler serves Handler at /metrics, the page of package slub/debugpage at /debug/slubd/, and
-// the allocation profile of package slub/profile at /debug/pprof/slubd:
+// the allocation profile of package slub/profile at /debug/pprof/slubd. At /debug/slubd/allocinfo
+// is what slub.WriteCallSites writes:
 //
 //	go http.ListenAndServe("localhost:6060", metrics.DebugHandler())
 //	go tool pprof http://localhost:6060/debug/pprof/slubd
+//	curl localhost:6060/debug/slubd/allocinfo
 func DebugHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", Handler())
 	mux.Handle("/debug/slubd/", debugpage.Handler())
 	mux.Handle("/debug/pprof/slubd", profile.Handler())
+	mux.HandleFunc("/debug/slubd/allocinfo", allocInfo)
 	return mux
+}
+
+// allocInfo serves slub.WriteCallSites.
+func allocInfo(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_ = slub.WriteCallSites(w) // the client has gone
 }
 
 // Handler serves all of slubd's metrics with those of the Go runtime and of

@@ -47,7 +47,7 @@ func TestHandlerServesBothFormats(t *testing.T) {
 
 func TestDebugHandler(t *testing.T) {
 	h := DebugHandler()
-	for path, begins := range map[string]string{"/metrics": "# HELP ", "/debug/slubd/": "<!doctype html>", "/debug/pprof/slubd": "\x1f\x8b"} {
+	for path, begins := range map[string]string{"/metrics": "# HELP ", "/debug/slubd/": "<!doctype html>", "/debug/pprof/slubd": "\x1f\x8b", "/debug/slubd/allocinfo": "allocinfo - version"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
 		if body := w.Body.String(); w.Code != 200 || !strings.HasPrefix(body, begins) {

@@ -130,7 +130,7 @@ func (t *accountTable) uncharge(ref uint64, bytes int64) {
 
 // name returns the name of the Account of a reference, for diagnosis.
 func (t *accountTable) name(ref uint64) (name string, ok bool) {
-	if ref == 0 {
+	if ref>>slotBits == 0 { // none, or a call site
 		return "", false
 	}
 	s := t.at(uint32(ref >> slotBits))

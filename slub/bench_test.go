@@ -117,6 +117,20 @@ func BenchmarkMalloc(b *testing.B) {
 	}
 }
 
+// BenchmarkCallSites allocates and frees one object of 64 bytes whose call site is counted.
+func BenchmarkCallSites(b *testing.B) {
+	buckets, err := slub.NewBuckets(nil, slub.BucketsConfig{CallSites: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer buckets.Close()
+	for b.Loop() {
+		p, _ := buckets.Malloc(64)
+		*(*uint64)(p) = 1
+		buckets.Free(p)
+	}
+}
+
 // BenchmarkAccount allocates and frees objects of 64 bytes, with and without an Account: in pairs,
 // and a hundred before they are freed in the same order.
 func BenchmarkAccount(b *testing.B) {

@@ -8,14 +8,13 @@ func (c *Cache) plainlyAccounted() bool {
 	return c.marks.accounted && !c.marks.hardened && !c.watched()
 }
 
-// uncharge ends the charge of an object of a cache that Accounts allocate from, if it has one. It
-// is called after the object's destructor and before its Free hook, once or more often (kernel:
-// memcg_slab_free_hook). In other caches it does nothing.
+// uncharge ends the charge of an object of a cache that Accounts allocate from, or its place in the
+// sum of its call site, if it has one. It is called after the object's destructor and before its
+// Free hook, once or more often (kernel: memcg_slab_free_hook, alloc_tagging_slab_free_hook). In
+// other caches it does nothing.
 func (c *Cache) uncharge(p unsafe.Pointer) {
-	if c.marks == nil || !c.marks.accounted {
+	if c.marks == nil || !c.marks.hasExts() {
 		return
 	}
-	if ref := c.slabs.Exts().TakeRef(uintptr(p)); ref != 0 {
-		accounts.uncharge(ref, int64(c.layout.slot))
-	}
+	unrefer(c.slabs.Exts().TakeRef(uintptr(p)), int64(c.layout.slot))
 }

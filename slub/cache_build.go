@@ -233,11 +233,11 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 		cfg.Lead, cfg.ExactMarks = d.layout.Left, true
 	}
 	var err error
-	if c.marks.accounted {
+	if c.marks.hasExts() {
 		cfg.Exts, err = companionOf(a).exts.For(a, c.layout.slot)
 	}
 	// Beside Exts the table is for the call stacks of frees.
-	if err == nil && (checked || c.marks.debug != nil || c.marks.hardened && !c.marks.accounted) {
+	if err == nil && (checked || c.marks.debug != nil || c.marks.hardened && !c.marks.hasExts()) {
 		cfg.Marks, err = companionOf(a).marks.For(a, c.layout.slot)
 	}
 	return cfg, err

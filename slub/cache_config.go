@@ -185,6 +185,12 @@ type Config struct {
 	// SLUBD_DEBUG_ACTION in the environment says, panic, abort or repair; otherwise DebugRepair
 	// with Hooks.Report and DebugPanic without.
 	DebugAction DebugAction
+	// CallSites counts, exactly, the objects and bytes that each line of the program has in use:
+	// see CallSites and WriteCallSites. Alloc then takes two to three microseconds, since it walks
+	// the call stack; AllocNoWait may wait for the lock of the table of sites, which is held for a
+	// line's first allocation. A cache that sets it does not merge. (Kernel:
+	// CONFIG_MEM_ALLOC_PROFILING.) A debug cache does not count.
+	CallSites bool
 	// Hooks are called for every object. A cache with an Alloc or Free hook is slower.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.

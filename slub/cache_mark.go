@@ -12,9 +12,9 @@ import (
 )
 
 // The objects of some caches have marks: those of the page classes, of hardened caches and debug
-// caches, of those that Accounts allocate from, and of all in builds that check everything. A mark
-// says whether the user holds the object; it lies beside the slabs (see slab.MarkTable and
-// slab.ExtTable), or in the descriptor of a slab of one object.
+// caches, of those that Accounts allocate from or that count call sites, and of all in builds that
+// check everything. A mark says whether the user holds the object; it lies beside the slabs (see
+// slab.MarkTable and slab.ExtTable), or in the descriptor of a slab of one object.
 //
 //	free, in a sheaf or its slab --Alloc, before its hook--> in use
 //	in use --claim, in a function that a user calls to free it--> free, or given to FreeRCU or
@@ -44,20 +44,26 @@ type marking struct {
 	clears bool
 	// accounted says that Accounts allocate from the cache: its objects have Exts. Constant.
 	accounted bool
+	// sites says that the cache counts what each call site has in use: as well. Constant.
+	sites bool
 }
+
+// hasExts reports whether objects have an Ext, which has their mark.
+func (m *marking) hasExts() bool { return m.accounted || m.sites }
 
 // newMarking returns the marking of a cache; nil for none.
 func newMarking(cfg Config, reserved reservation) *marking {
 	hardened, debug := cfg.hardened(), newDebugging(cfg)
-	if !reserved.single && !reserved.accounted && !hardened && !checked && debug == nil {
+	if !reserved.single && !reserved.accounted && !cfg.CallSites && !hardened && !checked && debug == nil {
 		return nil
 	}
-	return &marking{hardened: hardened, debug: debug, accounted: reserved.accounted}
+	return &marking{hardened: hardened, debug: debug, accounted: reserved.accounted,
+		sites: cfg.CallSites && !reserved.accounted && debug == nil}
 }
 
 // init initializes the sequences. The filter knows all objects of the cache.
 func (m *marking) init(c *Cache, filter percpu.Filter) {
-	m.onlyMarks = !c.hooked() && !sanitized && !m.accounted && m.debug == nil
+	m.onlyMarks = !c.hooked() && !sanitized && !m.hasExts() && m.debug == nil
 	m.clears = m.hardened && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree
 	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
 	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)
@@ -177,10 +183,13 @@ func (c *Cache) refuseFreed(p unsafe.Pointer) owner.Word {
 	return c.refuse(r)
 }
 
-// markInUse marks an object with a mark as in use. If it is already, it has an owner: markInUse
-// reports it and returns false.
+// markInUse marks an object with a mark as in use, and counts it for its call site where that is
+// asked for. If it is in use already, it has an owner: markInUse reports it and returns false.
 func (c *Cache) markInUse(p unsafe.Pointer) (ok bool) {
 	if c.slabs.SetInUse(p) {
+		if c.marks.sites {
+			c.noteSite(p)
+		}
 		return true
 	}
 	c.reportInUse(p)

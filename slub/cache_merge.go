@@ -53,7 +53,7 @@ func (c Config) mergeable() bool {
 	watched := h.Alloc != nil || h.Free != nil || h.NewSlab != nil || h.Report != nil
 	tuned := c.SheafCapacity != 0 || c.FreePtrOffset.set || c.BarnFull != 0 || c.BarnEmpty != 0 ||
 		c.Slabs != (SlabLimits{}) || c.ProfileRate != 0 || c.GuardRate != 0 || c.Tag != "" || c.MinPartial != 0 || c.RemoteDefragRatio != 0 ||
-		c.Hardened != 0 || c.debugFlags() != 0
+		c.Hardened != 0 || c.CallSites || c.debugFlags() != 0
 	return (mergeAll || c.Flags&Merge != 0) && !watched && !tuned && c.Flags&TypesafeByRCU == 0 &&
 		c.Ctor == nil && c.RCUDtor == nil
 }

@@ -25,6 +25,7 @@
 //	a reference that costs the GC nothing   Ref, RefOf, Slice
 //	what a pointer belongs to               Owner
 //	which objects are in use                Cache.Live, Buckets.Live
+//	what each line of the program has       Config.CallSites, then WriteCallSites
 //	a bound for several caches together     NewGroup, then Config.Group
 //	a bound for a request's objects         NewAccount, then Account.Malloc, Free, Reset
 //
@@ -81,7 +82,7 @@
 //	  sheaves' locks (see there); a Source is called under none that an operation waits for
 //	  freequeue's locks (see there); its outer one is held while destructors and hooks are called
 //	the locks of slabs, then the arena's (see there)
-//	largeObjects.mu, accountTable.mu, bucketsRegistry.mu: leaves
+//	largeObjects.mu, siteTable.mu, accountTable.mu, bucketsRegistry.mu: leaves
 //	groupRegistry.mu, Group.mu: no lock is taken under the latter
 //	registry.mu: a leaf
 //	localSet.mu

@@ -43,7 +43,7 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 // marksInLocals reports whether Locals of the cache hold objects though these have marks, which is
 // so in builds with invariants where nothing else has to be done for an object.
 func (c *Cache) marksInLocals() bool {
-	return invariants.Enabled && !c.watched() && !c.single && !c.marks.hardened && !c.marks.accounted
+	return invariants.Enabled && !c.watched() && !c.single && !c.marks.hardened && !c.marks.hasExts()
 }
 
 // claim claims an object that the Local is about to keep, in builds with invariants. It reports

@@ -97,6 +97,8 @@ type BucketsConfig struct {
 	// Buckets where another one is, takes some nanoseconds more.
 	Debug       string
 	DebugAction DebugAction
+	// CallSites is as in Config, for all sizes. Objects of Accounts are not counted by call site.
+	CallSites bool
 	// Hooks are called for objects of all sizes.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
@@ -168,7 +170,7 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 	slabs, minPartial := classSlabs(size)
 	return Config{Name: name, Size: int64(size), Align: int64(classAlign(size)), RCUDtor: c.RCUDtor,
 		SheafCapacity: classCapacity(size, sheaves.CapacityFactor()), Slabs: slabs, MinPartial: minPartial,
-		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hardened: c.Hardened,
+		Flags: c.Flags, Group: c.Group, Tag: c.Tag, ProfileRate: c.ProfileRate, GuardRate: c.GuardRate, Hardened: c.Hardened, CallSites: c.CallSites,
 		Debug: c.Debug, DebugAction: c.DebugAction,
 		Hooks: c.Hooks, Domain: c.Domain, RCUDelay: c.rcuDelay(),
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}

@@ -135,6 +135,7 @@ func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, e
 		mem.Zero(l.addr+from, end-from)
 	}
 	b.sampleLarge(l)
+	b.noteLargeSite(l)
 	if h := b.config.Hooks.Alloc; h != nil {
 		b.showLarge(h, l)
 	}

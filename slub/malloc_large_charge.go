@@ -4,10 +4,12 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/mem"
 )
 
 // Objects of an Account that are larger than all classes have no Ext: their references are in
-// largeObjects.charged. What frees a large object looks there if there are any.
+// largeObjects.charged, and so are those of Buckets with CallSites. What frees a large object looks
+// there if there are any.
 
 // chargedFor returns how many bytes an object of n bytes would be charged for; 0 if the arena
 // refuses it anyway.
@@ -18,8 +20,11 @@ func (b *Buckets) chargedFor(n uintptr) int64 {
 	return int64(b.largeBytes(n))
 }
 
-// chargeLarge notes the reference of the large object at p.
+// chargeLarge notes the reference of the large object at p, which replaces the one to a call site.
 func (b *Buckets) chargeLarge(p unsafe.Pointer, ref uint64) {
+	if l, ok := b.largeAt(p); ok {
+		b.unchargeLarge(l)
+	}
 	b.large.mu.Lock()
 	defer b.large.mu.Unlock()
 	if b.large.charged == nil {
@@ -27,6 +32,17 @@ func (b *Buckets) chargeLarge(p unsafe.Pointer, ref uint64) {
 	}
 	b.large.charged[uintptr(p)] = ref
 	b.large.numCharged.Add(1)
+}
+
+// noteLargeSite counts a large object for the line that allocates it.
+func (b *Buckets) noteLargeSite(l large) {
+	if !b.config.CallSites {
+		return
+	}
+	if number := sites.here(); number != 0 {
+		sites.add(number, int64(l.bytes))
+		b.chargeLarge(mem.Ptr(l.addr), uint64(number))
+	}
 }
 
 // unchargeLarge ends the charge of a large object, if it has one. The caller has claimed it.
@@ -41,9 +57,7 @@ func (b *Buckets) unchargeLarge(l large) {
 		b.large.numCharged.Add(-1)
 	}
 	b.large.mu.Unlock()
-	if ref != 0 {
-		accounts.uncharge(ref, int64(l.bytes))
-	}
+	unrefer(ref, int64(l.bytes))
 }
 
 // largeAccount returns the name of the Account that the large object at addr is charged to, if it

@@ -71,7 +71,7 @@ func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
 		}
 		o.Cache, o.Buckets, o.Group = c, c.Buckets(), c.Group()
 		o.Addr, o.Size = o.Addr+i*slot, int64(c.layout.size) // of aliases the largest
-		if c.marks != nil && c.marks.accounted {
+		if c.marks != nil && c.marks.hasExts() {
 			o.Account, o.Charged = accounts.name(c.slabs.Exts().Ref(o.Addr))
 		}
 		return o.holding(addr)

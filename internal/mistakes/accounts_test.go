@@ -33,6 +33,19 @@ slub/account_charge.go
 -	if left == 0 && s.ref != 0 {
 +	if s.ref != 0 {
 `},
+	{"SiteOfAllocator", "the allocator's own packages count as the line that allocates",
+		test{pkg: "slub", pattern: `^TestCallSites$`}, `bulk: `, `
+slub/callsite_table.go
+-	return own && (strings.HasPrefix(name, "slub.") || strings.HasPrefix(name, "internal/") || strings.HasPrefix(name, "slub/internal/"))
++	return own && strings.HasPrefix(name, "slub.")
+`},
+	{"LargeSiteKept", "a large object that is charged to an Account stays in the sum of a call site for ever",
+		test{pkg: "slub", pattern: `^TestCallSites$`}, `with an object of an Account`, `
+slub/malloc_large_charge.go
+-	if l, ok := b.largeAt(p); ok {
+-		b.unchargeLarge(l)
+-	}
+`},
 	{"MovedUnseen", "a reader of the usage does not notice that bytes are just being moved",
 		test{pkg: "slub", pattern: `^TestAccountUsageWhileChanging$`}, `bytes are charged`, `
 slub/account_state.go
