@@ -64,3 +64,25 @@ func TestSitesAreShared(t *testing.T) {
 		t.Errorf("%d sites, want one for each node", n)
 	}
 }
+
+// Equal stacks have one number, by which they are found; once the table is full other stacks have
+// the number 0, which stands for none.
+func TestNumbers(t *testing.T) {
+	var table Table
+	numbers := map[uint32]uintptr{}
+	for pc := uintptr(1); pc <= maxSites; pc++ {
+		n := table.Number([]uintptr{pc, 7})
+		if other, taken := numbers[n]; n == 0 || taken {
+			t.Fatalf("stack %d has the number %d, as %d has", pc, n, other)
+		}
+		numbers[n] = pc
+	}
+	for n, pc := range numbers {
+		if s := table.Numbered(n); len(s) != 2 || s[0] != pc || table.Number(s) != n {
+			t.Fatalf("number %d is stack %v, want %d", n, s, pc)
+		}
+	}
+	if n := table.Number([]uintptr{maxSites + 1}); n != 0 || table.Numbered(n) != nil || table.Numbered(maxSites+1) != nil {
+		t.Errorf("a stack for which there is no room has the number %d", n)
+	}
+}
