@@ -140,8 +140,8 @@ func (c *Cache) checkCleared(obj uintptr) {
 			at, ok = written(obj, fp, fp+freePtrSize)
 		}
 	}
-	if !ok {
-		at, ok = written(obj, fp+freePtrSize, size)
+	if behind := fp + freePtrSize; !ok && behind < size { // a link may reach beyond the object
+		at, ok = written(obj, behind, size)
 	}
 	if ok {
 		c.reportWritten(obj, at)
@@ -152,6 +152,7 @@ func (c *Cache) checkCleared(obj uintptr) {
 var zeroes [mem.PageSize]byte
 
 // written returns the offset of the first byte of an object, within [from, to), that is not zero.
+// from <= to.
 func written(obj, from, to uintptr) (at uintptr, ok bool) {
 	off := from
 	// The runtime compares 64 bytes at a time.
@@ -182,7 +183,7 @@ func (c *Cache) reportWritten(obj, at uintptr) {
 	n := min(shownBytes, c.layout.size-at)
 	r := hooks.NewReport(hooks.WriteAfterFree, c.primary().name, obj, "+%d reads % x, and was cleared when it was freed",
 		at, mem.Bytes(obj+at, n))
-	mem.Zero(obj, c.layout.size)
+	mem.Zero(obj, c.layout.written())
 	callback.Guard(
 		func() { c.fire(r) },
 		func() { c.takeBack([]unsafe.Pointer{mem.Ptr(obj)}) })

@@ -209,3 +209,25 @@ func TestRefillClearsLinks(t *testing.T) {
 		source{c}.Flush(objs[:n])
 	}
 }
+
+// An object whose link reaches beyond its last byte is compared up to that byte, in whatever way it
+// is allocated.
+func TestHardenedLinkBeyondTheObject(t *testing.T) {
+	c := openRecorder(t, nil, Config{Size: 29, FreePtrOffset: At(24), Hardened: On})
+	for range 3 {
+		ps := take(t, c.Cache, 10)
+		bulk := make([]unsafe.Pointer, 100)
+		same(t, "AllocBulk", c.AllocBulk(bulk), nil)
+		for _, p := range append(slices.Clone(ps), bulk...) {
+			paint(p, 29, 0xee)
+		}
+		c.FreeBulk(bulk)
+		for _, p := range ps {
+			c.FreeDeferred(p) // links them
+		}
+		c.drain(drainAll)
+	}
+	if len(c.Reports) != 0 {
+		t.Errorf("reported: %v", c.Reports[0])
+	}
+}

@@ -305,7 +305,7 @@ func (c *Cache) release(p unsafe.Pointer) {
 // has found out.
 func (c *Cache) clearFreed(obj uintptr) {
 	if c.sheaves != nil || !c.layout.fpInside() {
-		mem.Zero(obj, c.layout.size)
+		mem.Zero(obj, c.layout.written())
 		return
 	}
 	mem.Zero(obj, c.layout.fp)

@@ -53,5 +53,14 @@ func (c Config) layout() layout {
 	return l
 }
 
+// written returns how many bytes from the object's start on its user or its link may write to: a
+// link that begins inside may reach beyond the object.
+func (l layout) written() uintptr {
+	if l.fpInside() {
+		return max(l.size, l.fp+freePtrSize)
+	}
+	return l.size
+}
+
 // fpInside reports whether the free pointer overwrites part of the object.
 func (l layout) fpInside() bool { return l.fp < l.size }
