@@ -59,7 +59,7 @@ var badConfigs = map[string][]struct {
 	},
 	"DebugAction": {{slub.Config{DebugAction: 4}, "there is no action 4"}},
 	// Of these every value means something.
-	"Tag": nil, "Hooks": nil, "Domain": nil, "Group": nil,
+	"Tag": nil, "Hooks": nil, "Domain": nil, "Group": nil, "CallSites": nil,
 }
 
 // Each problem of a config names cache, field and value.
