@@ -3,6 +3,8 @@ package slub
 import (
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -289,5 +291,33 @@ func TestAccountResetMeetsFrees(t *testing.T) {
 	}
 	if s := b.Stats(); s.Objects != 0 {
 		t.Errorf("%d objects are in use", s.Objects)
+	}
+}
+
+// What moves bytes between the words of an Account, and what adds these up, waits while another
+// goroutine moves some.
+func TestAccountMovesExclude(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	for name, f := range map[string]func(*accountState){
+		"collect":   (*accountState).collect,
+		"move":      func(s *accountState) { s.move(0) },
+		"giveFreed": (*accountState).giveFreed,
+		"end":       (*accountState).end,
+		"usage":     func(s *accountState) { s.usage() },
+	} {
+		a, err := b.NewAccount(AccountConfig{})
+		same(t, "NewAccount", err, nil)
+		var done atomic.Bool
+		var calling sync.WaitGroup
+		a.state.beginMove()
+		calling.Go(func() { f(a.state); done.Store(true) })
+		for range 10_000 {
+			runtime.Gosched()
+		}
+		if done.Load() {
+			t.Errorf("%s has not waited", name)
+		}
+		a.state.endMove()
+		calling.Wait()
 	}
 }
