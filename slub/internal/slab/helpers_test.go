@@ -46,7 +46,7 @@ func open(t testing.TB, size uintptr, cfg Config) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, perSlab: int(mem.PageSize << cfg.Order / size)}
-	cfg.ID, cfg.Size, cfg.FreePtr = 1, size, mem.AlignDown(size/2, FreePtrSize)
+	cfg.ID, cfg.Size, cfg.FreePtr = max(cfg.ID, 1), size, mem.AlignDown(size/2, FreePtrSize)
 	cfg.Counters = Counters{Cells: cells, AllocSlab: allocSlab, FreeSlab: freeSlab, FreeAddPartial: freeAddPartial,
 		FreeRemovePartial: freeRemovePartial, OrderFallback: orderFallback, CmpxchgDoubleFail: cmpxchgDoubleFail}
 	cfg.OnCorrupt = func(obj, _ uintptr) { r.corrupt = append(r.corrupt, obj) }

@@ -82,9 +82,8 @@ func (t *MarkTable) reset(r Ref) {
 // it was.
 //
 // With exactMarks, or exact set, it is one atomic step: of several goroutines that free an object
-// at once, one gets InUse. Otherwise two that come within a few nanoseconds may both get it. The
-// object is then in two sheaves, and the allocation that takes it a second time finds it in use:
-// before it has two owners it is reported.
+// at once, one gets InUse. Otherwise two that come at the same time may both get it. The object is
+// then in two sheaves, and the allocation that takes it a second time finds it in use.
 func (t *MarkTable) swap(addr uintptr, held bool, to Mark, exact bool) (was Mark) {
 	if exactMarks || exact {
 		return t.swapExactly(addr, held, to)

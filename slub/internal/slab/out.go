@@ -34,6 +34,19 @@ func (s *Slabs) Out() iter.Seq2[int, []uintptr] {
 	}
 }
 
+// InUse is Out for a caller that wants the objects one by one.
+func (s *Slabs) InUse() iter.Seq[uintptr] {
+	return func(yield func(uintptr) bool) {
+		for _, objs := range s.Out() {
+			for _, obj := range objs {
+				if !yield(obj) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // An outWalk is the memory of an Out.
 type outWalk struct {
 	out  []uintptr

@@ -109,26 +109,6 @@ func (s *Slabs) all() iter.Seq[Ref] {
 	}
 }
 
-// InUse yields the addresses of the objects that are out, those of quarantined slabs apart, of
-// which that can't be told. It takes milliseconds for each GiB that
-// was ever used of the arena. The caller makes sure that nothing is allocated or freed meanwhile.
-func (s *Slabs) InUse() iter.Seq[uintptr] {
-	return func(yield func(uintptr) bool) {
-		for r := range s.all() {
-			if r.quarantined {
-				continue
-			}
-			free := make([]bool, r.objects)
-			s.markFree(r, r.load(), free)
-			for i := range r.objects {
-				if !free[i] && !yield(s.Object(r, i)) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // NodeStats is a reading of one node's slabs.
 type NodeStats struct {
 	Slabs, Partial int64 // slabs in all, and those on the partial list
