@@ -227,7 +227,7 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 		return cfg, nil
 	}
 	if c.marks.hardened {
-		cfg.FenceEvery = fenceEvery
+		cfg.FenceEvery, cfg.ExactMarks = fenceEvery, true
 	}
 	if d := c.marks.debug; d != nil {
 		cfg.Lead, cfg.ExactMarks = d.layout.Left, true

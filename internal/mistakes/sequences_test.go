@@ -41,7 +41,19 @@ internal/percpu/marked_linux_amd64.s
 	{"PushedUnclaimed", "a free of a hardened cache looks at the mark in its sequence, and leaves it as it is",
 		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
 internal/percpu/marked_linux_amd64.s
--	MOVB $const_MarkFree, (R12); \
+-	MOVL $const_MarkFree, R9; \
++	MOVL $const_MarkInUse, R9; \
+`},
+	{"ClaimedInSteps", "a free of a hardened cache compares the mark and changes it in two steps",
+		test{pkg: "slub", pattern: `^TestHardenedFreesAtOnce$`}, `reports after`, `
+internal/percpu/marked_linux_amd64.s
+-	LOCK; \
+`},
+	{"MarksInexact", "the Go code of a hardened cache compares a mark and changes it in two steps",
+		test{pkg: "slub", pattern: `^TestHardenedFreesAtOnce$`}, `reports after`, `
+slub/cache_build.go
+-		cfg.FenceEvery, cfg.ExactMarks = fenceEvery, true
++		cfg.FenceEvery = fenceEvery
 `},
 	{"OtherNodePopped", "AllocNode takes an object of another node that a refill has brought",
 		test{pkg: "internal/percpu", pattern: `^TestPopByNode$`}, `of another node was popped`, `
@@ -152,10 +164,6 @@ slub/cache_instrument.go
 	{"LinkCleared", "InitOnFree clears the link of an object that is free in its slab",
 		test{pkg: "slub", pattern: `^TestClearingSparesLinks$`}, `got .* after`, `
 slub/cache_instrument.go
--	if c.sheaves != nil || !c.layout.fpInside() {
--		mem.Zero(obj, c.layout.size)
--		return
--	}
 -	mem.Zero(obj, c.layout.fp)
 +	mem.Zero(obj, c.layout.size)
 `},

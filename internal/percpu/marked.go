@@ -19,11 +19,12 @@ import (
 // the object is the caller's. Between the two the mark reads MarkFree, as it is right: its user
 // does not hold it yet.
 //
-// A free loads the mark, compares it and stores MarkFree in three instructions next to each other,
-// without an atomic one, which would take 5 ns. So of two frees of one object on two CPUs, both may
-// claim it if they come within that time. The object is then on two stacks, and the pop that takes
-// it a second time finds it in use. The mark is stored in front of the bytes that are cleared, and
-// these in front of the commit: the pop of the object finds all of them.
+// A free compares the mark and stores MarkFree in one atomic instruction. So of two frees of one
+// object on two CPUs one claims it, and the other one takes its slow path, which reports it. A
+// load, a compare and a store would take less, but a thread may be interrupted between them for as
+// long as it takes to free the object elsewhere and to allocate it again. The mark is stored in
+// front of the bytes that are cleared, and these in front of the commit: the pop of the object
+// finds all of them.
 type PopMarked struct {
 	Pop
 	marks ObjectMarks

@@ -29,14 +29,17 @@
 	RET
 
 // CLAIM marks the object AX as free, or goes to slow if it is not in use. R13 becomes its owner
-// word R10, as which slow knows that it is claimed. Then CLAIM clears the object.
+// word R10, as which slow knows that it is claimed. Then CLAIM clears the object. It uses R9.
 #define CLAIM(shift, bias, clear) \
 	MARK(shift, bias); \
 	MOVQ clear, SI; \
 	MOVQ AX, DI; \
-	CMPB (R12), $const_MarkInUse; \
+	MOVL $const_MarkFree, R9; \
+	MOVL $const_MarkInUse, AX; \
+	LOCK; \
+	CMPXCHGB R9, (R12); \
+	MOVQ DI, AX; \
 	JNE  slow; \
-	MOVB $const_MarkFree, (R12); \
 	MOVL R10, R13; \
 	TESTQ SI, SI; \
 	JZ   cleared; \

@@ -6,9 +6,9 @@ import (
 	"github.com/slubd/slubd/arena"
 )
 
-// Close looks for objects in use while the program may still free some. Between the moment when a
-// slab is found and the look at it, it may have gone back to the arena and be a slab of another
-// cache, with more objects. The look at it, under the node's lock, finds that out.
+// Close looks for objects in use while the program may still free some. A slab that was found may
+// have gone back to the arena by then, and be a slab of another cache, with more objects. That is
+// noticed under the node's lock.
 func TestOutOfSlabThatHasGone(t *testing.T) {
 	a := newArena(t, arena.Config{})
 	large := open(t, 2048, Config{Arena: a, MinPartial: arena.None})
