@@ -153,7 +153,7 @@ func (c *Cache) closeContext(ctx context.Context) error {
 			return fmt.Errorf("slub: cache %q: %w", c.name, err)
 		}
 	}
-	overwritten := c.validateDebug()
+	overwritten := c.closeDebug()
 	for tries := 1; c.slabs.Shrink() > 0; tries++ {
 		if err := c.leak(tries == closeRetries); err != nil {
 			return errors.Join(err, overwritten)

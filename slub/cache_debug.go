@@ -178,8 +178,9 @@ func (d *debugging) noteFree(p unsafe.Pointer, to slab.Mark) {
 	}
 }
 
-// endDebug is scrub in a debug cache, except for InitOnFree. What it finds is reported by
-// reportFound: its callers have other objects in their hands, or this one.
+// endDebug is scrub in a debug cache. What it finds is reported by reportFound: its callers have
+// other objects in their hands, or this one. InitOnFree clears the object once it is inspected,
+// with the part that is a red zone; poison would overwrite the zeroes.
 func (c *Cache) endDebug(p unsafe.Pointer) {
 	d, obj := c.marks.debug, uintptr(p)
 	var t debug.Track
@@ -187,11 +188,14 @@ func (c *Cache) endDebug(p unsafe.Pointer) {
 		t = d.track(true)
 	}
 	d.mu.Lock()
-	c.release(p) // under the lock: what Validate reads is ordered behind it
 	c.slabs.SetFree(p)
 	if d.has(debug.Consistency) {
 		d.keepLocked(c.inspect(obj, true))
 	}
+	if c.config.Flags&InitOnFree != 0 && !d.layout.Poisons() {
+		c.wipe(p)
+	}
+	c.release(p) // under the lock: what Validate reads is ordered behind it
 	if t.When != 0 {
 		d.layout.SetFreed(obj, t)
 	}
@@ -201,13 +205,13 @@ func (c *Cache) endDebug(p unsafe.Pointer) {
 	d.trace(c, "free", p)
 }
 
-// limitDebug makes n of an object's bytes those that its user asked for.
+// limitDebug makes n of an object's bytes those that its user asked for. What it finds is reported
+// by reportFound: most callers have just allocated the object, and its user does not hold it yet.
 func (c *Cache) limitDebug(p unsafe.Pointer, n uintptr) {
 	if d := c.debug(); d.has(debug.RedZone) {
 		d.mu.Lock()
 		c.limitLocked(p, n)
 		d.mu.Unlock()
-		c.reportFound()
 	}
 }
 
@@ -220,8 +224,13 @@ func (c *Cache) limitDebugNoWait(p unsafe.Pointer, n uintptr) {
 	}
 }
 
+// limitLocked is limitDebug under the lock. An object that is poison meanwhile stays as it is: its
+// user has freed it on another goroutine.
 func (c *Cache) limitLocked(p unsafe.Pointer, n uintptr) {
 	d, obj := c.marks.debug, uintptr(p)
+	if c.slabs.MarkOf(p, 0) == slab.Poisoned {
+		return
+	}
 	if d.has(debug.Consistency) && d.layout.Requested(obj) < d.layout.Size {
 		d.keepLocked(c.inspect(obj, true)) // or what was overwritten would become the user's
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/slub/internal/debug"
 	"github.com/slubd/slubd/slub/internal/slab"
 )
@@ -21,14 +22,20 @@ func (c *Cache) inspectAll() (found []*hooks.Report) {
 	c.slabs.Visit(func(s slab.Ref) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		made := false // initDebug has returned: it has no mark yet otherwise
 		for i := range uint32(s.Objects()) {
 			obj := c.slabs.Object(s, i)
-			switch c.slabs.Marks().Load(obj) {
+			mark := c.slabs.Marks().Load(obj)
+			made = made || mark != slab.Free
+			switch mark {
 			case slab.Poisoned:
 				found = append(found, c.inspect(obj, false)...)
 			case slab.InUse, slab.GivenRCU, slab.GivenDeferred:
 				found = append(found, c.inspect(obj, true)...)
 			}
+		}
+		if !made {
+			return
 		}
 		addr, n := c.slabs.Addr(s), uintptr(s.Objects())
 		if o, ok := d.layout.CheckTail(addr, s.Bytes(), n); !ok {
@@ -54,12 +61,30 @@ func (c *Cache) mendChains() (found []*hooks.Report) {
 	return found
 }
 
-// validateDebug is the part of Validate, and of Close, that concerns debug caches.
+// validateDebug is Validate of a debug cache.
 func (c *Cache) validateDebug() error {
+	return c.fireAll(append(c.mendChains(), c.inspectAll()...))
+}
+
+// closeDebug is validateDebug in Close, nil in other caches. No operation comes after it that would
+// make the reports which earlier ones have left, so it makes these, too.
+func (c *Cache) closeDebug() error {
+	d := c.debug()
+	if d == nil {
+		return nil
+	}
+	found := append(c.mendChains(), c.inspectAll()...)
+	return c.fireAll(append(d.takeFound(), found...))
+}
+
+// fireAll makes the reports of Validate and Close, where there is a hook or an action for them, and
+// returns them as an error. If one doesn't return, the next operation makes those behind it.
+func (c *Cache) fireAll(found []*hooks.Report) error {
+	d := c.debug()
 	var errs []error
-	for _, r := range append(c.mendChains(), c.inspectAll()...) {
-		if c.config.Hooks.Report != nil || c.marks.debug.action != 0 {
-			c.fire(r)
+	for i, r := range found {
+		if c.config.Hooks.Report != nil || d.action != 0 {
+			callback.Guard(func() { c.fire(r) }, func() { d.keep(found[i+1:]) })
 		}
 		errs = append(errs, r)
 	}

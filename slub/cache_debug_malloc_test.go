@@ -22,71 +22,84 @@ func TestDebugMalloc(t *testing.T) {
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
-	for _, flags := range []Flags{0, InitOnAlloc, InitOnFree} {
-		var reports []*hooks.Report
-		b, err := NewBuckets(newArena(t, arena.Config{}), BucketsConfig{Debug: "FZPU", Flags: flags,
-			Hooks: hooks.Hooks{Report: func(r *hooks.Report) { reports = append(reports, r) }}})
+	for _, letters := range []string{"FZPU", "FZ", "Z"} {
+		for _, flags := range []Flags{0, InitOnAlloc, InitOnFree} {
+			useDebugBuckets(t, letters, flags)
+		}
+	}
+}
+
+func useDebugBuckets(t *testing.T, letters string, flags Flags) {
+	t.Helper()
+	var reports []*hooks.Report
+	b, err := NewBuckets(newArena(t, arena.Config{}), BucketsConfig{Debug: letters, Flags: flags,
+		Hooks: hooks.Hooks{Report: func(r *hooks.Report) { reports = append(reports, r) }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := func(p unsafe.Pointer) {
+		if c := b.cacheOf(p); !c.debug().has(debug.Consistency) {
+			_ = c.Validate() // finds what the free would find
+		}
+		b.Free(p)
+	}
+	must := func(p unsafe.Pointer, err error) unsafe.Pointer {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		must := func(p unsafe.Pointer, err error) unsafe.Pointer {
-			t.Helper()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p
-		}
-		bulk := make([]unsafe.Pointer, 3)
-		for _, n := range []int{1, 7, 8, 18, 100, 3000, 20000} {
-			for name, malloc := range map[string]func() unsafe.Pointer{
-				"Malloc":     func() unsafe.Pointer { return must(b.Malloc(n)) },
-				"MallocZero": func() unsafe.Pointer { return must(b.MallocZero(n)) },
-				"MallocNoWait": func() unsafe.Pointer {
-					b.Free(must(b.Malloc(n))) // one is at hand
-					return must(b.MallocNoWait(n))
-				},
-				"MallocAligned": func() unsafe.Pointer { return must(b.MallocAligned(n, 64)) },
-				"MallocContext": func() unsafe.Pointer { return must(b.MallocContext(t.Context(), n)) },
-				"MallocBulk": func() unsafe.Pointer {
-					same(t, "MallocBulk", b.MallocBulk(n, bulk), nil)
-					b.FreeBulk(bulk[:2])
-					return bulk[2]
-				},
-				"Realloc": func() unsafe.Pointer { return must(b.Realloc(must(b.Malloc(n/2+1)), n)) },
-				"NewSlice": func() unsafe.Pointer {
-					s, err := b.NewSlice(n)
-					return must(mem.Ptr(s.addr), err)
-				},
-			} {
-				p := malloc()
-				if flags != 0 && name != "Realloc" && !zeroed(p, uintptr(n)) {
-					t.Errorf("%s(%d): % x", name, n, mem.Bytes(uintptr(p), uintptr(n)))
-				}
-				paint(p, uintptr(n), 1)
-				if b.Free(p); len(reports) != 0 {
-					t.Fatalf("%s(%d): %v", name, n, reports[0])
-				}
-				p = malloc()
-				*at(p, n) ^= 0xff
-				b.Free(p)
-				if len(reports) != 1 || reports[0].Kind != hooks.RedZoneOverwritten || reports[0].Overwrite.First != uintptr(p)+uintptr(n) {
-					t.Fatalf("%s(%d): reports %v", name, n, reports)
-				}
-				reports = nil
-			}
-			s, err := b.Bytes(n)
-			same(t, "Bytes", err, nil)
-			paint(unsafe.Pointer(unsafe.SliceData(s)), uintptr(cap(s)), 2)
-			b.FreeBytes(s)
-			p := must(b.Malloc(n))
-			paint(p, uintptr(b.Size(p)), 3)
-			if b.FreeRCU(p); len(reports) != 0 {
-				t.Fatalf("all the room of %d bytes: %v", n, reports[0])
-			}
-		}
-		same(t, "Barrier", b.Barrier(t.Context()), nil)
-		same(t, "Close", b.Close(), nil)
+		return p
 	}
+	bulk := make([]unsafe.Pointer, 3)
+	for _, n := range []int{1, 7, 8, 18, 100, 3000, 20000} {
+		for name, malloc := range map[string]func() unsafe.Pointer{
+			"Malloc":     func() unsafe.Pointer { return must(b.Malloc(n)) },
+			"MallocZero": func() unsafe.Pointer { return must(b.MallocZero(n)) },
+			"MallocNoWait": func() unsafe.Pointer {
+				b.Free(must(b.Malloc(n))) // one is at hand
+				return must(b.MallocNoWait(n))
+			},
+			"MallocAligned": func() unsafe.Pointer { return must(b.MallocAligned(n, 64)) },
+			"MallocContext": func() unsafe.Pointer { return must(b.MallocContext(t.Context(), n)) },
+			"MallocBulk": func() unsafe.Pointer {
+				same(t, "MallocBulk", b.MallocBulk(n, bulk), nil)
+				b.FreeBulk(bulk[:2])
+				return bulk[2]
+			},
+			"Realloc": func() unsafe.Pointer { return must(b.Realloc(must(b.Malloc(n/2+1)), n)) },
+			"NewSlice": func() unsafe.Pointer {
+				s, err := b.NewSlice(n)
+				return must(mem.Ptr(s.addr), err)
+			},
+		} {
+			p := malloc()
+			if flags != 0 && name != "Realloc" && !zeroed(p, uintptr(n)) {
+				t.Errorf("%s(%d): % x", name, n, mem.Bytes(uintptr(p), uintptr(n)))
+			}
+			paint(p, uintptr(n), 1)
+			if free(p); len(reports) != 0 {
+				t.Fatalf("%s %v, %s(%d): %v", letters, flags, name, n, reports[0])
+			}
+			p = malloc()
+			*at(p, n) ^= 0xff
+			free(p)
+			if len(reports) != 1 || reports[0].Kind != hooks.RedZoneOverwritten || reports[0].Overwrite.First != uintptr(p)+uintptr(n) {
+				t.Fatalf("%s %v, %s(%d): reports %v", letters, flags, name, n, reports)
+			}
+			reports = nil
+		}
+		s, err := b.Bytes(n)
+		same(t, "Bytes", err, nil)
+		paint(unsafe.Pointer(unsafe.SliceData(s)), uintptr(cap(s)), 2)
+		b.FreeBytes(s)
+		p := must(b.Malloc(n))
+		paint(p, uintptr(b.Size(p)), 3)
+		if b.FreeRCU(p); len(reports) != 0 {
+			t.Fatalf("all the room of %d bytes: %v", n, reports[0])
+		}
+	}
+	same(t, "Barrier", b.Barrier(t.Context()), nil)
+	same(t, "Close", b.Close(), nil)
 }
 
 // What Realloc makes the user's is looked at before.

@@ -122,6 +122,15 @@ func (d *debugging) keepLocked(found []*hooks.Report) {
 	}
 }
 
+// takeFound returns the reports that reportFound would make, which it makes no more.
+func (d *debugging) takeFound() (found []*hooks.Report) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found, d.reports = d.reports, nil
+	d.pending.Store(false)
+	return found
+}
+
 // reportFound makes the reports that frees have found. It is called when the caller has no object
 // in its hands. If a report doesn't return, the next call makes the rest. What another goroutine
 // has found at the same moment may be among them; the report has the stack of that one.

@@ -225,6 +225,7 @@ func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
 	if sanitized {
 		exposeObject(p, c.layout) // of what Malloc returned all bytes are the hook's
 	}
+	c.limitDebug(p, c.layout.size) // what its user has overwritten is found before
 	c.uncharge(p)
 	keep := callback.Ask(hook, c.object(p))
 	if keep && c.marks != nil {
@@ -276,17 +277,22 @@ func (c *Cache) scrub(p unsafe.Pointer) {
 		c.uncharge(p)
 		c.slabs.SetFree(p)
 	}
-	if c.config.Flags&InitOnFree != 0 && (d == nil || !d.layout.Poisons()) {
-		if sanitized {
-			exposeObject(p, c.layout)
-		}
-		c.clearFreed(uintptr(p))
-	}
 	if d != nil {
 		c.endDebug(p)
 		return
 	}
+	if c.config.Flags&InitOnFree != 0 {
+		c.wipe(p)
+	}
 	c.release(p)
+}
+
+// wipe clears an object for InitOnFree, of which its user may have had a part alone.
+func (c *Cache) wipe(p unsafe.Pointer) {
+	if sanitized {
+		exposeObject(p, c.layout)
+	}
+	c.clearFreed(uintptr(p))
 }
 
 // release tells a sanitizer of the build that an object is free.

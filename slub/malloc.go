@@ -9,6 +9,7 @@ import (
 	"github.com/slubd/slubd/internal/backlog"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
+	"github.com/slubd/slubd/slub/internal/slab"
 )
 
 // Malloc returns n bytes. Their content is undefined; with InitOnAlloc it is zero. They are
@@ -205,10 +206,12 @@ func (b *Buckets) FreeRCUContext(ctx context.Context, p unsafe.Pointer) {
 // reports as Free does, and returns 0. Any goroutine that holds p. (Kernel: ksize.)
 func (b *Buckets) Size(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
-		if c.ownerOrReport(p) == 0 {
-			return 0 // reported
+		if c.ownerOrReport(p) == 0 || c.poisonedAndReported(p) {
+			return 0
 		}
-		return c.room(p)
+		n := c.room(p)
+		c.reportFound()
+		return n
 	}
 	if isNothing(p) {
 		return 0
@@ -220,6 +223,16 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 	}
 	limitObject(p, l.bytes, l.bytes)
 	return int(l.bytes)
+}
+
+// poisonedAndReported reports an object of a debug cache that is free, and was not before the call
+// of a hook or a reader in a grace period: these may ask for its size.
+func (c *Cache) poisonedAndReported(p unsafe.Pointer) bool {
+	if c.debug() == nil || c.slabs.MarkOf(p, 0) != slab.Poisoned {
+		return false
+	}
+	c.refuseFreed(p)
+	return true
 }
 
 // room returns the bytes of an object of a class, which its user may use from now on.

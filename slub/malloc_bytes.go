@@ -55,7 +55,16 @@ func (b *Buckets) bytesAt(p unsafe.Pointer, n int, err error) ([]byte, error) {
 	if n == 0 {
 		return []byte{}, nil
 	}
-	return unsafe.Slice((*byte)(p), b.Size(p))[:n], nil
+	return unsafe.Slice((*byte)(p), b.roomAt(p))[:n], nil
+}
+
+// roomAt is Size of an object that was just allocated. It reports nothing: its user would lose the
+// object if a report didn't return.
+func (b *Buckets) roomAt(p unsafe.Pointer) int {
+	if c := b.cacheOf(p); c != nil {
+		return c.room(p)
+	}
+	return b.Size(p)
 }
 
 // bytesPtr returns the address of a slice's first byte; nil for a slice without capacity.

@@ -12,8 +12,8 @@ import (
 
 // Close waits for grace periods, as Cache.Close does, and closes the caches. From then on
 // allocations return ErrClosed. Objects in use stay valid and may still be freed; the error,
-// which wraps ErrBusy, counts them, and Close may be called again. A nil *Buckets is closed
-// already.
+// which wraps ErrBusy, counts them, and Close may be called again. If the error only wraps what debug
+// caches have found, the Buckets are closed. A nil *Buckets is closed already.
 func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
 
 // CloseContext is Close with a deadline; see Cache.CloseContext.
@@ -35,7 +35,8 @@ func (b *Buckets) CloseContext(ctx context.Context) error {
 		return fmt.Errorf("slub: buckets %q: a cache is being made: %w", b.config.name(), err)
 	}
 	b.closed.Store(true)
-	err := b.closeCaches(ctx)
+	ofCaches := b.closeCaches(ctx)
+	var err error
 	if e := b.freeQueue.Close(ctx); e != nil {
 		err = errors.Join(err, fmt.Errorf("slub: buckets %q: %w", b.config.name(), e))
 	}
@@ -49,7 +50,7 @@ func (b *Buckets) CloseContext(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
 			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))
 	}
-	if err == nil {
+	if err == nil && b.finished() {
 		if b.reclaimer != nil {
 			b.arena.RemoveReclaimer(b.reclaimer)
 			b.config.Group.leave(b.member)
@@ -59,7 +60,21 @@ func (b *Buckets) CloseContext(ctx context.Context) error {
 		}
 		allBuckets.remove(b)
 	}
-	return err
+	return errors.Join(ofCaches, err)
+}
+
+// finished reports whether all caches are closed. The Close of a debug cache that has found what
+// was overwritten returns an error even so.
+func (b *Buckets) finished() bool {
+	for c := range b.all() {
+		c.closeMu.Lock()
+		finished := c.finished
+		c.closeMu.Unlock()
+		if !finished {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *Buckets) closeCaches(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
 )
@@ -51,20 +52,35 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 		if zero && n > old {
 			mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
 		}
+		b.reportFoundAt(p)
 		return p, nil
 	}
 	q, err := b.allocTail(n, old, zero, skip+1)
 	if err != nil {
 		return nil, err
 	}
-	limitObject(p, uintptr(room), uintptr(room)) // its user may have used all of it
-	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
-	b.Free(p)
+	callback.Guard(func() {
+		b.allow(p, uintptr(room), uintptr(room)) // its user may have used all of it
+		b.reportFoundAt(p)                       // p is its user's until the copy is made
+		copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
+		b.Free(p)
+	}, func() { b.Free(q) })
 	return q, nil
 }
 
+// reportFoundAt makes the reports that were found in the cache of an object, if it is a debug
+// cache. The user holds the object, and does so if a report doesn't return.
+func (b *Buckets) reportFoundAt(p unsafe.Pointer) {
+	if !b.debugged {
+		return
+	}
+	if c := b.cacheOf(p); c != nil {
+		c.reportFound()
+	}
+}
+
 // allow lets the user of an object use n bytes of the room that it has, and no others: where a
-// sanitizer or a debug cache looks.
+// sanitizer or a debug cache looks. It reports nothing; see limitDebug.
 func (b *Buckets) allow(p unsafe.Pointer, n, room uintptr) {
 	limitObject(p, n, room)
 	if !b.debugged {
