@@ -13,6 +13,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/text"
 	"github.com/slubd/slubd/rcu"
+	"github.com/slubd/slubd/slub/internal/debug"
 )
 
 // None and Unlimited are values that every bound in a Config of this module can have. 0 always
@@ -273,7 +274,10 @@ func (c Config) Validate() error {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	checkHardened(&p, c.Hardened)
-	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened)
+	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened, func(r debug.Rules) bool {
+		f, _ := r.For(c.name())
+		return f != 0
+	})
 	c.Slabs.validate(&p)
 	c.rcuLimits().validate(&p)
 	if c.RCUDelay < 0 {

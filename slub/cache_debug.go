@@ -38,6 +38,8 @@ import (
 type debugging struct {
 	layout debug.Layout
 	action DebugAction
+	// implied says that only the environment leaves the cache without sheaves.
+	implied bool
 
 	// mu is held while an object begins or ends to be in use, and while one is looked at. It is
 	// taken inside a node's lock, by slab.Slabs.Visit; no call into the slabs that may wait for

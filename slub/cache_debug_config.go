@@ -17,8 +17,8 @@ type DebugAction int
 const (
 	// DebugPanic panics with the *hooks.Report on the goroutine that has found it.
 	DebugPanic DebugAction = iota + 1
-	// DebugAbort prints the report on standard error and ends the process, whatever recovers
-	// panics.
+	// DebugAbort prints the report on standard error and ends the process, even if the caller
+	// recovers panics.
 	DebugAbort
 	// DebugRepair goes on. Without the hook it prints the report on standard error.
 	DebugRepair
@@ -38,31 +38,33 @@ type debugEnvironment struct {
 // processDebug is that of the process.
 var processDebug = readDebugEnvironment()
 
-// readDebugEnvironment reads the environment. What it does not understand it says on standard
-// error, and leaves out: a process that shall be debugged runs.
+// readDebugEnvironment reads the environment. What it does not understand it ignores, and says
+// so on standard error: a process that is to be debugged runs.
 func readDebugEnvironment() (env debugEnvironment) {
 	if text := os.Getenv("SLUBD_DEBUG"); text != "" {
 		var err error
 		if env.rules, err = debug.Parse(text); err != nil {
-			fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG: left out: %v\n", err)
+			fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG: this block is ignored: %v\n", err)
 		}
 	}
 	name := os.Getenv("SLUBD_DEBUG_ACTION")
 	action, ok := actionNames[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG_ACTION: left out: %q is neither panic nor abort nor repair\n", name)
+		fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG_ACTION is ignored: %q is neither panic nor abort nor repair\n", name)
 	}
 	env.action = action
 	return env
 }
 
-// checkDebug notes problems with a config's Debug and DebugAction.
-func checkDebug(p *configerr.Problems, text string, action DebugAction, hardened int) {
+// checkDebug notes problems with a config's Debug and DebugAction. selects says whether rules make
+// a cache of the config a debug cache.
+func checkDebug(p *configerr.Problems, text string, action DebugAction, hardened int, selects func(debug.Rules) bool) {
 	if text != "" {
-		if _, err := debug.Parse(text); err != nil {
+		rules, err := debug.Parse(text)
+		if err != nil {
 			p.Add("Debug", "%v", err)
 		}
-		if hardened == On && text != "-" {
+		if hardened == On && selects(rules) {
 			p.Add("Debug", "the cache can't be Hardened as well: FZP finds what a hardened cache finds, and more")
 		}
 	}

@@ -243,6 +243,29 @@ func TestDebugCloseOfBuckets(t *testing.T) {
 	same(t, "Close again", b.Close(), nil)
 }
 
+// What has tuned a cache goes on without an error if only the environment makes it a debug cache.
+func TestDebugTuning(t *testing.T) {
+	setDebug(t, "F", 0)
+	for _, c := range []struct {
+		cfg  Config
+		want error
+	}{
+		{Config{Size: 64}, nil},
+		{Config{Size: 64, Flags: NoSheaves}, ErrConfig},
+		{Config{Size: 64, Debug: "F"}, ErrConfig},
+	} {
+		cache := open(t, nil, c.cfg)
+		same(t, "SetSheafCapacity", cache.SetSheafCapacity(8), c.want)
+		same(t, "SetBarnLimits", cache.SetBarnLimits(2, None), c.want)
+		same(t, "SetSheafCapacity of -1", cache.SetSheafCapacity(-1), ErrConfig)
+		same(t, "Close", cache.Close(), nil)
+		if c.want == nil {
+			same(t, "SetSheafCapacity after Close", cache.SetSheafCapacity(8), ErrClosed)
+			same(t, "SetBarnLimits after Close", cache.SetBarnLimits(2, None), ErrClosed)
+		}
+	}
+}
+
 // With InitOnAlloc a Realloc that moves copies no byte of the red zone.
 func TestDebugReallocCopiesNoRedZone(t *testing.T) {
 	b, reports := debugBuckets(t, BucketsConfig{Debug: "FZ", Flags: InitOnAlloc})
@@ -254,4 +277,18 @@ func TestDebugReallocCopiesNoRedZone(t *testing.T) {
 	if b.Free(p); len(*reports) != 0 {
 		t.Errorf("%v", *reports)
 	}
+}
+
+// SLUBD_HARDENED clears what is no debug cache, although SLUBD_DEBUG has the size classes.
+func TestDebugAndHardened(t *testing.T) {
+	setDebug(t, "FZPU", 0)
+	before := hardenAll
+	t.Cleanup(func() { hardenAll = before })
+	hardenAll = true
+	b, err := NewBuckets(newArena(t, arena.Config{}), BucketsConfig{})
+	same(t, "NewBuckets", err, nil)
+	if b.config.Flags&InitOnFree == 0 || b.caches[0].debug() == nil || b.caches[0].config.Flags&InitOnFree != 0 {
+		t.Errorf("flags %#x, of a class %#x", b.config.Flags, b.caches[0].config.Flags)
+	}
+	same(t, "Close", b.Close(), nil)
 }

@@ -59,7 +59,11 @@ func TestDebugConfig(t *testing.T) {
 		}
 	}
 	same(t, "BucketsConfig", BucketsConfig{Debug: "P,"}.Validate(), ErrConfig)
-	same(t, "Debug of a hardened cache", Config{Size: 8, Debug: "-", Hardened: On}.Validate(), nil)
+	for _, text := range []string{"-", "-,x", "P,other", "FZ;-,a"} {
+		same(t, "Debug "+text+" of a hardened cache", Config{Name: "a", Size: 8, Debug: text, Hardened: On}.Validate(), nil)
+	}
+	same(t, "Debug of other hardened Buckets", BucketsConfig{Debug: "P,other*", Hardened: On}.Validate(), nil)
+	same(t, "Debug of one size", BucketsConfig{Debug: "P,malloc-64", Hardened: On}.Validate(), ErrConfig)
 }
 
 // setDebug sets what the environment says, until the test ends.
@@ -410,7 +414,7 @@ func TestDebugAbort(t *testing.T) {
 		c.Free(p)
 		return
 	}
-	for _, text := range []string{"BUG abort-1 (debug FZ): Right Redzone overwritten", "SLUBD_DEBUG: left out: ", "panic: "} {
+	for _, text := range []string{"BUG abort-1 (debug FZ): Right Redzone overwritten", "SLUBD_DEBUG: this block is ignored: ", "panic: "} {
 		if !strings.Contains(out, text) {
 			t.Errorf("no %q in:\n%s", text, out)
 		}

@@ -52,6 +52,7 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 	}
 	cfg.Name = cfg.name()
 	cfg.Flags |= cfg.hardenedFlags()
+	implied := cfg.Debug == "" && cfg.Flags&NoSheaves == 0
 	if cfg.debugFlags() != 0 {
 		cfg.Flags |= NoSheaves
 	}
@@ -62,6 +63,9 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 	}
 	c := &Cache{name: cfg.Name, id: reserved.id, single: reserved.single, stacks: reserved.stacks, config: &cfg,
 		layout: cfg.layout(), domain: cfg.Domain, marks: newMarking(cfg, reserved)}
+	if d := c.debug(); d != nil {
+		d.implied = implied
+	}
 	c.shared = &shared{members: []*Cache{c}, backlog: reserved.backlog, lease: reserved.lease}
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be up to 7 bytes larger

@@ -18,15 +18,16 @@ import (
 // Shrink. Objects that wait for a grace period and prefilled sheaves keep their old arrays until
 // they are reclaimed or returned; a Prefilled keeps what it promised.
 //
-// Any goroutine may call it. Errors, with nothing changed: ErrConfig for a number out of range or a
-// cache with NoSheaves; rcu.ErrInCallback in a callback, for which it might wait; ErrNoMemory;
+// Any goroutine may call it. In a cache that only SLUBD_DEBUG makes a debug cache it does nothing.
+// Errors, with nothing changed: ErrConfig for a number out of range or a cache without sheaves, by
+// NoSheaves or Config.Debug; rcu.ErrInCallback in a callback, for which it might wait; ErrNoMemory;
 // ErrClosed.
 func (c *Cache) SetSheafCapacity(n int) error {
 	if n < 0 || n > percpu.MaxCap {
 		return c.argumentError("SetSheafCapacity", "%d is not within 0..%d objects", n, percpu.MaxCap)
 	}
 	if c.sheaves == nil {
-		return c.argumentError("SetSheafCapacity", "the cache has %s", c.whyNoSheaves())
+		return c.tuneNoSheaves("SetSheafCapacity")
 	}
 	if n == 0 {
 		n = sheaves.Capacity(c.layout.slot, c.config.SheafCapacity)
@@ -51,8 +52,9 @@ func (c *Cache) SetSheafCapacity(n int) error {
 // Sheaves beyond the limits go back before it returns. As in the kernel the limits are soft: a
 // barn takes a sheaf beyond its limit if the sheaf can't go anywhere else.
 //
-// Any goroutine may call it. Errors: ErrConfig for numbers out of range or a cache with NoSheaves;
-// rcu.ErrInCallback in a callback, for which it might wait; ErrClosed.
+// Any goroutine may call it. In a cache that only SLUBD_DEBUG makes a debug cache it does nothing.
+// Errors: ErrConfig for numbers out of range or a cache without sheaves, by NoSheaves or
+// Config.Debug; rcu.ErrInCallback in a callback, for which it might wait; ErrClosed.
 func (c *Cache) SetBarnLimits(full, empty int) error {
 	p := configErrors("cache", c.name, "SetBarnLimits")
 	checkBarn(&p, "full", "empty", full, empty)
@@ -60,7 +62,7 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 		return err
 	}
 	if c.sheaves == nil {
-		return c.argumentError("SetBarnLimits", "the cache has %s", c.whyNoSheaves())
+		return c.tuneNoSheaves("SetBarnLimits")
 	}
 	if callback.Inside() {
 		return c.inCallback()
@@ -69,6 +71,21 @@ func (c *Cache) SetBarnLimits(full, empty int) error {
 		return ErrClosed
 	}
 	return c.sheaves.SetLimits(barnLimit(full), barnLimit(empty))
+}
+
+// tuneNoSheaves is what a function that tunes sheaves does in a cache without them: nothing, if
+// only the environment has made it a debug cache. A program that is right without SLUBD_DEBUG gets
+// no error by it.
+func (c *Cache) tuneNoSheaves(function string) error {
+	switch {
+	case c.debug() == nil || !c.debug().implied:
+		return c.argumentError(function, "the cache has %s", c.whyNoSheaves())
+	case callback.Inside():
+		return c.inCallback()
+	case c.closed.Load():
+		return ErrClosed
+	}
+	return nil
 }
 
 // barnLimit translates a limit for package sheaves, which has no Unlimited.

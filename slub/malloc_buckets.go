@@ -20,6 +20,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/rcu"
 	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/debug"
 	"github.com/slubd/slubd/slub/internal/freequeue"
 	"github.com/slubd/slubd/slub/internal/sampling"
 	"github.com/slubd/slubd/slub/internal/slab"
@@ -143,7 +144,7 @@ func (c BucketsConfig) Validate() error {
 		p.Add("GuardRate", "%d is negative; None guards no object", c.GuardRate)
 	}
 	checkHardened(&p, c.Hardened)
-	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened)
+	checkDebug(&p, c.Debug, c.DebugAction, c.Hardened, c.debugsClass)
 	if c.RCUDelay < 0 {
 		p.Add("RCUDelay", "%v is negative", c.RCUDelay)
 	}
@@ -176,6 +177,25 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
+// debugsClass reports whether rules make the cache of a class a debug cache.
+func (c BucketsConfig) debugsClass(r debug.Rules) bool {
+	for partition := range max(1, c.Partitions) {
+		for _, size := range classSizes {
+			if f, _ := r.For(c.class(partition, size).Name); f != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hardensLarge reports whether what is no object of a class is cleared when it is freed. It is
+// never that of a debug cache, which is not hardened.
+func (c BucketsConfig) hardensLarge() bool {
+	c.Debug = "-"
+	return c.class(0, maxClass).hardened()
+}
+
 // NewBuckets makes Buckets whose memory comes from a, or from arena.Default if a is nil. It makes
 // 67 caches for each partition; those of the sizes above 32 KiB are made when they are needed.
 // Errors: as New. (Kernel: kmem_buckets_create.)
@@ -192,15 +212,15 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	if cfg.Domain == nil {
 		cfg.Domain = DefaultDomain()
 	}
-	if cfg.class(0, maxClass).hardened() {
-		cfg.Flags |= InitOnFree
-	}
 	partitions := max(1, cfg.Partitions)
 	n := partitions * numClasses
 	backlog := cfg.rcuLimits().newBacklog(a, cfg.Domain)
 	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64(),
 		runMarks: runMarksOf(a),
 		sampler:  newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
+	if b.config.hardensLarge() {
+		b.config.Flags |= InitOnFree
+	}
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: cfg.rcuDelay(), Nodes: 1})

@@ -25,7 +25,8 @@ type block struct {
 //	text  = block { ";" block }
 //	block = letters { "," name }
 //
-// The letters are those of the flags, in either case; none stands for Default, and "-" for no flag.
+// Spaces beside names and letters don't count, and one ";" at the end is allowed. The letters are
+// those of the flags, in either case; none stands for Default, and "-" for no flag.
 // A name may end with "*", which matches any rest. A block without names is for all caches that no
 // block with names matches; of several the last one counts. Of blocks with names the first that
 // matches counts, alone.
@@ -35,6 +36,9 @@ type block struct {
 func Parse(text string) (Rules, error) {
 	var r Rules
 	var errs []error
+	if rest, ok := strings.CutSuffix(strings.TrimSpace(text), ";"); ok && strings.TrimSpace(rest) != "" {
+		text = rest // a ";" at the end begins no block
+	}
 	for part := range strings.SplitSeq(text, ";") {
 		b, err := parseBlock(part)
 		switch {
@@ -52,6 +56,7 @@ func Parse(text string) (Rules, error) {
 func parseBlock(text string) (b block, err error) {
 	text = strings.TrimSpace(text)
 	flags, names, named := strings.Cut(text, ",")
+	flags = strings.TrimSpace(flags)
 	switch flags {
 	case "":
 		b.flags = Default
@@ -72,6 +77,7 @@ func parseBlock(text string) (b block, err error) {
 		return b, nil
 	}
 	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
 		if name == "" || strings.Contains(name[:len(name)-1], "*") {
 			return b, fmt.Errorf("%q: %q is no name of caches, in which * may come last", text, name)
 		}

@@ -22,6 +22,10 @@ func TestParse(t *testing.T) {
 		{"FZ;-,conn*", "conn-1", "-"},
 		{"FZ ; P,a", "a", "P"},
 		{"P,*", "any", "P"},
+		{"FZ, session", "session", "FZ"},
+		{" Z , a , b* ; U", "b-1", "Z"},
+		{"FZ;", "any", "FZ"},
+		{"FZ,a; ", "a", "FZ"},
 	} {
 		r, err := Parse(c.text)
 		f, ok := r.For(c.name)
@@ -42,6 +46,8 @@ func TestParseErrors(t *testing.T) {
 		{"FX;Z", "'X'", "Z"},
 		{"F-", "'-'", ""},
 		{"Z,", `"" is no name`, ""},
+		{"Z, ", `"" is no name`, ""},
+		{";", "empty", ""},
 		{"Z,a*b;P", `"a*b" is no name`, "P"},
 		{"Z,é**", "is no name", ""},
 		{"\x00\xff", "there is no flag", ""},
@@ -67,6 +73,9 @@ func FuzzParse(f *testing.F) {
 		again, _ := Parse(text)
 		if f, same := again.For(name); f != flags || same != ok {
 			t.Errorf("%q, %q: %v, then %v", text, name, flags, f)
+		}
+		if rest, ok := strings.CutSuffix(strings.TrimSpace(text), ";"); ok {
+			text = rest
 		}
 		if parts := strings.Count(text, ";") + 1; err == nil && !ok && len(r.blocks) != parts {
 			t.Errorf("%q: %d of %d blocks, without an error", text, len(r.blocks), parts)
