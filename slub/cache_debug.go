@@ -47,6 +47,8 @@ type debugging struct {
 	mu      lock.Mutex
 	reports []*hooks.Report // found by frees, not made yet; under mu
 	pending atomic.Bool     // there are reports; stored under mu
+
+	cut atomic.Bool // a chain was cut: free objects may be lost behind it
 }
 
 // newDebugging returns that of a cache, nil if it is no debug cache.

@@ -55,6 +55,7 @@ func (c *Cache) mendChains() (found []*hooks.Report) {
 	for m := range c.slabs.Mend {
 		r := hooks.NewReport(hooks.FreelistCorrupt, c.name, m.Object, "%s", m.Detail)
 		r.Slab, r.Repaired = m.Slab, m.Fix != ""
+		c.debug().cut.Store(true)
 		c.describe(r, debug.Bug{Problem: "Freechain corrupt", Detail: m.Detail, Fix: m.Fix})
 		found = append(found, r)
 	}
@@ -95,6 +96,28 @@ func (c *Cache) fireAll(found []*hooks.Report) error {
 type debugLeaks struct {
 	sites []string
 	of    map[string]int // how many of the objects
+
+	cutOff int // objects that are free, and in no chain
+}
+
+// lost counts an object that is not in its slab's chain, and reports true, if it is free and may
+// have been cut off. Without a cut it is an object that a free has in its hands.
+func (l *debugLeaks) lost(c *Cache, obj uintptr) bool {
+	d := c.debug()
+	if d == nil || !d.cut.Load() || c.slabs.Marks().Load(obj) != slab.Poisoned {
+		return false
+	}
+	l.cutOff++
+	return true
+}
+
+// lostText returns a text about the objects that were cut off. more is put before "object".
+func (l *debugLeaks) lostText(more string) string {
+	noun, verb := "objects", "were"
+	if l.cutOff == 1 {
+		noun, verb = "object", "was"
+	}
+	return fmt.Sprintf("%d %s%s %s lost when a chain was cut", l.cutOff, more, noun, verb)
 }
 
 // add counts an object, which is in use.
@@ -115,6 +138,14 @@ func (l *debugLeaks) add(c *Cache, obj uintptr) {
 	}
 }
 
+// lostToo returns a text about the objects that were cut off, empty if none was.
+func (l *debugLeaks) lostToo() string {
+	if l.cutOff == 0 {
+		return ""
+	}
+	return "; " + l.lostText("more ")
+}
+
 // String lists up to maxListed calls, those with the most objects first.
 func (l *debugLeaks) String() string {
 	slices.SortStableFunc(l.sites, func(a, b string) int { return l.of[b] - l.of[a] })
@@ -125,11 +156,11 @@ func (l *debugLeaks) String() string {
 			b.WriteString("; ")
 		case maxListed:
 			b.WriteString(", ...")
-			return b.String()
+			return b.String() + l.lostToo()
 		default:
 			b.WriteString(", ")
 		}
 		fmt.Fprintf(&b, "%d allocated by %s", l.of[site], site)
 	}
-	return b.String()
+	return b.String() + l.lostToo()
 }

@@ -46,6 +46,9 @@ func (c *Cache) leak(last bool) error {
 	var sampled sampledLeaks
 	var tracked debugLeaks
 	for obj := range c.slabs.InUse() {
+		if tracked.lost(c, obj) {
+			continue
+		}
 		out.add(obj)
 		sampled.add(obj)
 		tracked.add(c, obj)
@@ -53,6 +56,8 @@ func (c *Cache) leak(last bool) error {
 	switch {
 	case damaged != nil && out.n == 0:
 		return fmt.Errorf("%w: cache %q: %w", ErrBusy, c.name, damaged)
+	case out.n == 0 && tracked.cutOff > 0:
+		return fmt.Errorf("%w: cache %q: no object is, but %s", ErrBusy, c.name, tracked.lostText(""))
 	case out.n == 0 && !last:
 		return nil
 	case out.n == 0:
