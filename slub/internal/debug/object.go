@@ -46,17 +46,22 @@ func (l *Layout) SetRequest(obj, n uintptr, clear bool) {
 
 func (l *Layout) setRequest(obj, n uintptr) {
 	if l.Flags.Has(RedZone) {
-		*mem.At[uint64](obj + l.request) = uint64(n)
+		*mem.At[uint64](obj + l.request) = uint64(^uint32(n))<<32 | uint64(n)
 	}
 }
 
-// Requested returns how many bytes of an object in use belong to its user. The word may have been
-// overwritten with anything.
+// Requested returns how many bytes of an object in use belong to its user. The word has the number
+// and its complement. If it was overwritten, by an overrun that reaches it, the whole object is its
+// user's: otherwise a small number would make the user's bytes a red zone, which is repaired.
 func (l *Layout) Requested(obj uintptr) uintptr {
 	if !l.Flags.Has(RedZone) {
 		return l.Size
 	}
-	return min(l.Size, uintptr(*mem.At[uint64](obj + l.request)))
+	w := *mem.At[uint64](obj + l.request)
+	if n := uint32(w); uint32(w>>32) == ^n {
+		return min(l.Size, uintptr(n))
+	}
+	return l.Size
 }
 
 // Check returns the parts of a slot that were overwritten, nil if none was.

@@ -213,3 +213,37 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%d bytes are shown, of %d:\n%s", n, most, text)
 	}
 }
+
+// An overrun that reaches the request takes nothing from the user: not even one that writes a small
+// number, by which the object's own bytes would be a red zone.
+func TestRequestOverwritten(t *testing.T) {
+	for _, size := range []uintptr{8, 64, 1000} {
+		f := newFrame(RedZone, size, 8, false)
+		f.Begin(f.obj)
+		f.SetRequest(f.obj, 5, false)
+		if n := f.Requested(f.obj); n != 5 {
+			t.Fatalf("%d of %d bytes are the user's, want 5", n, size)
+		}
+		for _, number := range []uint64{0, 1, 4, 1 << 32, 0x6b6b6b6b6b6b6b6b, ^uint64(0)} {
+			*mem.At[uint64](f.obj + f.request) = number
+			if n := f.Requested(f.obj); n != size {
+				t.Errorf("%#x: %d of %d bytes are the user's", number, n, size)
+			}
+		}
+	}
+}
+
+// What an object takes, as docs/debugging.md has it.
+func TestMemory(t *testing.T) {
+	for _, c := range []struct {
+		flags             Flags
+		align, slot, more uintptr
+	}{
+		{0, 8, 72, 8}, {Consistency, 8, 72, 8}, {Poison, 8, 72, 8}, {RedZone, 8, 104, 40}, {Users, 8, 104, 40}, {Default, 8, 136, 72},
+		{Poison, 64, 128, 64}, {RedZone, 64, 192, 128}, {Users, 64, 128, 64}, {Default, 64, 192, 128},
+	} {
+		if l := NewLayout(c.flags, 64, c.align, false); l.Slot != c.slot || l.Slot-64 != c.more {
+			t.Errorf("%v, 64 bytes, alignment %d: %d bytes, %d more", c.flags, c.align, l.Slot, l.Slot-64)
+		}
+	}
+}
