@@ -285,12 +285,19 @@ func give(c *slub.Cache, alloc func() (unsafe.Pointer, error)) error {
 	return err
 }
 
-// The objects of an alias may be larger than those of the first cache by less than a word, which
+// The objects of an alias may be larger than those of the first cache, by what their slot has, which
 // must be zeroed, too.
 func TestAliasesWipeTheWholeSlot(t *testing.T) {
 	needMerging(t)
+	wipesTheWholeSlot(t, slub.Config{Size: 57, Flags: slub.InitOnFree})
+	wipesTheWholeSlot(t, slub.Config{Size: 40, Flags: slub.InitOnFree | slub.HWCacheAlign})
+}
+
+// wipesTheWholeSlot checks a cache that shares its slots with one of 64 bytes.
+func wipesTheWholeSlot(t *testing.T, cfg slub.Config) {
+	t.Helper()
 	a := newArena(t, arena.Config{})
-	small := open(t, a, slub.Config{Size: 57, Flags: slub.InitOnFree})
+	small := open(t, a, cfg)
 	large := open(t, a, slub.Config{Size: 64, Flags: slub.InitOnFree})
 	for name, free := range map[string]func(unsafe.Pointer){"Free": small.Free, "FreeRCU": small.FreeRCU} {
 		p := take(t, large, 1)[0]
