@@ -182,8 +182,8 @@ func (d *debugging) noteFree(p unsafe.Pointer, to slab.Mark) {
 	}
 }
 
-// endDebug is scrub in a debug cache. What it finds is reported by reportFound: its callers have
-// other objects in their hands, or this one. InitOnFree clears the object once it is inspected,
+// endDebug is scrub in a debug cache. What it finds is reported by reportFound: its callers still
+// hold other objects, or this one. InitOnFree clears the object once it is inspected,
 // with the part that is a red zone; poison would overwrite the zeroes.
 func (c *Cache) endDebug(p unsafe.Pointer) {
 	d, obj := c.marks.debug, uintptr(p)

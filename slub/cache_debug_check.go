@@ -100,8 +100,8 @@ type debugLeaks struct {
 	cutOff int // objects that are free, and in no chain
 }
 
-// lost counts an object that is not in its slab's chain, and reports true, if it is free and may
-// have been cut off. Without a cut it is an object that a free has in its hands.
+// lost counts an object that is not in its slab's chain if it is free, and may have been cut off.
+// Then it returns true. Without a cut the object is one that another goroutine frees.
 func (l *debugLeaks) lost(c *Cache, obj uintptr) bool {
 	d := c.debug()
 	if d == nil || !d.cut.Load() || c.slabs.Marks().Load(obj) != slab.Poisoned {

@@ -131,9 +131,10 @@ func (d *debugging) takeFound() (found []*hooks.Report) {
 	return found
 }
 
-// reportFound makes the reports that frees have found. It is called when the caller has no object
-// in its hands. If a report doesn't return, the next call makes the rest. What another goroutine
-// has found at the same moment may be among them; the report has the stack of that one.
+// reportFound makes the reports that frees have found. It is called when the caller holds no object
+// that its user does not know. If a report doesn't return, the next call makes the rest. What
+// another goroutine has found at the same moment may be among them; the report has the stack of
+// that one.
 func (c *Cache) reportFound() {
 	d := c.debug()
 	if d == nil {

@@ -30,9 +30,8 @@ func (c Config) align() uintptr {
 	return align
 }
 
-// layout computes an object's slot (kernel: calculate_sizes). In a debug cache that
-// keeps something beside the object, the free pointer lies there, too: all of a free object can be
-// poison.
+// layout computes an object's slot (kernel: calculate_sizes). In a debug cache that keeps something
+// beside the object, the free pointer lies there, too: all of a free object can be poison.
 func (c Config) layout() layout {
 	l := layout{size: uintptr(c.Size), align: c.align()}
 	if d := c.debugLayout(c.debugFlags()); d.Extends() {

@@ -285,8 +285,8 @@ func give(c *slub.Cache, alloc func() (unsafe.Pointer, error)) error {
 	return err
 }
 
-// The objects of an alias may be larger than those of the first cache, by what their slot has, which
-// must be zeroed, too.
+// The objects of an alias may be larger than those of the first cache, where their slot has room.
+// This must be zeroed, too.
 func TestAliasesWipeTheWholeSlot(t *testing.T) {
 	needMerging(t)
 	wipesTheWholeSlot(t, slub.Config{Size: 57, Flags: slub.InitOnFree})

@@ -225,8 +225,8 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 	return int(l.bytes)
 }
 
-// poisonedAndReported reports an object of a debug cache that is free, and was not before the call
-// of a hook or a reader in a grace period: these may ask for its size.
+// poisonedAndReported reports an object of a debug cache that is free. One that a Free hook gets,
+// or that waits for a grace period, is not free yet: the hook, or a reader, may ask for its size.
 func (c *Cache) poisonedAndReported(p unsafe.Pointer) bool {
 	if c.debug() == nil || c.slabs.MarkOf(p, 0) != slab.Poisoned {
 		return false

@@ -12,8 +12,8 @@ import (
 
 // Close waits for grace periods, as Cache.Close does, and closes the caches. From then on
 // allocations return ErrClosed. Objects in use stay valid and may still be freed; the error,
-// which wraps ErrBusy, counts them, and Close may be called again. If the error only wraps what debug
-// caches have found, the Buckets are closed. A nil *Buckets is closed already.
+// which wraps ErrBusy, counts them, and Close may be called again. If the error only wraps what
+// debug caches have found, the Buckets are closed. A nil *Buckets is closed already.
 func (b *Buckets) Close() error { return b.CloseContext(context.Background()) }
 
 // CloseContext is Close with a deadline; see Cache.CloseContext.
