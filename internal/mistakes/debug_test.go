@@ -6,15 +6,33 @@ var debugging = []mistake{
 		test{pkg: "slub", pattern: `^TestKunitNolockAtAnyInstruction$`}, `red zone overwritten|write after free`, `
 slub/cache_debug.go
 -	d.mu.Lock()
--	c.release(p) // under the lock: what Validate reads is ordered behind it
 -	c.slabs.SetFree(p)
 -	if d.has(debug.Consistency) {
 +	d.layout.Free(obj)
 +	time.Sleep(time.Microsecond)
 +	d.mu.Lock()
-+	c.release(p)
 +	c.slabs.SetFree(p)
 +	if false {
+`},
+	{"ClearedTooEarly", "InitOnFree clears a red zone before the object is inspected",
+		test{pkg: "slub", pattern: `^TestDebugMalloc$`}, `kmalloc Redzone overwritten`, `
+slub/cache_debug.go
+-	d.mu.Lock()
+-	c.slabs.SetFree(p)
+-	if d.has(debug.Consistency) {
++	d.mu.Lock()
++	c.slabs.SetFree(p)
++	if c.config.Flags&InitOnFree != 0 {
++		c.wipe(p)
++	}
++	if d.has(debug.Consistency) {
+`},
+	{"AllocationReportsAll", "a Malloc makes the reports of others while only it has the object",
+		test{pkg: "slub", pattern: `^TestDebugReportsLoseNoObject$`}, `objects in use`, `
+slub/malloc.go
+-	c.limitDebug(p, uintptr(n))
++	c.limitDebug(p, uintptr(n))
++	c.reportFound()
 `},
 	{"NextSlabsMarkReset", "a new slab resets the mark of the first object of the slab behind it",
 		test{pkg: "slub/internal/slab", pattern: `^TestMarksOfNeighbouringSlabs$`}, `has lost its mark`, `
