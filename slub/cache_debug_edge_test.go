@@ -321,3 +321,26 @@ func TestDebugAndHardened(t *testing.T) {
 	}
 	same(t, "Close", b.Close(), nil)
 }
+
+// A Realloc that moves loses neither object if a Free hook panics, in whatever Buckets.
+func TestReallocWithAPanickingHook(t *testing.T) {
+	for _, letters := range []string{"", "FU"} {
+		panicking := true
+		cfg := BucketsConfig{Debug: letters}
+		cfg.Hooks.Free = func(hooks.Object) bool {
+			if panicking {
+				panicking = false
+				panic("the hook's")
+			}
+			return false
+		}
+		b, err := NewBuckets(newArena(t, arena.Config{}), cfg)
+		same(t, "NewBuckets", err, nil)
+		p := mustMalloc(t, b, 10)
+		apart(func() { _, _ = b.Realloc(p, 1000) })
+		if panicking {
+			t.Error("the hook was not called")
+		}
+		same(t, "Close", b.Close(), nil)
+	}
+}

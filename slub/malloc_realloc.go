@@ -59,13 +59,25 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	if err != nil {
 		return nil, err
 	}
+	if b.debugged || b.config.Hooks.Free != nil {
+		b.moveGuarded(p, q, old, n, room)
+		return q, nil
+	}
+	limitObject(p, uintptr(room), uintptr(room)) // its user may have used all of it
+	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
+	b.Free(p)
+	return q, nil
+}
+
+// moveGuarded copies the first old bytes of p, which has more room, to the n bytes of q, and frees
+// p. If a report or a hook doesn't return, it frees q, which has no user yet.
+func (b *Buckets) moveGuarded(p, q unsafe.Pointer, old, n, room int) {
 	callback.Guard(func() {
 		b.allow(p, uintptr(room), uintptr(room)) // its user may have used all of it
 		b.reportFoundAt(p)                       // p is its user's until the copy is made
 		copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
 		b.Free(p)
 	}, func() { b.Free(q) })
-	return q, nil
 }
 
 // reportFoundAt makes the reports that were found in the cache of an object, if it is a debug
