@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -151,7 +152,7 @@ func TestTextLeavesNoGarbage(t *testing.T) {
 	allocs := func(caches int) float64 {
 		many := w
 		many.caches = slices.Repeat(w.caches[:1], caches)
-		return testing.AllocsPerRun(10, func() {
+		return testutil.GoAllocs(10, func() {
 			o := newText(c.families, false)
 			c.send(o, many)
 			outputs.Put(o)
