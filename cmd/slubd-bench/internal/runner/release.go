@@ -16,7 +16,7 @@ import (
 // source. The go command finds the release, or downloads it (GOTOOLCHAIN).
 
 // ErrRelease reports Go releases without which a suite is not to run.
-var ErrRelease = errors.New("Go release")
+var ErrRelease = errors.New("toolchain")
 
 // program is what the go command builds. Its path is that of package main, whatever program this
 // is: tests are another one.
