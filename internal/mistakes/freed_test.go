@@ -37,10 +37,8 @@ slub/cache_deferred.go
 	{"FreedUnclaimed", "a free of a hardened cache looks at the mark, and leaves it as it is",
 		test{pkg: "slub", pattern: `^TestEveryDoubleFreeIsFound$`}, `not found`, `
 slub/internal/slab/marktable.go
--		*p = uint8(to)
-+		if !held {
-+			*p = uint8(to)
-+		}
+-		if was = Mark(old >> bit); (was == InUse) != held ||
++		if was = Mark(old >> bit); (was == InUse) != held || held ||
 `},
 	{"LinkTrusted", "a hardened cache takes whatever lies over a free pointer for one",
 		test{pkg: "slub", pattern: `^TestWriteAfterFreeIsFound$`}, `not found`, `
