@@ -227,10 +227,10 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 		return cfg, nil
 	}
 	if c.marks.hardened {
-		cfg.FenceEvery, cfg.ExactMarks = fenceEvery, true
+		cfg.FenceEvery = fenceEvery
 	}
 	if d := c.marks.debug; d != nil {
-		cfg.Lead, cfg.ExactMarks = d.layout.Left, true
+		cfg.Lead = d.layout.Left
 	}
 	var err error
 	if c.marks.hasExts() {

@@ -60,8 +60,8 @@ func (c Config) hardenedFlags() Flags {
 }
 
 // sequencesMark reports whether the cache has sequences that look at marks and clear objects. A
-// build that checks everything has Go code, whose marks are exact. Objects above maxClass have it,
-// too: a sequence that reads one would take too long for its CPU to begin it again and again.
+// build that checks everything has Go code. Objects above maxClass have it, too: a sequence that
+// reads one would take too long for its CPU to begin it again and again.
 func (c *Cache) sequencesMark() bool {
 	return c.onlyMarked() && c.marks.hardened && !checked && c.sheaves != nil &&
 		c.config.Flags&InitOnAlloc == 0 && c.layout.size <= maxClass && percpu.HasMarked()

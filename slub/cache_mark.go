@@ -20,10 +20,9 @@ import (
 //	in use --claim, in a function that a user calls to free it--> free, or given to FreeRCU or
 //	                                                             FreeDeferred, before its hook
 //
-// A second free fails to claim the object, and reports it. An allocation that finds an object in
-// use reports it as well, and takes another: a free pointer has been overwritten, or, in a cache
-// whose marks are not exact (see MarkTable.swap), two frees at the same instant have both claimed
-// it. The marks of hardened caches and debug caches are exact: no object of theirs has two owners.
+// A second free fails to claim the object, and reports it: a claim is one atomic step, also among
+// frees at the same instant. So no object has two owners. An allocation that finds an object in use
+// reports it as well, and takes another: a free pointer has been overwritten.
 //
 // A cache that is instrumented for its marks alone has functions of its own in front of the
 // sequences, which claim an object, then push it. FreeRCU has the same. A hardened cache has

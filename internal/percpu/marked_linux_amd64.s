@@ -84,12 +84,7 @@ coarse:
 // freeZero does. R13 is 0 until the object is claimed.
 TEXT ·freeMarked(SB), NOSPLIT|NOFRAME, $0-0
 	XORL R13, R13
-	PAGE(FILTER(Filter_base), FILTER(Filter_pages))
-	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit))
-	MOVQ FILTER(Filter_owners), R11
-	MOVL (R11)(R10*OWNER), R10
-	MOVL R10, DI
-	ANDL $const_withoutNode, DI
+	OWNER_OF
 	CMPL DI, FreeMarked_own(DX)
 	JNE  slow
 	CLAIM(FREE_MARKS(ObjectMarks_shift), FREE_MARKS(ObjectMarks_bias), FREE_MARKS(ObjectMarks_clear))

@@ -156,3 +156,13 @@ start:
 	STARTS(served_mask(SI), served_magic(SI), served_limit(SI))
 
 #define FILTER(word) (Free_Filter+word)(DX)
+
+// OWNER_OF finds the owner word of the page in which the object AX begins, by the words of a Free:
+// R10 is that word, DI the word without the node.
+#define OWNER_OF \
+	PAGE(FILTER(Filter_base), FILTER(Filter_pages)); \
+	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit)); \
+	MOVQ FILTER(Filter_owners), R11; \
+	MOVL (R11)(R10*OWNER), R10; \
+	MOVL R10, DI; \
+	ANDL $const_withoutNode, DI

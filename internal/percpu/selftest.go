@@ -16,25 +16,37 @@ const selfTestBase = 0x7000_0000_0000
 // selfTest runs an engine's operations on a slot of its own and compares every result, argument
 // and count. It guards against a Go version with another register ABI, and against a thread area
 // that is not where libc said.
-func selfTest(e engine) (err error) {
+func selfTest(e engine) error {
+	return onSlots(1, mem.PageSize, func(s []Slots, array uintptr) error { return testEngine(e, s[0], array) })
+}
+
+// onSlots runs a test with slots of its own, which lie side by side, and with memory of a number of
+// bytes for the arrays of stacks and for objects. Like everything that a stack points to it is
+// off-heap: a Go array would lie on this goroutine's stack, which may move. A panic of the test is
+// its error.
+func onSlots(n int, bytes uintptr, test func(s []Slots, area uintptr) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("self-test: %v", r)
 		}
 	}()
-	slots, err := NewSlots()
+	slots, err := NewAdjacentSlots(n)
 	if err != nil {
 		return err
 	}
-	defer slots.freeUnpublished()
-	// Off-heap, like everything that a stack points to: a Go array would lie on this goroutine's
-	// stack, which may move.
-	array, err := Reserve(mem.PageSize)
+	for _, s := range slots {
+		defer s.freeUnpublished()
+	}
+	area, err := Reserve(bytes)
 	if err != nil {
 		return err
 	}
-	defer Unreserve(array, mem.PageSize)
+	defer Unreserve(area, bytes)
+	return test(slots, area)
+}
 
+// testEngine is selfTest with slots, and an array for one stack of them.
+func testEngine(e engine, slots Slots, array uintptr) error {
 	const own, slot = 7, 1344 // three objects to a page, and bytes at its end that fit none
 	owners := [1]owner.Word{own}
 	f := NewFilter(selfTestBase, 1, unsafe.Pointer(&owners), slot, 3, 0).ForStacks(slots, RCU)
@@ -47,7 +59,7 @@ func selfTest(e engine) (err error) {
 	e.initPop(popped)
 	e.initFree(freed)
 	pop, free := popped.Func(), freed.Func()
-	err = onOneCPU(e, func(cpu int) error {
+	err := onOneCPU(e, func(cpu int) error {
 		st := slots.unpublished(cpu, RCU)
 		st.Install(array, 0, 2, own)
 		defer st.Install(array, 0, 0, 0)
@@ -169,31 +181,18 @@ func selfTestChoice(e engine) error {
 }
 
 // testChosen runs tests, which get the CPU that they run on, with stacks of their own.
-func testChosen(e engine, tests ...func(c *chosen, e engine, cpu int) error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("self-test: %v", r)
-		}
-	}()
+func testChosen(e engine, tests ...func(c *chosen, e engine, cpu int) error) error {
 	var c chosen
-	adjacent, err := NewAdjacentSlots(len(c.stacks))
-	if err != nil {
-		return err
-	}
-	for i, s := range adjacent {
-		c.stacks[i] = s
-		defer s.freeUnpublished()
-	}
-	if c.arrays, err = Reserve(mem.PageSize); err != nil {
-		return err
-	}
-	defer Unreserve(c.arrays, mem.PageSize)
-	for _, test := range tests {
-		if err := onOneCPU(e, func(cpu int) error { return test(&c, e, cpu) }); err != nil {
-			return err
+	return onSlots(len(c.stacks), mem.PageSize, func(s []Slots, arrays uintptr) error {
+		copy(c.stacks[:], s)
+		c.arrays = arrays
+		for _, test := range tests {
+			if err := onOneCPU(e, func(cpu int) error { return test(&c, e, cpu) }); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // The ends of the first two coarse steps that are served.

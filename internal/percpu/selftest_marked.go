@@ -2,7 +2,6 @@ package percpu
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"unsafe"
 
@@ -13,34 +12,21 @@ import (
 var errMarked = errors.New("self-test: an object with a mark was not treated as its mark and its content say")
 
 // selfTestMarked checks an engine's operations on objects with marks, of the sizes of selfTestZero.
-func selfTestMarked(e engine) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("self-test: %v", r)
-		}
-	}()
-	slots, err := NewSlots()
-	if err != nil {
-		return err
-	}
-	defer slots.freeUnpublished()
-	area, err := Reserve(markedArea)
-	if err != nil {
-		return err
-	}
-	defer Unreserve(area, markedArea)
-	return onOneCPU(e, func(cpu int) error {
-		for _, n := range zeroSizes {
-			for _, make := range []func(*markedTest, engine, Slots){(*markedTest).make, (*markedTest).makeChosen} {
-				var t markedTest
-				t.init(area, n)
-				make(&t, e, slots)
-				if err := t.run(slots.unpublished(cpu, RCU), 0, n/2, n-1); err != nil {
-					return err
+func selfTestMarked(e engine) error {
+	return onSlots(1, markedArea, func(s []Slots, area uintptr) error {
+		return onOneCPU(e, func(cpu int) error {
+			for _, n := range zeroSizes {
+				for _, make := range []func(*markedTest, engine, Slots){(*markedTest).make, (*markedTest).makeChosen} {
+					var t markedTest
+					t.init(area, n)
+					make(&t, e, s[0])
+					if err := t.run(s[0].unpublished(cpu, RCU), 0, n/2, n-1); err != nil {
+						return err
+					}
 				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 

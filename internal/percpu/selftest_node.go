@@ -2,7 +2,6 @@ package percpu
 
 import (
 	"errors"
-	"fmt"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -12,23 +11,12 @@ import (
 var errNode = errors.New("self-test: an object of another node was popped, or one of the node was not")
 
 // selfTestNode checks which objects an engine's PopByNode takes.
-func selfTestNode(e engine) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("self-test: %v", r)
-		}
-	}()
-	slots, err := NewSlots()
-	if err != nil {
-		return err
-	}
-	defer slots.freeUnpublished()
-	array, err := Reserve(mem.PageSize)
-	if err != nil {
-		return err
-	}
-	defer Unreserve(array, mem.PageSize)
+func selfTestNode(e engine) error {
+	return onSlots(1, mem.PageSize, func(s []Slots, array uintptr) error { return testNode(e, s[0], array) })
+}
 
+// testNode is selfTestNode with slots, and an array for one stack of them.
+func testNode(e engine, slots Slots, array uintptr) error {
 	first, second := owner.Of(7, 0), owner.Of(7, 1)
 	// The numbers of the nodes are 0 and 2, and the object's page is the second of the range.
 	owners := [2]owner.Word{0, first}

@@ -2,7 +2,6 @@ package percpu
 
 import (
 	"errors"
-	"fmt"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -15,30 +14,17 @@ var zeroSizes = []uintptr{8, 24, 136, 264, 1032, 2048}
 
 // selfTestZero checks what an engine's operations clear, to the byte. Unlike those of selfTest its
 // objects have memory.
-func selfTestZero(e engine) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("self-test: %v", r)
-		}
-	}()
-	slots, err := NewSlots()
-	if err != nil {
-		return err
-	}
-	defer slots.freeUnpublished()
+func selfTestZero(e engine) error {
 	const bytes = 2 * mem.PageSize // the array, and a slab of one page
-	area, err := Reserve(bytes)
-	if err != nil {
-		return err
-	}
-	defer Unreserve(area, bytes)
-	return onOneCPU(e, func(cpu int) error {
-		for _, n := range zeroSizes {
-			if err := testZero(e, slots, cpu, area, n); err != nil {
-				return err
+	return onSlots(1, bytes, func(s []Slots, area uintptr) error {
+		return onOneCPU(e, func(cpu int) error {
+			for _, n := range zeroSizes {
+				if err := testZero(e, s[0], cpu, area, n); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 

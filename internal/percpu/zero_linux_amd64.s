@@ -19,15 +19,9 @@ slow:
 	RESTART
 
 // freeZero is the code of a FreeZero. It clears in front of the sequence, so that a restart doesn't
-// clear again: from the commit on the object may belong to another goroutine. DI is the owner word
-// without the node, later the address to clear; SI is the number of bytes.
+// clear again: from the commit on the object may belong to another goroutine.
 TEXT ·freeZero(SB), NOSPLIT|NOFRAME, $0-0
-	PAGE(FILTER(Filter_base), FILTER(Filter_pages))
-	STARTS(FILTER(Filter_mask), FILTER(Filter_magic), FILTER(Filter_limit))
-	MOVQ FILTER(Filter_owners), R11
-	MOVL (R11)(R10*OWNER), R10
-	MOVL R10, DI
-	ANDL $const_withoutNode, DI
+	OWNER_OF
 	CMPL DI, FreeZero_own(DX)
 	JNE  slow
 	MOVQ AX, DI

@@ -31,10 +31,8 @@ type Config struct {
 	// Single makes slabs of one object each, of whole pages: they take its pages of a block of
 	// Order, and no more (but see arena.RunPages). Such an object has a mark; see SetInUse.
 	Single bool
-	// Marks is the table for the marks of objects of that Size, or nil. With ExactMarks each change
-	// of a mark is one atomic step in every build.
-	Marks      *MarkTable
-	ExactMarks bool
+	// Marks is the table for the marks of objects of that Size, or nil.
+	Marks *MarkTable
 	// Exts is the table for what is kept beside objects of that Size, or nil. It has their marks.
 	Exts *ExtTable
 	// MinPartial is described with SetMinPartial.
@@ -103,7 +101,7 @@ func New(cfg Config) (*Slabs, error) {
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
 		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, lead: cfg.Lead, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
-		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exact: cfg.ExactMarks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
+		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

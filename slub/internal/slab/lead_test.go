@@ -17,7 +17,7 @@ func openLed(t *testing.T, size, lead uintptr, cfg Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Marks, cfg.Lead, cfg.ExactMarks = table, lead, true
+	cfg.Marks, cfg.Lead = table, lead
 	return open(t, size, cfg)
 }
 

@@ -27,8 +27,8 @@ const (
 // the object is in use, and 0 while it is free, be it in the slab, in a sheaf or waiting for a
 // grace period.
 //
-// Claim succeeds once for each SetInUse, so of two frees of an object one is refused;
-// MarkTable.swap says when that holds for frees at the same instant.
+// Claim succeeds once for each SetInUse, so of two frees of an object one is refused, also of two
+// at the same instant.
 //
 // Only the holder of an object has the right to change its mark. The caller of Claim has checked
 // that an object of these slabs starts there. A goroutine that frees an object which it does not
@@ -47,7 +47,7 @@ func (s *Slabs) SetInUse(p unsafe.Pointer) (ok bool) {
 		return s.exts.swap(uintptr(p), false, InUse) != InUse
 	}
 	if s.marks != nil {
-		return s.marks.swap(uintptr(p), false, InUse, s.exact) != InUse
+		return s.marks.swap(uintptr(p), false, InUse) != InUse
 	}
 	mem.Store32(s.mark(p), uint32(s.arena.Owner(s.pageOf(p)).WithoutFlags()))
 	return true
@@ -61,7 +61,7 @@ func (s *Slabs) SetFree(p unsafe.Pointer) {
 		return
 	}
 	if s.marks != nil {
-		s.marks.swap(uintptr(p), true, Free, s.exact)
+		s.marks.swap(uintptr(p), true, Free)
 		return
 	}
 	mem.Store32(s.mark(p), 0)
@@ -70,7 +70,7 @@ func (s *Slabs) SetFree(p unsafe.Pointer) {
 // SetPoisoned marks the object that starts at p, which is free, as one whose bytes are those of a
 // free object. It is for a cache with a table, which looks at the mark under a lock of its own.
 func (s *Slabs) SetPoisoned(p unsafe.Pointer) {
-	s.marks.swap(uintptr(p), false, Poisoned, s.exact)
+	s.marks.swap(uintptr(p), false, Poisoned)
 }
 
 // Claim marks the object that starts at p as free, in the way that to says. It reports whether the
@@ -80,7 +80,7 @@ func (s *Slabs) Claim(p unsafe.Pointer, o owner.Word, to Mark) bool {
 		return s.exts.swap(uintptr(p), true, to) == InUse
 	}
 	if s.marks != nil {
-		return s.marks.swap(uintptr(p), true, to, s.exact) == InUse
+		return s.marks.swap(uintptr(p), true, to) == InUse
 	}
 	word := uint32(o.WithoutFlags())
 	return word != 0 && uintptr(p)%mem.PageSize == 0 && atomic.CompareAndSwapUint32(s.mark(p), word, 0)

@@ -12,10 +12,10 @@ import (
 
 // A MarkTable has the marks of objects, a byte each; see sideTable.
 //
-// Writers of a mark: begin and the holder of the object, by plain stores as those of the sequences
-// are (percpu.PopMarked), or in debug caches and in builds that check everything by
-// compare-and-swap of the word around it. The neighbours in that word may be stored to meanwhile:
-// the swap then fails and is tried again.
+// Writers of a mark: reset; swap; and the sequences of percpu, of which a pop stores the mark of
+// the object that it has just taken, and a free compares it and stores it in one atomic
+// instruction. swap does so with the word around it. The neighbours in that word may be stored to
+// meanwhile: the swap then fails and is tried again.
 type MarkTable struct {
 	sideTable
 	frees *sideTable // of a freeStack each, or nil
@@ -79,26 +79,9 @@ func (t *MarkTable) reset(r Ref) {
 }
 
 // swap replaces a mark by another if it is InUse, or if it is not, as held says, and returns what
-// it was.
-//
-// With exactMarks, or exact set, it is one atomic step: of several goroutines that free an object
-// at once, one gets InUse. Otherwise two that come at the same time may both get it. The object is
-// then in two sheaves, and the allocation that takes it a second time finds it in use.
-func (t *MarkTable) swap(addr uintptr, held bool, to Mark, exact bool) (was Mark) {
-	if exactMarks || exact {
-		return t.swapExactly(addr, held, to)
-	}
-	p := t.at(addr)
-	if was = Mark(*p); (was == InUse) == held {
-		*p = uint8(to)
-	}
-	runtime.KeepAlive(t) // or the table might be unmapped
-	return was
-}
-
-// swapExactly is swap by an atomic step.
-func (t *MarkTable) swapExactly(addr uintptr, held bool, to Mark) (was Mark) {
-	defer runtime.KeepAlive(t)
+// it was. It is one atomic step: of several goroutines that free an object at once, one gets InUse.
+func (t *MarkTable) swap(addr uintptr, held bool, to Mark) (was Mark) {
+	defer runtime.KeepAlive(t) // or the table might be unmapped
 	p := t.at(addr)
 	word := (*uint32)(unsafe.Pointer(mem.At[uint32](mem.AlignDown(mem.Addr(p), 4))))
 	bit := mem.Addr(p) % 4 * 8

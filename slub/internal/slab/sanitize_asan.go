@@ -8,11 +8,9 @@ import (
 	"github.com/slubd/slubd/internal/sys"
 )
 
-// exactMarks says that of two goroutines that free an object at the same instant only one finds it
-// in use. fenceable says that pages can be without access, which Go's heap can't. recordsFrees says
-// that tables keep the call stacks of frees.
+// fenceable says that pages can be without access, which Go's heap can't. recordsFrees says that
+// tables keep the call stacks of frees.
 const (
-	exactMarks   = true
 	fenceable    = true
 	recordsFrees = true
 )

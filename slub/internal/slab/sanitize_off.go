@@ -2,13 +2,9 @@
 
 package slab
 
-import "github.com/slubd/slubd/internal/invariants"
-
-// exactMarks says that of two goroutines that free an object at the same instant only one finds it
-// in use. fenceable says that pages can be without access, which Go's heap can't. recordsFrees says
-// that tables keep the call stacks of frees.
+// fenceable says that pages can be without access, which Go's heap can't. recordsFrees says that
+// tables keep the call stacks of frees.
 const (
-	exactMarks   = invariants.Enabled
 	fenceable    = true
 	recordsFrees = false
 )

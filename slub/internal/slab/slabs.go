@@ -33,7 +33,6 @@ type Slabs struct {
 	zero       bool         // new slabs are cleared
 	marks      *MarkTable   // nil: only single objects have marks, or exts has them
 	exts       *ExtTable    // may be nil
-	exact      bool         // marks are exact in any build, see MarkTable.swap
 	fenceEvery uint32       // see fence.go
 	made       atomic.Uint32
 
