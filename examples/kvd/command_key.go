@@ -84,16 +84,17 @@ func ttl(c *client, key []byte, unit int64) {
 }
 
 // A SCAN does a bounded amount of work, whatever it is asked for: a client that wants everything
-// gets it in parts, and others are served in between.
+// gets it in parts, and others are served in between. A key that goes beyond a bound is the last
+// one of its SCAN.
 const (
 	maxCount   = 10_000  // entries that are looked at
-	scanBatch  = 64      // of these at a time; the bounds below are looked at in between
+	scanBatch  = 64      // of these in a section, which delays grace periods
 	maxPattern = 1 << 10 // bytes
-	maxKeys    = 1 << 20 // bytes of keys in a reply, or those of one batch
-	// maxMatch bounds the sum of what match may do for each key: a byte of the pattern for a byte
-	// of the key.
-	maxMatch = 1 << 22
+	maxKeys    = 1 << 20 // bytes of keys in a reply
+	maxMatch   = 1 << 22 // steps of the matcher and bytes of keys together, some milliseconds
 )
+
+const patternTooLong = "ERR pattern is too long"
 
 // scan is SCAN cursor [MATCH pattern] [COUNT n].
 func scan(c *client, args [][]byte) {
@@ -103,17 +104,18 @@ func scan(c *client, args [][]byte) {
 		return
 	}
 	count := 10
-	var pattern []byte
+	var pattern *matcher
 	for i := 2; i < len(args); i += 2 {
 		switch {
 		case i+1 == len(args):
 			c.fail(syntaxError)
 			return
 		case is(args[i], "match"):
-			if pattern = args[i+1]; len(pattern) > maxPattern {
-				c.fail("ERR pattern is too long")
+			if len(args[i+1]) > maxPattern {
+				c.fail(patternTooLong)
 				return
 			}
+			pattern = newMatcher(args[i+1])
 		case is(args[i], "count"):
 			n, ok := integer(args[i+1])
 			if !ok {
@@ -131,22 +133,7 @@ func scan(c *client, args [][]byte) {
 		}
 	}
 	// The keys' number comes before them in the reply, and is known after them.
-	n, work := 0, 0
-	c.keys = c.keys[:0]
-	visit := func(key []byte) {
-		work += len(pattern) * len(key)
-		if pattern == nil || match(pattern, key) {
-			c.keys = appendBulk(c.keys, key)
-			n++
-		}
-	}
-	next := cursor
-	for left := count; left > 0; left -= scanBatch {
-		next = c.server.store.scan(next, min(left, scanBatch), c.now, visit)
-		if next == 0 || work >= maxMatch || len(c.keys) >= maxKeys {
-			break
-		}
-	}
+	next, n, _ := c.gather(cursor, count, pattern)
 	c.array(2)
 	c.text(strconv.FormatUint(next, 10))
 	c.array(n)
@@ -154,6 +141,29 @@ func scan(c *client, args [][]byte) {
 	if cap(c.keys) > keepOut {
 		c.keys = nil
 	}
+}
+
+// gather puts about count keys behind a cursor into c.keys, if there is a pattern only those that
+// match it. It returns the next cursor, how many keys there are, and the work that it took: steps
+// of the matcher and bytes of the keys.
+func (c *client) gather(cursor uint64, count int, pattern *matcher) (next uint64, n, work int) {
+	c.keys = c.keys[:0]
+	read := 0
+	visit := func(key []byte) (more bool) {
+		if read += len(key); pattern == nil || pattern.match(key) {
+			c.keys = appendBulk(c.keys, key)
+			n++
+		}
+		if work = read; pattern != nil {
+			work += pattern.steps
+		}
+		return work < maxMatch && len(c.keys) < maxKeys
+	}
+	next = cursor
+	for left, more := count, true; left > 0 && more; left -= scanBatch {
+		next, more = c.server.store.scan(next, min(left, scanBatch), c.now, visit)
+	}
+	return next, n, work
 }
 
 func dbsize(c *client, _ [][]byte) { c.int(int64(c.server.store.len())) }

@@ -113,6 +113,11 @@ func memoryCommand(c *client, args [][]byte) {
 func config(c *client, args [][]byte) {
 	switch {
 	case is(args[1], "get") && len(args) == 3:
+		if len(args[2]) > maxPattern {
+			c.fail(patternTooLong)
+			return
+		}
+		pattern := newMatcher(args[2])
 		settings := [][2]string{
 			{"maxmemory", strconv.FormatInt(c.server.store.memory().limit, 10)},
 			{"maxclients", strconv.Itoa(c.server.maxClients)},
@@ -121,7 +126,7 @@ func config(c *client, args [][]byte) {
 		}
 		n := 0
 		for _, s := range settings {
-			if match(args[2], []byte(s[0])) {
+			if pattern.match([]byte(s[0])) {
 				settings[n] = s
 				n++
 			}

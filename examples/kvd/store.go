@@ -28,9 +28,10 @@ type store interface {
 	setDeadline(key []byte, now, deadline int64, allowed func(old int64) bool) (done bool)
 	// size returns the bytes of memory that a key takes, and whether it is there.
 	size(key []byte, now int64) (bytes int, found bool)
-	// scan shows about n keys behind a cursor to visit, as Redis's SCAN does. The cursor 0 is the
-	// beginning and the end. visit must not keep the key.
-	scan(cursor uint64, n int, now int64, visit func(key []byte)) (next uint64)
+	// scan shows about n keys behind a cursor to visit, as Redis's SCAN does, and fewer if visit
+	// wants no more. The cursor 0 is the beginning and the end. more is false at the end, and if
+	// visit has said so. visit must not keep the key.
+	scan(cursor uint64, n int, now int64, visit func(key []byte) (more bool)) (next uint64, more bool)
 	// expire looks at about n entries, going on where the last call has stopped, and frees those
 	// that have expired. Only one goroutine at a time calls it.
 	expire(n int, now int64) (seen, expired int)

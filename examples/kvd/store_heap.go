@@ -118,19 +118,21 @@ func (s *heapStore) size(key []byte, now int64) (bytes int, found bool) {
 }
 
 // scan shows a whole shard at a time: Go's maps have no place to go on from.
-func (s *heapStore) scan(cursor uint64, _ int, now int64, visit func(key []byte)) (next uint64) {
+func (s *heapStore) scan(cursor uint64, _ int, now int64, visit func(key []byte) bool) (next uint64, more bool) {
 	if cursor >= heapShards {
-		return 0
+		return 0, false
 	}
 	h := &s.shards[cursor]
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	more = true
 	for key, v := range h.values {
 		if v.live(now) {
-			visit([]byte(key))
+			more = visit([]byte(key)) && more
 		}
 	}
-	return (cursor + 1) % heapShards
+	next = (cursor + 1) % heapShards
+	return next, more && next != 0
 }
 
 // expire looks at whole shards, as scan does.

@@ -188,13 +188,20 @@ func (s *slubdStore) size(key []byte, now int64) (bytes int, found bool) {
 	return s.entries.Footprint(i), true
 }
 
-func (s *slubdStore) scan(cursor uint64, n int, now int64, visit func(key []byte)) (next uint64) {
+// scan asks the map for one key at a time, so that it can stop behind each of them.
+func (s *slubdStore) scan(cursor uint64, n int, now int64, visit func(key []byte) bool) (next uint64, more bool) {
 	defer s.domain.Enter().Exit()
-	return uint64(s.entries.Scan(rcumap.Cursor(cursor), n, func(i rcumap.Item) {
+	more = true
+	show := func(i rcumap.Item) {
 		if isLive(i, now) {
-			visit(i.Key())
+			more = visit(i.Key()) && more
 		}
-	}))
+	}
+	for ; n > 0 && more; n-- {
+		cursor = uint64(s.entries.Scan(rcumap.Cursor(cursor), 1, show))
+		more = more && cursor != 0
+	}
+	return cursor, more
 }
 
 func (s *slubdStore) expire(n int, now int64) (seen, gone int) {

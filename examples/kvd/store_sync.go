@@ -93,14 +93,14 @@ func (s *syncStore) size(key []byte, now int64) (bytes int, found bool) {
 }
 
 // scan shows everything at once: a sync.Map has no place to go on from.
-func (s *syncStore) scan(_ uint64, _ int, now int64, visit func(key []byte)) (next uint64) {
+func (s *syncStore) scan(_ uint64, _ int, now int64, visit func(key []byte) bool) (next uint64, more bool) {
 	s.values.Range(func(key, v any) bool {
 		if v.(*heapValue).live(now) {
 			visit([]byte(key.(string)))
 		}
 		return true
 	})
-	return 0
+	return 0, false
 }
 
 // expire has to pass what it has seen before: a sync.Map has no place to go on from.
