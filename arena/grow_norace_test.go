@@ -126,7 +126,7 @@ func TestRefusedGrowthAhead(t *testing.T) {
 // A mapping is writable as far as it was handed out, and its refusal loses nothing.
 func TestMappingBecomesWritable(t *testing.T) {
 	forgetRanges(t)
-	a := open(t, Config{})
+	a := open(t, Config{HugePages: HugeSystem}) // no part is kept from huge pages
 	restore := sys.FailNth(sys.CallProtect, 1, syscall.ENOMEM)
 	_, _, err := a.Map(5*mib, 0)
 	restore()

@@ -141,7 +141,7 @@ func (a *Arena) shorten(m *mapping, key keptKey, pages int64) error {
 	a.big.mu.Lock()
 	more, found := int64(0), slices.Contains(a.big.kept[key], m)
 	if found {
-		more = min(m.charged-pages, 1<<MaxOrder)
+		more = min(m.charged-pages, m.lastPages())
 		found = more > 0
 	}
 	if found {
@@ -151,7 +151,24 @@ func (a *Arena) shorten(m *mapping, key keptKey, pages int64) error {
 	if !found {
 		return nil
 	}
+	a.keepSmallFrom(m, m.charged-more)
 	return a.discardTail(m, more)
+}
+
+// lastPages returns how many pages to discard from the end of a mapping at a time: at most 4 MiB,
+// such that whole huge pages are left.
+func (m *mapping) lastPages() int64 { return (m.charged-1)%(1<<MaxOrder) + 1 }
+
+// keepSmallFrom prepares to cut a mapping off within a huge page, as keepSmall does for a block:
+// khugepaged would fill the hole behind the cut. From that huge page on the mapping gets no more
+// huge ones. That is one part of it, and an eighth at most, since mappings of one class differ by
+// no more, or 4 MiB. Preconditions: purging is held, and the mapping is detached.
+func (a *Arena) keepSmallFrom(m *mapping, page int64) {
+	if a.cfg.HugePages != HugeDefault || page%(1<<hugeOrder) == 0 {
+		return
+	}
+	from := uintptr(page>>hugeOrder) << hugeOrder * mem.PageSize
+	m.backing.keepSmall(m.backing.base+from, m.backing.size-from)
 }
 
 // detach takes a mapping out of kept, the last pages of which are to be discarded. Preconditions:
@@ -166,7 +183,7 @@ func (b *mappings) detach(m *mapping, pages int64, a *Arena) {
 // before it. Preconditions: purging is held.
 func (a *Arena) discardTail(m *mapping, pages int64) error {
 	b, rest := &a.big, m.charged-pages
-	err := m.backing.discard(m.backing.base+uintptr(rest)*mem.PageSize, uintptr(pages)*mem.PageSize)
+	err := m.discardFrom(rest)
 	b.mu.Lock()
 	switch {
 	case err != nil:
@@ -241,7 +258,7 @@ func (a *Arena) detachOldest(idle bool, of *nodeLedger) (oldest *mapping, pages 
 	if oldest == nil || idle && b.ticks-oldest.tick <= ticks {
 		return nil, 0
 	}
-	pages = (oldest.charged-1)%(1<<MaxOrder) + 1 // whole huge pages are left
+	pages = oldest.lastPages()
 	if a.cfg.Lock {
 		return nil, pages
 	}

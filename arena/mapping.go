@@ -251,7 +251,7 @@ func (a *Arena) discardMapping(m *mapping) {
 	if a.cfg.Lock {
 		_ = m.backing.unlock(m.backing.base, size) // if that fails, so does the discard
 	}
-	if m.backing.discard(m.backing.base, size) == nil {
+	if m.discardFrom(0) == nil {
 		a.uncharge(m.home, m.charged)
 		m.charged = 0
 		followCoupling()
@@ -260,6 +260,18 @@ func (a *Arena) discardMapping(m *mapping) {
 	}
 	a.putMapping(m)
 	a.arm()
+}
+
+// discardFrom gives a mapping's memory to the kernel, from one of its pages on. If its last page is
+// part of a huge page, the kernel may have made all of that resident, once more bytes were handed
+// out than now, so all of it goes. Preconditions: the caller has taken the mapping.
+func (m *mapping) discardFrom(page int64) error {
+	from := uintptr(page) * mem.PageSize
+	end := min(mem.AlignUp(uintptr(m.charged)*mem.PageSize, mem.PageSize<<hugeOrder), m.writable)
+	if end <= from { // its memory was never writable
+		return nil
+	}
+	return m.backing.discard(m.backing.base+from, end-from)
 }
 
 // putMapping makes a mapping that no other goroutine knows of a kept or a clean one.
