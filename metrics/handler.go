@@ -1,17 +1,18 @@
 package metrics
 
 import (
-	"compress/gzip"
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/slubd/slubd/slub"
@@ -64,8 +65,10 @@ func Handler() http.Handler {
 //
 // It is for programs with many caches. A scrape as text or OpenMetrics takes a tenth to a fifth of
 // the time that promhttp.Handler takes with NewCollector in the registry, and one as protobuf takes
-// as long as that. A request fails with status 500 if others return an error or a family of slubd's
-// names. Any number of requests may overlap.
+// as long as that. A request fails with status 500 if others return an error, a family of slubd's
+// names, or one that can't be written. Where a body can't be sent to its end, the connection is
+// aborted, so that a scraper doesn't take a part for all of it. name[] in the query chooses
+// families, as with promhttp. Any number of requests may overlap.
 func NewHandler(cfg Config, others ...prometheus.Gatherer) http.Handler {
 	own := newCollector(cfg)
 	r := prometheus.NewRegistry()
@@ -86,16 +89,11 @@ type handler struct {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	kind := format.FormatType()
-	if kind != expfmt.TypeTextPlain && kind != expfmt.TypeOpenMetrics {
+	if kind != expfmt.TypeTextPlain && kind != expfmt.TypeOpenMetrics || r.URL != nil && r.URL.Query().Has("name[]") {
 		h.client.ServeHTTP(w, r)
 		return
 	}
-	families, err := h.others.Gather()
-	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), namespace+"_") {
-			err = errors.Join(err, fmt.Errorf("metrics: another collector has the family %s", f.GetName()))
-		}
-	}
+	others, err := h.encodeOthers(format)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -105,47 +103,54 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.own.scrape(o)
 
 	w.Header().Set("Content-Type", string(format))
-	var body io.Writer = w
+	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept-Encoding")
+	send := func(body io.Writer) error {
+		if err := o.write(body, h.own.families); err != nil {
+			return err
+		}
+		_, err := body.Write(others)
+		return err
+	}
 	if acceptsGzip(r.Header) {
 		w.Header().Set("Content-Encoding", "gzip")
-		z := compressors.Get().(*gzip.Writer)
-		defer compressors.Put(z)
-		z.Reset(w)
-		defer z.Close()
-		body = z
+		err = compressed(w, send)
+	} else {
+		err = send(w)
 	}
-	// An error from here on means that the scraper has gone.
-	if o.write(body, h.own.families) != nil {
-		return
-	}
-	encoder := expfmt.NewEncoder(body, format)
-	for _, f := range families {
-		if encoder.Encode(f) != nil {
-			return
-		}
-	}
-	if c, ok := encoder.(expfmt.Closer); ok {
-		_ = c.Close() // OpenMetrics has a last line
+	if err != nil {
+		// The status was sent, and a handler that returned now would end the body as if it were
+		// complete. The connection is lost in most cases.
+		panic(http.ErrAbortHandler)
 	}
 }
 
-// compressors are of the fastest level: scrapes repeat themselves so much that a better one would
-// take several times as long for a few per cent.
-var compressors = sync.Pool{New: func() any {
-	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-	if err != nil {
-		panic(err) // of a constant level
+// encodeOthers returns the text of all families that are not slubd's, with the end of the format.
+// Nothing of a reply is sent until it is complete, so that an error has a status of its own.
+func (h *handler) encodeOthers(format expfmt.Format) ([]byte, error) {
+	families, err := h.others.Gather()
+	if err = cmp.Or(err, foreign(families)); err != nil {
+		return nil, err
 	}
-	return z
-}}
-
-// acceptsGzip reports whether a client takes gzip. A weight of 0 says that it doesn't.
-func acceptsGzip(h http.Header) bool {
-	for _, coding := range strings.Split(h.Get("Accept-Encoding"), ",") {
-		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
-		if name == "gzip" {
-			return strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "" || weight == ""
+	var text bytes.Buffer
+	encoder := expfmt.NewEncoder(&text, format)
+	for _, f := range families {
+		if err := encoder.Encode(f); err != nil {
+			return nil, fmt.Errorf("metrics: the family %s: %w", f.GetName(), err)
 		}
 	}
-	return false
+	if c, ok := encoder.(expfmt.Closer); ok { // OpenMetrics has a last line
+		err = c.Close()
+	}
+	return text.Bytes(), err
+}
+
+// foreign returns an error that lists those of the families that have names of slubd's.
+func foreign(families []*dto.MetricFamily) (err error) {
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), namespace+"_") {
+			err = errors.Join(err, fmt.Errorf("metrics: another collector has the family %s", f.GetName()))
+		}
+	}
+	return err
 }
