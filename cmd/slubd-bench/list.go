@@ -40,13 +40,8 @@ func newCatalog(libraries []native.Library, dirs []string) catalog {
 		names := slices.DeleteFunc(workload.Implementations(), func(name string) bool { return !w.Has(name) })
 		c.Workloads = append(c.Workloads, listed{w.Name, w.Unit, w.About, w.Default, names, note(w)})
 	}
-	c.Implementations = []implementation{
-		{workload.Slubd, "this library"},
-		{workload.Local, "slub.Local, of this library: a cache's objects by a sheaf that each goroutine has for itself"},
-		{workload.Go, "new, on the Go heap"},
-		{workload.Pool, "sync.Pool"},
-		{workload.SyncMap, "sync.Map"},
-		{workload.Sharded, "64 maps, each with a sync.RWMutex"},
+	for _, name := range []string{workload.Slubd, workload.Local, workload.Go, workload.Pool, workload.SyncMap, workload.Sharded} {
+		c.Implementations = append(c.Implementations, implementation{name, workload.AboutImplementation(name)})
 	}
 	for _, l := range libraries {
 		c.Implementations = append(c.Implementations, implementation{l.Name, l.Describe(dirs)})

@@ -23,6 +23,7 @@ import (
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/machine"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/report"
 	"github.com/slubd/slubd/cmd/slubd-bench/internal/runner"
+	"github.com/slubd/slubd/cmd/slubd-bench/internal/workload"
 )
 
 var (
@@ -40,6 +41,7 @@ var (
 type view struct {
 	report.Document
 	Facts     []fact
+	Compared  []compared
 	Machine   []string
 	Spoils    []machine.Finding
 	Fine      []machine.Finding
@@ -49,6 +51,21 @@ type view struct {
 	Memory    *curves
 	Pauses    pauses
 	Changes   *table // of the comparison, nil without one
+}
+
+// compared is one of the implementations that have figures here.
+type compared struct{ Name, Class, About string }
+
+// implementations returns those of the results, in the order of the charts.
+func implementations(d report.Document) (list []compared) {
+	names := map[string]bool{}
+	for _, r := range d.Results {
+		names[r.Alloc] = true
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(names), workload.Compare) {
+		list = append(list, compared{name, class(name), workload.AboutImplementation(name)})
+	}
+	return list
 }
 
 // fact is a figure at the top of the page.
@@ -61,7 +78,7 @@ func Write(w io.Writer, d report.Document) error {
 		return err
 	}
 	v := view{
-		Document: d, Facts: facts(d), Machine: d.MachineLines(), Notes: d.NoteLines(), Cards: cards(d),
+		Document: d, Facts: facts(d), Compared: implementations(d), Machine: d.MachineLines(), Notes: d.NoteLines(), Cards: cards(d),
 		Latencies: latencies, Memory: memoryChart(d.Memory), Pauses: newPauses(d.Results),
 	}
 	if m := d.Env.NUMA; m != nil {
@@ -82,11 +99,11 @@ func Write(w io.Writer, d report.Document) error {
 // facts are what a reader looks for first.
 func facts(d report.Document) (list []fact) {
 	if s := d.Summary; s != nil {
-		list = append(list, fact{"x" + figure(s.GeoMean), "slubd's time to the best native allocator's, geometric mean of " + plural(s.Rows, "row")})
+		list = append(list, fact{"x" + figure(s.GeoMean), "slubd's time to that of the best allocator for C, geometric mean of " + plural(s.Rows, "row") + "; below 1 slubd is faster"})
 	}
 	list = append(list, fact{fmt.Sprint(len(d.Results)), "figures, each the median of " + fmt.Sprint(d.Env.Count) + " interleaved runs of " + d.Env.BenchTime})
 	if spread, ok := d.Spread(); ok {
-		list = append(list, fact{fmt.Sprintf("%.0f %%", 100*spread), "spread of the runs in the middle row, (most-least)/median"})
+		list = append(list, fact{fmt.Sprintf("%.0f %%", 100*spread), "of the median lie between the fastest and the slowest run of a row, in the middle one of all rows"})
 	}
 	if n := len(d.Failures); n > 0 {
 		list = append(list, fact{fmt.Sprint(n), "of the measurements failed"})

@@ -133,6 +133,9 @@ func TestPageHasEverything(t *testing.T) {
 		"its reason":        `<li>FAILED mix, threads 0, size 0, go: broken</li>`,
 		"a note":            `<li>a note</li>`,
 		"the comparison":    `(?s)id="comparison".*Compared with old\.json.*no significant regression.*<th scope="row">pair, 1 thread, 64 B</th><td>go</td><td>ns/op</td><td>37\.0  ±6%</td><td>37\.0  ±6%</td><td>~</td>`,
+		"what tcmalloc is":  `<dt class="s-tcmalloc">tcmalloc</dt><dd>a malloc for C, called from loops in C</dd>`,
+		"which way is good": `(?s)id="workloads".*Less is better.*id="latency".*Less is better.*id="memory".*less is better.*id="pauses".*Less is better`,
+		"abbreviations":     `(?s)ns, us and ms are.*p99\.9 is the time.*GC is`,
 		"the command":       `slubd-bench -run &#39;\^\(pair\|gc\)\$&#39; -scaling</pre>`,
 		"the environment":   `<code>GOGC=50</code>`,
 	} {
@@ -165,7 +168,7 @@ func TestPageHasEverything(t *testing.T) {
 // Empty parts leave no empty frames.
 func TestPageOfNothing(t *testing.T) {
 	text := write(t, report.New(report.Machine{}, 1, time.Second, 1, runner.Report{}))
-	for _, part := range []string{`id="workloads"`, `id="latency"`, `id="memory"`, `id="comparison"`, "<figure"} {
+	for _, part := range []string{`id="compared"`, `id="workloads"`, `id="latency"`, `id="memory"`, `id="comparison"`, "<figure"} {
 		if strings.Contains(text, part) {
 			t.Errorf("a run without results has %s", part)
 		}

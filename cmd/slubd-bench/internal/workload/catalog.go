@@ -48,6 +48,35 @@ func Others() []string { return []string{Local, URCU, CK, SyncMap, Sharded} }
 // Implementations returns all names, in the order of the table's columns.
 func Implementations() []string { return append(Allocators(), Others()...) }
 
+// AboutImplementation says in a few words what an implementation is, to a reader of figures that
+// may know none of them.
+func AboutImplementation(name string) string {
+	switch name {
+	case Slubd:
+		return "slubd, a library for Go: objects outside the heap that the garbage collector scans"
+	case Local:
+		return "slub.Local, of slubd: a cache's objects by a sheaf that each goroutine has for itself"
+	case Go:
+		return "new, on the heap of Go"
+	case Pool:
+		return "sync.Pool of the standard library"
+	case SyncMap:
+		return "sync.Map of the standard library"
+	case Sharded:
+		return "64 maps, each with a sync.RWMutex"
+	case URCU:
+		return "liburcu, called from loops in C"
+	case CK:
+		return "ck_epoch of Concurrency Kit, called from loops in C"
+	case Malloc:
+		return "the C library's malloc, called from loops in C"
+	}
+	if OfRelease(name) {
+		return "new, on the heap of Go " + strings.TrimPrefix(name, Go)
+	}
+	return "a malloc for C, called from loops in C"
+}
+
 // OfRelease reports whether a name is that of a Go release, go1.27.4 for example. It stands for the
 // heap of that release, and has the workloads of Go.
 func OfRelease(name string) bool { return strings.HasPrefix(name, Go+"1.") }
