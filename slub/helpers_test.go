@@ -13,6 +13,7 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/names"
 	"github.com/slubd/slubd/internal/nodemem"
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/numa"
 )
@@ -139,19 +140,26 @@ func same(t testing.TB, what string, err, want error) {
 	}
 }
 
-// pinned runs f on a thread bound to cpu. The CPUs of the trylock engine are the runtime's Ps:
-// there is only one P meanwhile, so that it is CPU 0.
+// pinned runs f on a thread bound to cpu. The trylock engine asks for the CPU of the runtime's P
+// where no instruction tells it, and a P is where it was found last, on whichever thread. So there
+// is one P then, all threads are bound to cpu, and the P is found there before f runs.
 func pinned(t *testing.T, cpu int, f func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if name, _ := Engine(); name == "trylock" {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		undo, err := testutil.BindThreads(cpu)
+		if err != nil {
+			t.Fatalf("CPU %d: %v", cpu, err)
+		}
+		defer undo()
+	}
 	restore, err := numa.SetAffinity(cpu)
 	if err != nil {
 		t.Fatalf("CPU %d: %v", cpu, err)
 	}
-	if name, _ := Engine(); name == "trylock" && cpu == 0 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	}
+	percpu.CPUNow()
 	f()
 	if err := restore(); err != nil {
 		t.Error(err)

@@ -48,21 +48,39 @@ func (th *threads) scatter(rng *rand.Rand) {
 	}
 }
 
-// free lets all threads use all CPUs again. A new thread inherits the CPUs of the thread that makes
-// it, so free repeats until it finds no restricted thread.
+// free lets all threads use all CPUs again.
 func (th *threads) free() {
-	if len(th.cpus) < 2 {
-		return
+	if len(th.cpus) >= 2 {
+		allow(&th.all)
 	}
+}
+
+// allow lets all threads use these CPUs. A new thread inherits the CPUs of the thread that makes
+// it, so allow repeats until it finds none that may use others.
+func allow(cpus *unix.CPUSet) {
 	for again := true; again; {
 		again = false
 		for _, tid := range tasks() {
 			var now unix.CPUSet
-			if unix.SchedGetaffinity(tid, &now) == nil && now != th.all {
-				again = unix.SchedSetaffinity(tid, &th.all) == nil || again
+			if unix.SchedGetaffinity(tid, &now) == nil && now != *cpus {
+				again = unix.SchedSetaffinity(tid, cpus) == nil || again
 			}
 		}
 	}
+}
+
+// BindThreads lets all threads of the process, and those that start meanwhile, run on one CPU only,
+// until undo. It is for tests of the trylock engine: a P is where any of the threads that have run
+// it was found last.
+func BindThreads(cpu int) (undo func(), err error) {
+	th, err := newThreads()
+	if err != nil {
+		return nil, err
+	}
+	var one unix.CPUSet
+	one.Set(cpu)
+	allow(&one)
+	return th.free, nil
 }
 
 // tasks lists the process's threads.

@@ -14,3 +14,6 @@ func newThreads() (threads, error) { return threads{}, errors.ErrUnsupported }
 
 func (*threads) scatter(*rand.Rand) {}
 func (*threads) free()              {}
+
+// BindThreads fails here.
+func BindThreads(int) (undo func(), err error) { return nil, errors.ErrUnsupported }
