@@ -18,8 +18,12 @@ NO_VET := -vet=off
 # compiling the standard library once more.
 CHECKPTR := -gcflags=github.com/slubd/slubd/...=-d=checkptr=2 -gcflags=golang.org/x/sys/...=-d=checkptr=2
 
-# 64-bit systems that have the same files as linux/arm64 without cgo, so that building slub and what
-# it imports is enough. 32-bit ones are refused with one sentence.
+# The C compiler for linux/arm64, of the Debian packages gcc-aarch64-linux-gnu and
+# libc6-dev-arm64-cross.
+ARM64_CC := aarch64-linux-gnu-gcc
+
+# 64-bit systems whose files other than those of slub and what it imports are linux/arm64's. 32-bit
+# ones are refused with one sentence.
 OTHERS := loong64 ppc64le riscv64 s390x
 REFUSED := 386 arm
 
@@ -79,6 +83,9 @@ tidy:           ## that go.mod and go.sum are what go mod tidy makes of them
 cross:          ## build for linux/arm64, darwin, other 64-bit systems; 32-bit ones are refused
 	GOOS=linux GOARCH=arm64 go build ./...
 	GOOS=darwin go build ./...
+	@if command -v $(ARM64_CC) >/dev/null; then echo "linux/arm64 with cgo"; \
+		GOOS=linux GOARCH=arm64 CGO_ENABLED=1 CC=$(ARM64_CC) go build ./slub; \
+	else [ -z "$$SLUBD_REQUIRE" ] || { echo "$(ARM64_CC) is missing: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"; exit 1; }; fi
 	@for a in $(OTHERS); do echo "linux/$$a"; \
 		GOOS=linux GOARCH=$$a CGO_ENABLED=0 go build ./slub || exit 1; \
 	done

@@ -169,9 +169,15 @@ slub/cache_instrument.go
 `},
 	{"RefusedAskedAgain", "a thread that the kernel has refused to register asks in each operation",
 		test{pkg: "internal/percpu", pattern: `^TestRefusedThread$`}, `the kernel was asked again`, `
-internal/percpu/rseq_linux_amd64.go
+internal/percpu/rseq_linux.go
 -	if cpu := rseqCPU(); cpu != sys.RseqUnregistered || rseqOwner == sys.OwnerLibc {
 +	if cpu := rseqCPU(); cpu >= 0 || rseqOwner == sys.OwnerLibc {
+`},
+	{"GoesOnUnseen", "the self-test of preemption does not look whether a sequence went on",
+		test{pkg: "internal/percpu", pattern: `^TestSelfTestPreemption$`}, `a kernel that restarts no sequence: `, `
+internal/percpu/selftest_preemption.go
+-			err = errGoesOn
++			restarted = true
 `},
 	{"ReadOnlyWritten", "a sequence writes to a field of struct rseq that belongs to the kernel",
 		test{pkg: "internal/percpu", pattern: `^TestReadOnlyFields$`}, `stores to cpu_id_start or cpu_id`, `

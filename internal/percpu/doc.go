@@ -38,7 +38,8 @@
 // tried, never waited for.
 //
 // The choice is made once at start-up, by a self-test. Engine and Reason report it, and the
-// environment variable SLUBD_ENGINE forces it (rseq, rseq-abi0, trylock).
+// environment variable SLUBD_ENGINE forces it (rseq, rseq-abi0, trylock). On arm64 it is trylock
+// unless the variable says otherwise.
 //
 // # Writers of a stack
 //
@@ -59,9 +60,9 @@
 // with one such call for all of them. Either way no sequence that began before the lock was taken
 // can commit after it: the holder owns the stack, even after it has migrated.
 //
-// Unlock stores the open gate last; push and pop load it first. On x86 stores become visible in
-// order and loads are done in order, so that a sequence that sees the open gate sees everything
-// that the holder wrote.
+// Unlock stores the open gate last, as a release; push and pop load it first. On x86 stores become
+// visible in order and loads are done in order, and on arm64 the load is an acquire, so that a
+// sequence that sees the open gate sees everything that the holder wrote.
 //
 // # Lock order
 //

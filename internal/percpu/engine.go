@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/slubd/slubd/internal/sys"
 )
@@ -93,11 +94,17 @@ func CPUNow() int {
 	return 0
 }
 
+// errOptIn is the reason where rseq has to be asked for.
+var errOptIn = errors.New("restartable sequences for " + runtime.GOARCH + " have not run on hardware: SLUBD_ENGINE=rseq asks for them")
+
 // choose picks the best engine that works here, or the one that forced names. A forced engine that
 // doesn't work is reported and replaced, since a daemon must start.
 func choose(forced string) (engine, string) {
 	if forced == "trylock" {
 		return newTrylock(), "SLUBD_ENGINE=trylock"
+	}
+	if optIn && forced != "rseq" && forced != "rseq-abi0" {
+		return newTrylock(), errOptIn.Error()
 	}
 	e, err := newRseq()
 	if err == nil {

@@ -26,6 +26,7 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	ENTRY(·freeMarked, entries_freeMarked)
 	ENTRY(·popMarkedBySize, entries_popMarkedBySize)
 	ENTRY(·freeMarkedByOwner, entries_freeMarkedByOwner)
+	ENTRY(·spin, entries_spin)
 	ENTRY(·slowPop, entries_slowPop)
 	ENTRY(·slowFree, entries_slowFree)
 	ENTRY(·slowBySize, entries_slowBySize)

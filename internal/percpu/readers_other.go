@@ -1,7 +1,7 @@
 // Race builds use this file everywhere: the race detector must see readers and updaters
 // synchronize.
 
-//go:build !(linux && amd64) || race
+//go:build !(linux && (amd64 || arm64)) || race
 
 package percpu
 

@@ -1,4 +1,4 @@
-//go:build !(linux && amd64)
+//go:build !(linux && (amd64 || arm64))
 
 package percpu
 
@@ -11,6 +11,8 @@ import (
 
 // maxCPUs is 0: without sequences no number of the kernel's reaches memory.
 const maxCPUs = 0
+
+const optIn = false
 
 func newRseq() (engine, error) {
 	return engine{}, fmt.Errorf("no restartable sequences for %s/%s: %w", runtime.GOOS, runtime.GOARCH, sys.ErrUnsupported)

@@ -47,6 +47,7 @@ const (
 	CallRseqArea
 	CallRegisterRseq
 	CallWatchGuards
+	CallSleepAndStore
 	numCalls
 )
 
@@ -87,6 +88,7 @@ var callNames = [numCalls]string{
 	CallRseqArea:               "find struct rseq",
 	CallRegisterRseq:           "rseq",
 	CallWatchGuards:            "sigaction",
+	CallSleepAndStore:          "timerfd",
 }
 
 // String names the system call, as errors do.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var errTest = errors.New("made to fail")
@@ -54,6 +55,7 @@ var callers = [numCalls]func() error{
 	CallRseqArea:               func() error { _, err := RseqArea(); return err },
 	CallRegisterRseq:           RegisterRseq,
 	CallWatchGuards:            func() error { return WatchGuards(nil) },
+	CallSleepAndStore:          func() error { return SleepAndStore(new(uint64), time.Nanosecond) },
 }
 
 func TestEveryCallCanFail(t *testing.T) {

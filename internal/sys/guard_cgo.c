@@ -126,7 +126,7 @@ static bool writes(const ucontext_t *uc) {
 #elif defined(__aarch64__)
 	// The records behind the registers end with one without a magic number. That of the syndrome
 	// has the bit WnR.
-	enum { ESR_MAGIC = 0x45535201, WNR = 1 << 6 };
+	enum { SYNDROME = 0x45535201, WNR = 1 << 6 };
 	struct record {
 		uint32_t magic, size;
 		uint64_t esr;
@@ -135,7 +135,7 @@ static bool writes(const ucontext_t *uc) {
 	const char *end = p + sizeof uc->uc_mcontext.__reserved;
 	while (p + sizeof(struct record) <= end) {
 		const struct record *r = (const struct record *)p;
-		if (r->magic == ESR_MAGIC)
+		if (r->magic == SYNDROME)
 			return r->esr & WNR;
 		if (r->magic == 0 || r->size == 0)
 			return false;

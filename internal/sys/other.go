@@ -143,3 +143,6 @@ func MembarrierRegisterRseq() error { return CallMembarrierRegisterRseq.unsuppor
 
 // MembarrierRseq returns ErrUnsupported.
 func MembarrierRseq(cpu int) error { return CallMembarrierRseq.unsupported() }
+
+// SleepAndStore returns ErrUnsupported.
+func SleepAndStore(word *uint64, d time.Duration) error { return CallSleepAndStore.unsupported() }

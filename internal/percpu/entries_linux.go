@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package percpu
 
 // entries holds the addresses of the assembly's functions. In Go their names stand for wrappers
@@ -7,6 +9,7 @@ type entries struct {
 	popBySize, freeByOwner, enterReaders, exitReaders         uintptr
 	popZero, freeZero, popByNode, sliceBySize, freeSlice      uintptr
 	popMarked, freeMarked, popMarkedBySize, freeMarkedByOwner uintptr
+	spin                                                      uintptr
 	// The code of operations that are only their slow path.
 	slowPop, slowFree, slowBySize, slowByOwner, slowByNode, slowSlice, slowFreeSlice uintptr
 }
@@ -46,5 +49,6 @@ func (e entries) sequences() []sequence {
 		{code: e.freeMarkedByOwner, descriptor: &freeMarkedByOwnerCS},
 		{code: e.enterReaders, descriptor: &enterReadersCS},
 		{code: e.exitReaders, descriptor: &exitReadersCS},
+		{code: e.spin, descriptor: &spinCS},
 	}
 }

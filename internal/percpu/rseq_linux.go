@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package percpu
 
 import (
@@ -7,19 +9,9 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/klauspost/cpuid/v2"
-
 	"github.com/slubd/slubd/internal/owner"
 	"github.com/slubd/slubd/internal/sys"
 )
-
-// maxCPUs bounds the numbers that any kernel gives to CPUs: the largest NR_CPUS that Linux can be
-// built with for amd64.
-const maxCPUs = 8192
-
-// hasAVX says that ZERO may use registers of 32 bytes: the processor has them, and the kernel saves
-// them. Written once, by newRseq.
-var hasAVX bool
 
 //go:noescape
 func popStack(slots uintptr) unsafe.Pointer
@@ -30,8 +22,8 @@ func pushStack(slots uintptr, p unsafe.Pointer, own owner.Word) bool
 func lockStack(slots uintptr) int
 func rseqCPU() int
 
-// newRseq prepares the rseq engine: the thread area, the descriptors and membarrier.
-func newRseq() (engine, error) {
+// newSequences prepares the rseq engine: the thread area, the descriptors and membarrier.
+func newSequences() (engine, error) {
 	area, err := sys.RseqArea()
 	if err != nil {
 		return engine{}, err
@@ -45,7 +37,7 @@ func newRseq() (engine, error) {
 	if kernelCPUs > maxCPUs {
 		return engine{}, fmt.Errorf("the kernel can number %d CPUs, per-CPU memory has rows for %d", kernelCPUs, maxCPUs)
 	}
-	rseqOffset, rseqOwner, hasAVX = area.Offset, area.Owner, cpuid.CPU.Supports(cpuid.AVX)
+	rseqOffset, rseqOwner = area.Offset, area.Owner
 	if err := installDescriptors(); err != nil {
 		return engine{}, err
 	}

@@ -1,10 +1,10 @@
+//go:build amd64 || arm64
+
 package percpu
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -23,6 +23,8 @@ var (
 	popZeroCS, freeZeroCS, popByNodeCS, sliceBySizeCS, freeSliceCS      descriptor
 
 	popMarkedCS, freeMarkedCS, popMarkedBySizeCS, freeMarkedByOwnerCS descriptor
+
+	spinCS descriptor
 )
 
 // rseq is struct rseq of <linux/rseq.h>, as far as the assembly uses it.
@@ -41,25 +43,8 @@ type descriptor struct {
 	abort  uint64    // where the kernel resumes an interrupted sequence
 }
 
-// The marks of a sequence. Their bytes are no part of the instructions beside them.
-const (
-	commitMark = 0x51ab0c05
-	signature  = 0x53053053 // the kernel's
-	endMark    = 0x51ab0e0d
-)
-
-var (
-	markArm    = []byte{0x64, 0x4d, 0x89, 0x48, byte(unsafe.Offsetof(rseq{}.cs))} // ARM
-	markCommit = mark(commitMark)
-	markAbort  = mark(signature)
-	markEnd    = mark(endMark)
-
-	// opcodes are the bytes that may stand between a commit and its mark, all of one length: MOVL
-	// to R11, or RET and NOP.
-	opcodes = [][]byte{{0x41, 0xbb}, {0xc3, 0x90}}
-)
-
-func mark(n uint32) []byte { return binary.LittleEndian.AppendUint32(nil, n) }
+// offsetCS is where the address of the descriptor lies in struct rseq, in bytes.
+const offsetCS = byte(unsafe.Offsetof(rseq{}.cs))
 
 // maxCode bounds a sequence's function in bytes; the longest is near 950.
 const maxCode = 1024
@@ -80,12 +65,16 @@ func findDescriptor(pc uintptr) (descriptor, error) {
 		}
 		at[i] = bytes.Index(code, mark)
 	}
-	start, commit, abort := at[0]+len(markArm), at[1]-len(opcodes[0]), at[2]+len(markAbort)
-	if commit <= start || at[2] <= at[1] {
+	if at[1] <= at[0]+len(markArm) || at[2] <= at[1] {
 		return descriptor{}, fmt.Errorf("sequence at %#x: marks out of order", pc)
 	}
-	if opcode := code[commit:at[1]]; !slices.ContainsFunc(opcodes, func(o []byte) bool { return bytes.Equal(o, opcode) }) {
-		return descriptor{}, fmt.Errorf("sequence at %#x: % x is in front of the commit's mark", pc, opcode)
+	commit, ok := endOfCommit(code[:at[1]])
+	if !ok {
+		return descriptor{}, fmt.Errorf("sequence at %#x: % x is in front of the commit's mark", pc, code[max(0, at[1]-8):at[1]])
+	}
+	start, abort := at[0]+len(markArm), at[2]+len(markAbort)
+	if commit <= start {
+		return descriptor{}, fmt.Errorf("sequence at %#x: nothing between arming and commit", pc)
 	}
 	return descriptor{
 		start:  uint64(pc) + uint64(start),

@@ -1,4 +1,4 @@
-//go:build linux && amd64
+//go:build amd64 || arm64
 
 package percpu
 
@@ -20,8 +20,7 @@ func TestDescriptors(t *testing.T) {
 			t.Errorf("sequence %d at %#x: %+v", i, s.code, d)
 		}
 	}
-	pad, commit := make([]byte, 8), slices.Concat(opcodes[0], markCommit)
-	good := slices.Concat(markArm, pad, commit, pad, markAbort, pad, markEnd)
+	pad, commit := make([]byte, 8), goodCommits[0]
 	bad := map[string][]byte{
 		"no end":           slices.Concat(markArm, pad, commit, pad, markAbort),
 		"no arming":        slices.Concat(pad, commit, pad, markAbort, markEnd),
@@ -30,11 +29,13 @@ func TestDescriptors(t *testing.T) {
 		"two commits":      slices.Concat(markArm, pad, commit, pad, commit, pad, markAbort, markEnd),
 		"abort in between": slices.Concat(markArm, pad, markAbort, pad, commit, markEnd),
 		"commit first":     slices.Concat(pad, commit, markArm, pad, markAbort, markEnd),
-		"nothing to do":    slices.Concat(markArm, commit, pad, markAbort, markEnd),
-		"a longer opcode":  slices.Concat(markArm, pad, []byte{0x49, 0xc7, 0xc3}, markCommit, pad, markAbort, markEnd),
+		"nothing to do":    slices.Concat(markArm, emptyCommit, pad, markAbort, markEnd),
+		"another opcode":   slices.Concat(markArm, pad, badCommit, pad, markAbort, markEnd),
 	}
-	if _, err := findDescriptor(code(good)); err != nil {
-		t.Errorf("good code: %v", err)
+	for _, commit := range goodCommits {
+		if _, err := findDescriptor(code(slices.Concat(markArm, pad, commit, pad, markAbort, pad, markEnd))); err != nil {
+			t.Errorf("good code: %v", err)
+		}
 	}
 	for name, text := range bad {
 		if s, err := findDescriptor(code(text)); err == nil {

@@ -1,0 +1,32 @@
+package sys
+
+import (
+	"errors"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// SleepAndStore lets the calling thread sleep for d. The kernel then stores a number other than 0
+// at word, on the CPU that the thread is on, before the thread returns from the kernel.
+//
+// Errors are those of timerfd_create(2), timerfd_settime(2) and read(2).
+func SleepAndStore(word *uint64, d time.Duration) error {
+	if err := CallSleepAndStore.injected(); err != nil {
+		return err
+	}
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	if err != nil {
+		return CallSleepAndStore.wrap(err)
+	}
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
+	err = unix.TimerfdSettime(fd, 0, &at, nil)
+	if err == nil {
+		_, err = unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(word)), 8))
+		for errors.Is(err, unix.EINTR) {
+			_, err = unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(word)), 8))
+		}
+	}
+	return CallSleepAndStore.wrap(errors.Join(err, unix.Close(fd)))
+}
