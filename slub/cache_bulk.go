@@ -138,7 +138,7 @@ func (c *Cache) freeToSlabs(objs []unsafe.Pointer, drained bool) {
 	} else {
 		c.count(FreeSlowpath, len(objs))
 	}
-	c.slabs.FreeBulk(objs)
+	c.toSlabs(objs)
 }
 
 // partition checks ps from the index front on and calls the hooks. It moves objects with the owner

@@ -23,6 +23,7 @@ import (
 func (c *Cache) Shrink() (slabs int) {
 	left := c.shrinkSlabs()
 	c.slabs.Arena().Purge(0)
+	c.reportFound()
 	return left
 }
 
@@ -30,6 +31,7 @@ func (c *Cache) Shrink() (slabs int) {
 func (c *Cache) shrinkSlabs() (slabs int) {
 	c.drain(drainAll)
 	c.locals.ask(nil)
+	c.emptyQuarantine(false)
 	switch {
 	case c.sheaves == nil || c.closed.Load():
 	case callback.Inside():
@@ -154,6 +156,7 @@ func (c *Cache) closeContext(ctx context.Context) error {
 		}
 	}
 	overwritten := c.closeDebug()
+	c.emptyQuarantine(true) // closeDebug has looked at all of it
 	for tries := 1; c.slabs.Shrink() > 0; tries++ {
 		if err := c.leak(tries == closeRetries); err != nil {
 			return errors.Join(err, overwritten)

@@ -40,6 +40,8 @@ type debugging struct {
 	action DebugAction
 	// implied says that only the environment leaves the cache without sheaves.
 	implied bool
+	// quarantine has free objects that wait; nil without Q.
+	quarantine *quarantine
 
 	// mu is held while an object begins or ends to be in use, and while one is looked at. It is
 	// taken inside a node's lock, by slab.Slabs.Visit; no call into the slabs that may wait for
@@ -57,7 +59,7 @@ func newDebugging(cfg Config) *debugging {
 	if f == 0 {
 		return nil
 	}
-	return &debugging{layout: cfg.debugLayout(f), action: cfg.debugAction()}
+	return &debugging{layout: cfg.debugLayout(f), action: cfg.debugAction(), quarantine: newQuarantine(f)}
 }
 
 // debug returns the cache's debugging, nil if it is no debug cache.

@@ -50,7 +50,7 @@ func TestDebugConfig(t *testing.T) {
 	}
 	setDebug(t, "", 0)
 	for field, cfg := range map[string]Config{
-		"Debug":       {Size: 8, Debug: "Q"},
+		"Debug":       {Size: 8, Debug: "X"},
 		"DebugAction": {Size: 8, DebugAction: allActions + 1},
 		"Hardened":    {Size: 8, Debug: "F", Hardened: On},
 	} {
@@ -402,7 +402,7 @@ func TestDebugAbort(t *testing.T) {
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
-	out, isChild, err := testutil.Rerun(t, "SLUBD_DEBUG=FZ,abort*;Q", "SLUBD_DEBUG_ACTION=abort")
+	out, isChild, err := testutil.Rerun(t, "SLUBD_DEBUG=FZ,abort*;X", "SLUBD_DEBUG_ACTION=abort")
 	if isChild {
 		defer func() { _ = recover() }()
 		c, err := New(newArena(t, arena.Config{}), Config{Name: "abort-1", Size: 64})

@@ -62,7 +62,7 @@ func (c *Cache) freeChecked(p unsafe.Pointer, o owner.Word) {
 		return
 	}
 	c.count(FreeSlowpath, 1)
-	c.slabs.Free(p)
+	c.toSlab(p)
 }
 
 // verify checks a pointer as thoroughly as the slab's descriptor allows, and returns its owner

@@ -332,7 +332,7 @@ func (c *Cache) finishFree(free, rest []unsafe.Pointer) {
 		c.listDeferred(p)
 	}
 	c.count(reclaimed, len(free))
-	c.slabs.FreeBulk(free)
+	c.toSlabs(free)
 }
 
 func (c *Cache) object(p unsafe.Pointer) hooks.Object {

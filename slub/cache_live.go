@@ -93,6 +93,7 @@ func (c *Cache) heldFree() map[uintptr]bool {
 		objs = c.sheaves.AppendFree(objs)
 	}
 	objs = c.locals.appendFree(objs)
+	objs = c.quarantined().appendFree(objs)
 	held := make(map[uintptr]bool, len(objs))
 	for _, p := range objs {
 		held[uintptr(p)] = true

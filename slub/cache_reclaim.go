@@ -63,6 +63,7 @@ func (c *Cache) giveBackFirst() (objects int) {
 		objects += c.sheaves.GiveBack()
 	}
 	c.locals.ask(nil)
+	objects += c.emptyQuarantine(false)
 	c.backlog.Expedite()
 	return objects
 }

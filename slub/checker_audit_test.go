@@ -102,6 +102,7 @@ func (s *subject) auditPlaces(out, loaned, queued int64) {
 		}
 		in := event(slub.SheafRefill) + event(slub.FreeFastpath) + event(slub.FreeRCUSheaf)
 		gone := event(slub.AllocFastpath) + loaned + event(slub.SheafFlush)
+		objects -= slub.WaitingObjects(s.cache)
 		slabs, made := slabsOf(st), st.Events[slub.AllocSlab]-st.Events[slub.FreeSlab]
 		sound := objects == parked+inSlabs+out && in-gone == parked-queued && slabs <= made
 		if sound || time.Since(start) > 10*time.Second {

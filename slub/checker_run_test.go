@@ -149,7 +149,7 @@ func TestCheckerSampled(t *testing.T) {
 func TestCheckerDebug(t *testing.T) {
 	kinds := slices.Clone(everyKind)
 	for i := range kinds {
-		kinds[i].Config.Debug = "FZPU"
+		kinds[i].Config.Debug = [...]string{"FZPU", "FZPUQ"}[i%2]
 	}
 	plan{kinds: kinds, percent: 3, menu: everyOp}.run(t)
 }

@@ -81,6 +81,9 @@ func UnlistedCounts(c *Cache) (failed, loanedObjects, queued int64) {
 	return c.counter(singleFailed), c.counter(loaned), c.freeQueue.Pending()
 }
 
+// WaitingObjects returns the number of free objects that wait in the quarantine of a debug cache.
+func WaitingObjects(c *Cache) int64 { return int64(len(c.quarantined().appendFree(nil))) }
+
 // WaitingSlabs returns the number of empty slabs that wait for a grace period.
 func WaitingSlabs(c *Cache) int64 { return c.slabs.Retired() }
 

@@ -113,7 +113,7 @@ func (c *Cache) initQueue() {
 func (c *Cache) reclaimQueued(objs []unsafe.Pointer) {
 	n := c.endLives(objs)
 	c.count(reclaimed, n)
-	c.slabs.FreeBulk(objs[:n])
+	c.toSlabs(objs[:n])
 	c.reportFound()
 }
 

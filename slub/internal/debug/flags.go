@@ -13,13 +13,14 @@ const (
 	Users                         // U: the calls that allocated and freed the object are kept
 	Trace                         // T: every allocation and free is printed
 	Failslab                      // A: allocations may be made to fail
+	Quarantine                    // Q: what is freed waits before its memory serves again
 )
 
 // Default is what a block of the grammar without letters stands for.
 const Default = Consistency | RedZone | Poison | Users
 
 // letters has the letter of each flag, by its bit.
-const letters = "FZPUTA"
+const letters = "FZPUTAQ"
 
 // Has reports whether all flags of other are set.
 func (f Flags) Has(other Flags) bool { return f&other == other }

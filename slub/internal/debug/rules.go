@@ -20,7 +20,7 @@ type block struct {
 	patterns []string // a name each, or what comes before the * at its end
 }
 
-// Parse reads a text in the grammar of the kernel's slab_debug=:
+// Parse reads a text in the grammar of the kernel's slab_debug=, with one letter more, Q:
 //
 //	text  = block { ";" block }
 //	block = letters { "," name }

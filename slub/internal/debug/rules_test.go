@@ -10,6 +10,7 @@ func TestParse(t *testing.T) {
 	for _, c := range []struct{ text, name, want string }{
 		{"FZPU", "any", "FZPU"},
 		{"fzputa", "any", "FZPUTA"},
+		{"qf", "any", "FQ"},
 		{"-", "any", "-"},
 		{"Z,session", "session", "Z"},
 		{"Z,session", "session-2", ""},
