@@ -228,6 +228,9 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 	}
 	if c.marks.hardened {
 		cfg.FenceEvery = fenceEvery
+		if c.config.Flags&InitOnFree != 0 && !sanitized { // which finds the write itself
+			cfg.Inspect = c.inspectCleared
+		}
 	}
 	if d := c.marks.debug; d != nil {
 		cfg.Lead = d.layout.Left

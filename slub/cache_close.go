@@ -101,7 +101,8 @@ func (c *Cache) barrierPages(ctx context.Context) error {
 // ErrClosed, or an object that Close reports.
 //
 // Close of a debug cache looks at its objects as Validate does, and its error wraps a *hooks.Report
-// for what was overwritten; if nothing else is wrong the cache is closed then.
+// for what was overwritten; if nothing else is wrong the cache is closed then. Close of a hardened
+// cache does the same for the first free object of those that were written to.
 //
 // After a Close without error Stats counts no more, and another Close does nothing. A cache that
 // shares its slabs only leaves the group: leaks are found by the Close of the last cache, whose
@@ -177,7 +178,7 @@ func (c *Cache) closeContext(ctx context.Context) error {
 		guard.Leave(c.Arena())
 	}
 	c.freeMetadata()
-	return overwritten
+	return errors.Join(overwritten, c.damage.err())
 }
 
 // endGracePeriods closes the sheaves and the queue, which reclaims what waits in them.

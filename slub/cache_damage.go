@@ -12,10 +12,29 @@ import (
 // damage is what the slabs of a cache have found, for Close.
 type damage struct {
 	first atomic.Pointer[hooks.Report] // the first about a slab that is quarantined; nil: none
+	stale atomic.Pointer[hooks.Report] // the first about a free object that Close has found written to
 }
 
-// reportDamage reports a slab that is quarantined, an object without one, or a guarded object.
-func (c *Cache) reportDamage(d slab.Damage) { c.fire(c.noteDamage(d)) }
+// err returns what Close has found in free objects, nil for nothing.
+func (d *damage) err() error {
+	if r := d.stale.Load(); r != nil {
+		return r
+	}
+	return nil
+}
+
+// reportDamage reports a slab that is quarantined, an object without one, a guarded object, or one
+// that was written to when it was free. The last one Close returns, and does not panic.
+func (c *Cache) reportDamage(d slab.Damage) {
+	r := c.noteDamage(d)
+	if d.Stale && c.closed.Load() {
+		c.damage.stale.CompareAndSwap(nil, r)
+		if c.config.Hooks.Report == nil {
+			return
+		}
+	}
+	c.fire(r)
+}
 
 // noteDamage returns the report about d, and keeps the first for Close.
 func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
@@ -23,13 +42,15 @@ func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
 	switch {
 	case d.Beside:
 		kind = hooks.MemoryCorrupt
+	case d.Stale:
+		kind = hooks.WriteAfterFree
 	case d.Twice:
 		kind = hooks.DoubleFree
 		c.count(kept, 1) // it was counted as freed twice
 	}
 	r := hooks.NewReport(kind, c.primary().name, d.Object, "%s", d.Detail)
 	r.Slab, r.History = d.Slab, d.History
-	if !d.Gone && !d.Beside {
+	if !d.Gone && !d.Beside && !d.Stale {
 		c.damage.first.CompareAndSwap(nil, r)
 	}
 	return r

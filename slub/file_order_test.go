@@ -27,7 +27,7 @@ var fileOrder = []string{
 	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_tune.go", "cache_stats.go", "cache_stats_cpu.go", "cache_validate.go", "cache_debug_check.go",
 	"cache_source.go", "local.go", "local_slow.go", "local_sample.go", "cache_reserve.go", "cache_wait.go", "cache_prefill_debug.go", "cache_prefill.go", "cache_prefill_mark.go", "cache_prefill_sample.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
 	"cache_reclaim.go", "group_reclaim.go",
-	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_account.go", "callsite_table.go", "account_table.go", "cache_hardened.go", "cache_free.go", "cache_failslab.go", "cache_sample.go", "cache_guard.go", "cache_governor.go", "cache_instrument.go", "cache_debug_report.go", "cache_debug_quarantine.go", "cache_debug.go",
+	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_account.go", "callsite_table.go", "account_table.go", "cache_hardened_slab.go", "cache_hardened.go", "cache_free.go", "cache_failslab.go", "cache_sample.go", "cache_guard.go", "cache_governor.go", "cache_instrument.go", "cache_debug_report.go", "cache_debug_quarantine.go", "cache_debug.go",
 	"sanitize_asan.go", "sanitize_race.go", "sanitize_off.go",
 	"local_state.go", "cache_merge.go", "cache_registry.go", "cache_lease.go", "cache.go",
 	"cache_layout.go", "cache_debug_config.go", "rcu_backlog.go", "cache_config.go", "group_members.go", "group_charge.go", "cache_order.go", "cache_event.go", "cache_failure.go",

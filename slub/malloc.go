@@ -203,10 +203,11 @@ func (b *Buckets) FreeRCUContext(ctx context.Context, p unsafe.Pointer) {
 
 // Size returns the number of bytes that p has room for, which is at least what was asked for; 0
 // for nil and for the address of no bytes. For a pointer that these Buckets did not return it
-// reports as Free does, and returns 0. Any goroutine that holds p. (Kernel: ksize.)
+// reports as Free does, and returns 0. In hardened and debug caches it does so for an object that
+// is free, too. Any goroutine that holds p. (Kernel: ksize.)
 func (b *Buckets) Size(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
-		if c.ownerOrReport(p) == 0 || c.poisonedAndReported(p) {
+		if c.ownerOrReport(p) == 0 || c.freeAndReported(p) {
 			return 0
 		}
 		n := c.room(p)
@@ -225,10 +226,18 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 	return int(l.bytes)
 }
 
-// poisonedAndReported reports an object of a debug cache that is free. One that a Free hook gets,
-// or that waits for a grace period, is not free yet: the hook, or a reader, may ask for its size.
-func (c *Cache) poisonedAndReported(p unsafe.Pointer) bool {
-	if c.debug() == nil || c.slabs.MarkOf(p, 0) != slab.Poisoned {
+// freeAndReported reports an object that is free, in a cache that has a table of marks. One that a
+// Free hook gets, or that waits for a grace period, is not free yet: the hook, or a reader, may ask
+// for its size. Of an object that a hook gets only a debug cache knows that it is not free.
+func (c *Cache) freeAndReported(p unsafe.Pointer) bool {
+	switch {
+	case c.marks == nil || c.slabs.Marks() == nil:
+		return false
+	case c.debug() != nil:
+		if c.slabs.MarkOf(p, 0) != slab.Poisoned {
+			return false
+		}
+	case c.config.Hooks.Free != nil || c.slabs.MarkOf(p, 0) != slab.Free:
 		return false
 	}
 	c.refuseFreed(p)

@@ -12,6 +12,7 @@ import (
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/debug"
 )
 
 // Above maxClass there are classes of whole pages, eight between powers of two, up to maxPageClass.
@@ -129,6 +130,9 @@ func (c BucketsConfig) pageClass(size uintptr) Config {
 	cfg.Name = fmt.Sprintf("%s-%d", c.name(), size)
 	cfg.Slabs = SlabLimits{MaxOrder: mem.Order(size), MinObjects: 1}
 	cfg.MinPartial = None
+	if f := (Config{Name: cfg.Name, Size: cfg.Size, Debug: c.Debug}).debugFlags(); f.Has(debug.Poison) && c.Hardened == 0 {
+		cfg.Hardened = On // which finds writes to a free object by zeroes instead of poison
+	}
 	cfg.Debug = "-"       // a red zone would take pages
 	cfg.SheafCapacity = 1 // raised to what sheaves.Capacity has for the size
 	cfg.BarnFull = max(1, int(barnBytes/(size*uintptr(sheaves.Capacity(size, 1)))))

@@ -44,6 +44,10 @@ type Config struct {
 	// FenceEvery puts a page without access behind each slab of that many, where the kernel and the
 	// arena allow it; 0 behind none. See fence.go.
 	FenceEvery int
+	// Inspect is asked about each object of an empty slab that goes back to the arena, or is retired.
+	// It returns what was written to the object since it was freed, "" for nothing. No lock is
+	// held. nil asks nothing.
+	Inspect func(obj uintptr) (found string)
 	// Zero clears new slabs whose pages aren't zero, for a cache that keeps free objects cleared.
 	Zero bool
 
@@ -101,7 +105,7 @@ func New(cfg Config) (*Slabs, error) {
 	s := &Slabs{
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
 		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, lead: cfg.Lead, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
-		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery),
+		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery), inspect: cfg.Inspect,
 		secret:    rand.Uint64(),
 		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,

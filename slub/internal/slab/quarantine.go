@@ -31,6 +31,7 @@ type Damage struct {
 	Twice  bool    // the object was freed twice
 	Gone   bool    // the slab has gone back to the arena before
 	Beside bool    // something was written beside a guarded object; its slab is gone
+	Stale  bool    // something was written to the object since it was freed; its slab is gone
 	Detail string  // what was found
 	// History says where a guarded object was allocated and freed, in several lines; or "".
 	History string
@@ -145,8 +146,9 @@ func (s *Slabs) reportDamages() {
 }
 
 // discard gives back a slab whose objects are all free and which is on no list, or retires it. If
-// its chain doesn't have all of them, it quarantines the slab instead and returns false. The
-// caller then calls reportDamages when it has nothing in its hands.
+// its chain doesn't have all of them, it quarantines the slab instead and returns false. It does so
+// as well if Config.Inspect has found something, though the slab goes back then. The caller then
+// calls reportDamages when it has nothing in its hands.
 //
 // The check costs about 2 ns for each object that the processor's cache has: 120 ns for a slab of
 // 64 objects, which takes 460 ns to make, fill and free in two bulks, and longer one by one.
@@ -155,12 +157,27 @@ func (s *Slabs) discard(r Ref) bool {
 		s.setAside(r)
 		return false
 	}
+	clean := s.inspect == nil || s.inspectAll(r)
 	if s.afterGracePeriod != nil {
 		s.retire(r)
-		return true
+		return clean
 	}
 	s.giveBack(r, r.objects)
-	return true
+	return clean
+}
+
+// inspectAll inspects the objects of a slab that is on no list, and of which none is out. It returns
+// false if it has found something.
+func (s *Slabs) inspectAll(r Ref) (clean bool) {
+	clean = true
+	for i := range r.objects {
+		obj := s.Object(r, i)
+		if found := s.inspect(obj); found != "" {
+			s.note(Damage{Slab: s.Addr(r), Object: obj, Stale: true, Detail: found})
+			clean = false
+		}
+	}
+	return clean
 }
 
 // setAside quarantines an empty slab that is on no list and whose chain is not whole.

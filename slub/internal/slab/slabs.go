@@ -40,6 +40,7 @@ type Slabs struct {
 	onCorrupt        func(obj, slab uintptr)
 	onDoubleFree     func(obj, slab uintptr)
 	onDamage         func(Damage)
+	inspect          func(obj uintptr) (found string)
 	onAloneFreed     func(obj uintptr) // may be nil
 	onGuardedFreed   func(obj uintptr) (found, history string)
 	releaseGuarded   func(page uintptr)
