@@ -184,7 +184,7 @@ type Config struct {
 	// object of 64 bytes with alignment 8 takes 8 bytes more with P, 40 with Z or U, and 72 with
 	// FZPU; a larger alignment rounds this up. A Ctor's objects and those of TypesafeByRCU keep
 	// their content, so P does not check it. With the address sanitizer, which finds the same
-	// errors, Z and P do nothing. (Kernel: slab_debug.)
+	// errors, P does nothing, and Z makes room beside the objects. (Kernel: slab_debug.)
 	Debug string
 	// DebugAction says what a debug cache does after a report. 0 is automatic: what
 	// SLUBD_DEBUG_ACTION in the environment says, panic, abort or repair; otherwise DebugRepair

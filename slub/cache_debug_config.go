@@ -81,12 +81,23 @@ func (c Config) debugFlags() debug.Flags {
 	}
 	f, _ := rules.For(c.name())
 	if hidesBytes {
-		f &^= debug.RedZone | debug.Poison
+		f = hide(f)
 	}
 	if c.Debug == "" && c.debugLayout(f).Slot > mem.PageSize<<arena.MaxOrder {
-		f &^= debug.RedZone | debug.Poison | debug.Users // the environment makes no New fail
+		f &^= debug.RedZone | debug.Poison | debug.Users | debug.Hidden // the environment makes no New fail
 	}
 	return f
+}
+
+// hide returns the flags that remain where the address sanitizer hides the bytes beside objects, and
+// of free objects. In a cache that is a debug cache even so it gets the room of the red zones to
+// hide.
+func hide(f debug.Flags) debug.Flags {
+	rest := f &^ (debug.RedZone | debug.Poison)
+	if rest != 0 && f.Has(debug.RedZone) {
+		rest |= debug.Hidden
+	}
+	return rest
 }
 
 // debugLayout returns how a debug cache with the given flags lays out its slots.

@@ -14,6 +14,10 @@ const (
 	Trace                         // T: every allocation and free is printed
 	Failslab                      // A: allocations may be made to fail
 	Quarantine                    // Q: what is freed waits before its memory serves again
+
+	// Hidden has no letter. The slot has room for RedZone, whose bytes are neither written nor
+	// looked at: the address sanitizer reports each access to them.
+	Hidden
 )
 
 // Default is what a block of the grammar without letters stands for.

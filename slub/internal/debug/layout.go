@@ -10,7 +10,7 @@ const word = 8
 type Layout struct {
 	Flags Flags
 	Size  uintptr // of the object
-	Left  uintptr // of the red zone in front of the object; 0 without RedZone
+	Left  uintptr // of the red zone in front of the object; 0 without RedZone or Hidden
 	Inuse uintptr // end of the right red zone, where the link lies (kernel: inuse)
 	Slot  uintptr // from one object to the next
 
@@ -26,7 +26,7 @@ type Layout struct {
 func NewLayout(f Flags, size, align uintptr, keeps bool) Layout {
 	l := Layout{Flags: f, Size: size, keeps: keeps}
 	l.Inuse = mem.AlignUp(size, word)
-	if f.Has(RedZone) {
+	if f&(RedZone|Hidden) != 0 {
 		l.Left = mem.AlignUp(word, align)
 		if l.Inuse == size {
 			l.Inuse += word
@@ -51,7 +51,7 @@ func NewLayout(f Flags, size, align uintptr, keeps bool) Layout {
 
 // Extends reports whether the slots have more than objects and links: whether the cache uses Slot,
 // Left and Inuse.
-func (l *Layout) Extends() bool { return l.Flags&(RedZone|Poison|Users) != 0 }
+func (l *Layout) Extends() bool { return l.Flags&(RedZone|Poison|Users|Hidden) != 0 }
 
 // A span is a part of a slot, and the byte that all of it should have.
 type span struct {
