@@ -30,7 +30,7 @@ REFUSED := 386 arm
 # Emulators of one process each, of the Debian package qemu-user-static. Tests that start a process
 # of their own fail under them, as do those that ask on which node a page lies: docs/platforms.md.
 EMULATED := arm64 riscv64 s390x
-OF_PROCESSES := OtherEngines|Crashes$$|ManyPossibleCPUs|TestClose(Stress|AfterDouble|FindsDam)
+OF_PROCESSES := OtherEngines|Scoreboard|Crashes$$|ManyPossibleCPUs|TestClose(Stress|AfterDouble|FindsDam)
 OF_MEMORY := TestNumbersA|NewSlabsAllocateNothing|TestNumbersD|DoubleFree.*Found|AfterFreeIsFound|AfterPeaks|TryAgain$$|Logged$$
 OF_CPUS := InASmallContainer|PossibleCPUsDontRaise
 NOT_EMULATED := $(OF_PROCESSES)|$(OF_MEMORY)|$(OF_CPUS)|TestNUMA
