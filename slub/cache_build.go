@@ -228,7 +228,7 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 	}
 	if c.marks.hardened {
 		cfg.FenceEvery = fenceEvery
-		if c.config.Flags&InitOnFree != 0 && !sanitized { // which finds the write itself
+		if c.config.Flags&InitOnFree != 0 && !sanitized { // a sanitizer finds the write itself
 			cfg.Inspect = c.inspectCleared
 		}
 	}

@@ -171,9 +171,9 @@ type Config struct {
 	//	U  the calls that allocated and freed the object are kept, for reports
 	//	T  every allocation and free is printed on standard error
 	//	A  slubtest.FailAlloc may make allocations fail, whenever the cache was made
-	//	Q  what is freed waits before its memory serves again, first in, first out, until more than
-	//	   1 MiB of the cache waits, or SLUBD_QUARANTINE bytes; Shrink, Close and lack of memory
-	//	   end that (kernel: KASAN's quarantine)
+	//	Q  what is freed waits before its memory serves again, first in, first out, until more
+	//	   than 1 MiB of the cache waits, or SLUBD_QUARANTINE bytes; Shrink, Close and lack of
+	//	   memory end that (kernel: KASAN's quarantine)
 	//
 	// Names may follow, as "P,session,conn-*;FZ", which is for configs of several caches; see
 	// docs/debugging.md. Empty is automatic: what SLUBD_DEBUG in the environment says for the name,

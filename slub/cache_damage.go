@@ -12,7 +12,7 @@ import (
 // damage is what the slabs of a cache have found, for Close.
 type damage struct {
 	first atomic.Pointer[hooks.Report] // the first about a slab that is quarantined; nil: none
-	stale atomic.Pointer[hooks.Report] // the first about a free object that Close has found written to
+	stale atomic.Pointer[hooks.Report] // the first of Close about a free object; nil: none
 }
 
 // err returns what Close has found in free objects, nil for nothing.

@@ -84,14 +84,15 @@ func (c Config) debugFlags() debug.Flags {
 		f = hide(f)
 	}
 	if c.Debug == "" && c.debugLayout(f).Slot > mem.PageSize<<arena.MaxOrder {
-		f &^= debug.RedZone | debug.Poison | debug.Users | debug.Hidden // the environment makes no New fail
+		// The environment makes no New fail.
+		f &^= debug.RedZone | debug.Poison | debug.Users | debug.Hidden
 	}
 	return f
 }
 
-// hide returns the flags that remain where the address sanitizer hides the bytes beside objects, and
-// of free objects. In a cache that is a debug cache even so it gets the room of the red zones to
-// hide.
+// hide returns the flags that remain where the address sanitizer hides the bytes beside objects,
+// and of free objects. In a cache that is a debug cache even so it gets the room of the red zones
+// to hide.
 func hide(f debug.Flags) debug.Flags {
 	rest := f &^ (debug.RedZone | debug.Poison)
 	if rest != 0 && f.Has(debug.RedZone) {

@@ -55,8 +55,8 @@ func TestQuarantineFindsLateUse(t *testing.T) {
 	plain.Free(p)
 }
 
-// Objects leave in the order in which they came, whatever has freed them, and no more than the bound
-// wait.
+// Objects leave in the order in which they came, whatever has freed them, and no more than the
+// bound wait.
 func TestQuarantineIsBoundedAndInOrder(t *testing.T) {
 	const wait = 10
 	c := openQuarantine(t, nil, "FQ", wait)

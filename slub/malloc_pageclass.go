@@ -131,7 +131,7 @@ func (c BucketsConfig) pageClass(size uintptr) Config {
 	cfg.Slabs = SlabLimits{MaxOrder: mem.Order(size), MinObjects: 1}
 	cfg.MinPartial = None
 	if f := (Config{Name: cfg.Name, Size: cfg.Size, Debug: c.Debug}).debugFlags(); f.Has(debug.Poison) && c.Hardened == 0 {
-		cfg.Hardened = On // which finds writes to a free object by zeroes instead of poison
+		cfg.Hardened = On // writes to a free object are found by zeroes instead of poison
 	}
 	cfg.Debug = "-"       // a red zone would take pages
 	cfg.SheafCapacity = 1 // raised to what sheaves.Capacity has for the size

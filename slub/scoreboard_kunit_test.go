@@ -89,8 +89,8 @@ func (g *board) validated(c *Cache, held unsafe.Pointer) outcome {
 	return g.closed(err, missed)
 }
 
-// writeFreed writes to an object that is free, off bytes from its start. Its slab has another one in
-// use.
+// writeFreed writes to an object that is free, off bytes from its start. Its slab has another one
+// in use.
 func (g *board) writeFreed(off int) outcome {
 	c := g.cache(Config{Name: "freed", Size: 64})
 	held := take(g.t, c, 1)[0]

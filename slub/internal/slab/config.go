@@ -44,9 +44,9 @@ type Config struct {
 	// FenceEvery puts a page without access behind each slab of that many, where the kernel and the
 	// arena allow it; 0 behind none. See fence.go.
 	FenceEvery int
-	// Inspect is asked about each object of an empty slab that goes back to the arena, or is retired.
-	// It returns what was written to the object since it was freed, "" for nothing. No lock is
-	// held. nil asks nothing.
+	// Inspect is asked about each object of an empty slab that goes back to the arena, or is
+	// retired. It returns what was written to the object since it was freed, "" for nothing. No
+	// lock is held. nil asks nothing.
 	Inspect func(obj uintptr) (found string)
 	// Zero clears new slabs whose pages aren't zero, for a cache that keeps free objects cleared.
 	Zero bool

@@ -166,8 +166,8 @@ func (s *Slabs) discard(r Ref) bool {
 	return clean
 }
 
-// inspectAll inspects the objects of a slab that is on no list, and of which none is out. It returns
-// false if it has found something.
+// inspectAll inspects the objects of a slab that is on no list, and of which none is out. It
+// returns false if it has found something.
 func (s *Slabs) inspectAll(r Ref) (clean bool) {
 	clean = true
 	for i := range r.objects {
