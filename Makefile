@@ -42,7 +42,7 @@ CONCURRENT := Checker|Stress|Rseq|SelfTest|Thread|Malloc
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants hardened asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,6 +58,9 @@ nocgo:          ## all tests without cgo, that is on the trylock engine
 
 invariants:     ## all tests with the types' equations checked
 	go test -tags invariants -skip '$(OF_SOURCE)' $(CHECKED)
+
+hardened:       ## quick tests of slub in a process in which all caches are hardened
+	SLUBD_HARDENED=1 go test -short -count=1 -skip '$(OF_SOURCE)' ./slub
 
 asan:           ## tests of what handles raw memory, with the address sanitizer
 	go test -asan ./slub ./sheaves ./arena ./internal/percpu

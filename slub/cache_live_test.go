@@ -36,7 +36,7 @@ func addrsOf(lists ...[]unsafe.Pointer) (addrs []uintptr) {
 // in: slabs, sheaves, barns, Locals. What waits for a grace period is not free.
 func TestLive(t *testing.T) {
 	for name, cfg := range map[string]slub.Config{
-		"plain": {Size: 64}, "no sheaves": {Size: 64, Flags: slub.NoSheaves}, "pages": {Size: 9000},
+		"plain": {Size: 64}, "no sheaves": {Size: 64, Flags: slub.NoSheaves}, "pages": {Size: 9000, Hardened: slub.None},
 		"typesafe": {Size: 200, Flags: slub.TypesafeByRCU}, "sampled": {Size: 64, ProfileRate: 640},
 		"shuffled": {Size: 24, Flags: slub.ShuffleFreelist}, "cleared": {Size: 64, Flags: slub.InitOnFree},
 	} {

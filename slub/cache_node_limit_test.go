@@ -42,7 +42,7 @@ func nodeLimited(t *testing.T, err error, node numa.Node, limit int64) {
 // is full, too.
 func TestNodeLimit(t *testing.T) {
 	a := twoLimited(t, mib)
-	c := open(t, a, slub.Config{Size: 1024})
+	c := open(t, a, slub.Config{Size: 1024, Hardened: slub.None})
 	for _, node := range a.Topology().Nodes() {
 		ps, err := fillNode(c.AllocNode, node)
 		nodeLimited(t, err, node, mib)
@@ -74,9 +74,9 @@ func TestNodeLimit(t *testing.T) {
 // freed runs and mappings of the node are discarded.
 func TestNodeLimitReclaims(t *testing.T) {
 	a := twoLimited(t, 8*mib)
-	keeps := open(t, a, slub.Config{Size: 2048, MinPartial: 1000})
-	wants := open(t, a, slub.Config{Size: 512})
-	b := openBuckets(t, a, slub.BucketsConfig{})
+	keeps := open(t, a, slub.Config{Size: 2048, Hardened: slub.None, MinPartial: 1000})
+	wants := open(t, a, slub.Config{Size: 512, Hardened: slub.None})
+	b := openBuckets(t, a, slub.BucketsConfig{Hardened: slub.None})
 	for _, node := range a.Topology().Nodes() {
 		ps, err := fillNode(keeps.AllocNode, node)
 		nodeLimited(t, err, node, 8*mib)

@@ -99,7 +99,7 @@ func noWaitFromOtherNode(t *testing.T) {
 
 // AllocNoWait does not report a chain that leads out of its slab; the next Alloc does.
 func TestNoWaitLeavesCorruptChain(t *testing.T) {
-	c := openRecorder(t, nil, slub.Config{Size: 64, Flags: slub.NoSheaves})
+	c := openRecorder(t, nil, slub.Config{Size: 64, Hardened: slub.None, Flags: slub.NoSheaves})
 	ps := take(t, c.Cache, c.Stats().ObjectsPerSlab)
 	freeAll(c.Cache, ps[:3])
 	slub.SmashLink(c.Cache, ps[2])

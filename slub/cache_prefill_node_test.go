@@ -26,7 +26,7 @@ func takeAll(t *testing.T, c *slub.Cache, pre *slub.Prefilled, node numa.Node) (
 // sheaves and slabs of the other node have some. What is returned stays with its node.
 func TestPrefillNode(t *testing.T) {
 	a := twoLimited(t, 8*mib)
-	c := open(t, a, slub.Config{Size: 64})
+	c := open(t, a, slub.Config{Size: 64, Hardened: slub.None})
 	for range 3 {
 		for _, node := range a.Topology().Nodes() {
 			freeAll(c, take(t, c, 300))
@@ -71,8 +71,8 @@ func TestPrefillNode(t *testing.T) {
 // sheaf whose Refill fails has what it had.
 func TestPrefillNodeOfFullNode(t *testing.T) {
 	a := twoLimited(t, mib)
-	c := open(t, a, slub.Config{Size: 1024})
-	keeps := open(t, a, slub.Config{Size: 512, MinPartial: 1000})
+	c := open(t, a, slub.Config{Size: 1024, Hardened: slub.None})
+	keeps := open(t, a, slub.Config{Size: 512, Hardened: slub.None, MinPartial: 1000})
 	for _, node := range a.Topology().Nodes() {
 		ps, _ := fillNode(keeps.AllocNode, node)
 		freeAll(keeps, ps)

@@ -18,6 +18,7 @@ func TestNodeOpsAreMadeOnDemand(t *testing.T) {
 			if hooked {
 				cfg.Hooks = balancing(&n)
 			}
+			cfg.Hardened = None
 			c, sequences := open(t, a, cfg), !hooked && !checked // objects with marks have none
 			pinned(t, 0, func() {
 				for node, want := range []bool{false, sequences, sequences} {
@@ -103,7 +104,7 @@ func TestAllocNodeBySequence(t *testing.T) {
 		return // allocates in Go
 	}
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})
-	c := open(t, a, Config{Size: 64})
+	c := open(t, a, Config{Size: 64, Hardened: None})
 	pinned(t, 0, func() {
 		for _, node := range a.Topology().Nodes() {
 			p, err := c.AllocNode(node)

@@ -44,7 +44,7 @@ func TestMinPartial(t *testing.T) {
 // A shuffled slab hands out each of its objects once, and slabs differ in where they begin.
 func TestShuffleFreelist(t *testing.T) {
 	a := newArena(t, arena.Config{})
-	c := open(t, a, slub.Config{Size: 64, Flags: slub.NoSheaves | slub.ShuffleFreelist})
+	c := open(t, a, slub.Config{Size: 64, Hardened: slub.None, Flags: slub.NoSheaves | slub.ShuffleFreelist})
 	perSlab := c.Stats().ObjectsPerSlab
 	orders := map[string]bool{}
 	for range 8 {
@@ -75,7 +75,7 @@ func TestShuffleFreelist(t *testing.T) {
 	if len(orders) < 4 {
 		t.Errorf("8 slabs have %d orders", len(orders))
 	}
-	plain := open(t, a, slub.Config{Size: 64, Flags: slub.NoSheaves})
+	plain := open(t, a, slub.Config{Size: 64, Hardened: slub.None, Flags: slub.NoSheaves})
 	ps := take(t, plain, plain.Stats().ObjectsPerSlab)
 	if !slices.IsSortedFunc(ps, comparePointers) {
 		t.Error("without the flag objects don't come in the order of addresses")

@@ -43,7 +43,8 @@ func fullGroup(t *testing.T, full string) (level *slub.Group, c *slub.Cache, b *
 	level.SetLimit(2 * maxRun)
 	c = open(t, a, slub.Config{Name: "session", Size: 2048, Domain: d, Group: tenant})
 	b = openBuckets(t, a, slub.BucketsConfig{Name: "values", Domain: d, Group: tenant})
-	filler = open(t, a, slub.Config{Name: "filler", Size: 8192, Domain: d, Group: level})
+	// With a page more behind some slabs there would be room left that others could use.
+	filler = open(t, a, slub.Config{Name: "filler", Size: 8192, Hardened: slub.None, Domain: d, Group: level})
 	return level, c, b, filler, fillIdle(t, filler)
 }
 

@@ -61,7 +61,7 @@ func TestLocalFreesRemoteObjects(t *testing.T) {
 // A Local whose goroutine has moved to another node follows it: with the first object of that node
 // which it frees it sends home what it held.
 func TestLocalFollows(t *testing.T) {
-	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64})
+	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64, Hardened: None})
 	pinned(t, 0, func() {
 		l, err := c.NewLocal(0)
 		same(t, "NewLocal", err, nil)
@@ -87,7 +87,7 @@ func TestLocalFollows(t *testing.T) {
 // What a Local gives back goes to its node, also where it holds objects of several, as it may get
 // them when memory is short.
 func TestLocalOfMixedNodes(t *testing.T) {
-	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64})
+	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64, Hardened: None})
 	pinned(t, 0, func() {
 		l, err := c.NewLocal(0)
 		same(t, "NewLocal", err, nil)
@@ -132,7 +132,7 @@ func TestLocalDoubleFree(t *testing.T) {
 // An operation may come between the two stores by which another goroutine closes the fast path.
 // The Local then gives back what it holds, and takes nothing on top of it.
 func TestLocalHalfRefused(t *testing.T) {
-	c := open(t, nil, Config{Size: 64})
+	c := open(t, nil, Config{Size: 64, Hardened: None})
 	l, err := c.NewLocal(0)
 	same(t, "NewLocal", err, nil)
 	defer l.Close()
@@ -182,7 +182,7 @@ func TestLocalCountsEnd(t *testing.T) {
 
 // A request that comes while the Local gives back is honored by the operation after that.
 func TestLocalAskedMeanwhile(t *testing.T) {
-	c := open(t, nil, Config{Size: 64})
+	c := open(t, nil, Config{Size: 64, Hardened: None})
 	l, err := c.NewLocal(0)
 	same(t, "NewLocal", err, nil)
 	defer l.Close()
@@ -217,7 +217,7 @@ func TestLocalAskedMeanwhile(t *testing.T) {
 func TestLocalFlushesPortions(t *testing.T) {
 	const objects = MaxLocal
 	c := open(t, newArena(t, arena.Config{}), Config{
-		Size: 64, SheafCapacity: 240, BarnFull: None, ProfileRate: None, GuardRate: None,
+		Size: 64, Hardened: None, SheafCapacity: 240, BarnFull: None, ProfileRate: None, GuardRate: None,
 	})
 	pinned(t, 0, func() {
 		l, err := c.NewLocal(objects)

@@ -7,7 +7,7 @@ func TestLocalIsDue(t *testing.T) {
 	if sanitized {
 		t.Skip("Locals hold nothing")
 	}
-	c := open(t, nil, Config{Size: 64, ProfileRate: 1 << 50})
+	c := open(t, nil, Config{Size: 64, Hardened: None, ProfileRate: 1 << 50})
 	l, err := c.NewLocal(0)
 	same(t, "NewLocal", err, nil)
 	defer l.Close()

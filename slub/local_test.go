@@ -49,7 +49,7 @@ func freeLocal(l *slub.Local, ps []unsafe.Pointer) {
 func TestLocal(t *testing.T) {
 	for _, size := range []int64{8, 64, 1000, 20000} {
 		for _, capacity := range []int{0, 2, 3, 64, slub.MaxLocal} {
-			c := open(t, newArena(t, arena.Config{Span: 256 * mib}), slub.Config{Size: size})
+			c := open(t, newArena(t, arena.Config{Span: 256 * mib}), slub.Config{Size: size, Hardened: slub.None})
 			l := newLocal(t, c, capacity)
 			most := capacity
 			if most == 0 {
@@ -170,7 +170,7 @@ func TestCacheCloseBeforeLocal(t *testing.T) {
 		"Close": func(_ *testing.T, l *slub.Local, p unsafe.Pointer) { l.Close(); l.Free(p) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := open(t, nil, slub.Config{Name: "owner", Size: 64})
+			c := open(t, nil, slub.Config{Name: "owner", Size: 64, Hardened: slub.None})
 			l, other := newLocal(t, c, 0), newLocal(t, c, 0)
 			ps := takeLocal(t, l, 100)
 			freeLocal(l, ps[1:])
@@ -200,7 +200,7 @@ func TestLocalAsked(t *testing.T) {
 	for name, ask := range map[string]func(t *testing.T, c *slub.Cache){
 		"Shrink": func(_ *testing.T, c *slub.Cache) { c.Shrink() },
 		"ErrNoMemory": func(t *testing.T, c *slub.Cache) {
-			big := open(t, c.Arena(), slub.Config{Size: 4096})
+			big := open(t, c.Arena(), slub.Config{Size: 4096, Hardened: slub.None})
 			var ps []unsafe.Pointer
 			for {
 				p, err := big.Alloc()
@@ -214,7 +214,7 @@ func TestLocalAsked(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := open(t, newArena(t, arena.Config{Limit: 2 * mib, Span: 8 * mib}), slub.Config{Size: 64})
+			c := open(t, newArena(t, arena.Config{Limit: 2 * mib, Span: 8 * mib}), slub.Config{Size: 64, Hardened: slub.None})
 			l := newLocal(t, c, 0)
 			for _, next := range []func() int{
 				func() int { l.Free(takeLocal(t, l, 1)[0]); return 1 },
@@ -339,7 +339,7 @@ func TestLocalOfAlias(t *testing.T) {
 // A Typed's Local has Ts.
 func TestTypedLocal(t *testing.T) {
 	type pair struct{ a, b uint64 }
-	typed, err := slub.NewTyped[pair](newArena(t, arena.Config{}), slub.Config{})
+	typed, err := slub.NewTyped[pair](newArena(t, arena.Config{}), slub.Config{Hardened: slub.None})
 	same(t, "NewTyped", err, nil)
 	l, err := typed.NewLocal(0)
 	same(t, "NewLocal", err, nil)

@@ -15,7 +15,7 @@ func TestClassesAreAdjacent(t *testing.T) {
 	if percpu.Engine() != "rseq" || checked {
 		t.Skip("Free is its slow path")
 	}
-	b := openBuckets(t, nil, BucketsConfig{})
+	b := openBuckets(t, nil, BucketsConfig{Hardened: None})
 	filters := make([]percpu.Filter, len(b.caches))
 	for i, c := range b.caches {
 		filters[i] = c.free.Filter

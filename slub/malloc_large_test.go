@@ -225,7 +225,7 @@ func TestLargeInitOnAlloc(t *testing.T) {
 // A run comes from the nearest node that has memory.
 func TestLargeFallsBack(t *testing.T) {
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2), Span: 8 * mib})
-	b := openBuckets(t, a, BucketsConfig{})
+	b := openBuckets(t, a, BucketsConfig{Hardened: None})
 	nodes := map[int]int{}
 	for {
 		p, err := b.Malloc(mib)
