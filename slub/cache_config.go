@@ -35,7 +35,8 @@ const (
 	// InitOnAlloc zeroes every object before Alloc returns it (kernel: init_on_alloc=1).
 	InitOnAlloc
 	// InitOnFree zeroes every object when it is freed; after FreeRCU, when its grace period is
-	// over (kernel: init_on_free=1).
+	// over. The environment variable SLUBD_INIT_ON_FREE=1 gives the flag to all caches that may
+	// have it, and to all Buckets (kernel: init_on_free=1).
 	InitOnFree
 	// NoSheaves leaves out the per-CPU sheaves: every operation goes to the slabs.
 	NoSheaves

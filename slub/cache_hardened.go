@@ -48,15 +48,21 @@ func (c Config) hardened() bool {
 	return (c.Hardened == On || c.Hardened == 0 && hardenAll) && c.debugFlags() == 0
 }
 
-// hardenedFlags returns the flags that a hardened cache has in addition to its own.
-func (c Config) hardenedFlags() Flags {
-	switch {
-	case !c.hardened():
-		return 0
-	case c.Ctor != nil || c.Flags&TypesafeByRCU != 0:
-		return ShuffleFreelist
+// clearAll is what SLUBD_INIT_ON_FREE says: all caches have the flag InitOnFree that may have it
+// (kernel: init_on_free=1).
+var clearAll = os.Getenv("SLUBD_INIT_ON_FREE") == "1"
+
+// impliedFlags returns the flags that a cache has in addition to its own, as it is hardened or as
+// the environment says.
+func (c Config) impliedFlags() (flags Flags) {
+	hardened := c.hardened()
+	if hardened {
+		flags = ShuffleFreelist
 	}
-	return ShuffleFreelist | InitOnFree
+	if (hardened || clearAll) && c.Ctor == nil && c.Flags&TypesafeByRCU == 0 {
+		flags |= InitOnFree
+	}
+	return flags
 }
 
 // sequencesMark reports whether the cache has sequences that look at marks and clear objects. A
@@ -94,9 +100,6 @@ func (c *Cache) objectMarks() percpu.ObjectMarks {
 // clearLinks clears the free pointers of objects that come from slabs, so that the sequences find
 // them zero. One that no slab has written stays as it is: the allocation of the object reports it.
 func (c *Cache) clearLinks(objs []unsafe.Pointer) {
-	if !c.marks.clears || !c.layout.fpInside() {
-		return
-	}
 	for _, p := range objs {
 		if obj := uintptr(p); c.slabs.StoredLink(obj) != 0 && c.slabs.SoundLink(obj) {
 			mem.Zero(obj+c.layout.fp, freePtrSize)

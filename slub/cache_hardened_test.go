@@ -231,3 +231,30 @@ func TestHardenedLinkBeyondTheObject(t *testing.T) {
 		t.Errorf("reported: %v", c.Reports[0])
 	}
 }
+
+// SLUBD_INIT_ON_FREE=1 has all caches clear what is freed, and Buckets large objects as well, but
+// those that must not.
+func TestClearAll(t *testing.T) {
+	before := clearAll
+	defer func() { clearAll = before }()
+	for _, env := range []bool{false, true} {
+		clearAll = env
+		for name, tt := range map[string]struct {
+			cfg  Config
+			want bool
+		}{
+			"plain": {Config{Size: 64}, env}, "its own flag": {Config{Size: 64, Flags: InitOnFree}, true},
+			"constructor": {Config{Size: 64, Ctor: func(unsafe.Pointer) {}}, false},
+			"type-safe":   {Config{Size: 64, Flags: TypesafeByRCU}, false},
+		} {
+			tt.cfg.Hardened = None
+			if got := open(t, nil, tt.cfg).config.Flags&InitOnFree != 0; got != tt.want {
+				t.Errorf("%s, environment %t: InitOnFree is %t", name, env, got)
+			}
+		}
+		b := openBuckets(t, nil, BucketsConfig{Hardened: None})
+		if got := b.config.Flags&InitOnFree != 0; got != env {
+			t.Errorf("Buckets, environment %t: InitOnFree is %t", env, got)
+		}
+	}
+}

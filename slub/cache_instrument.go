@@ -46,20 +46,17 @@ type clearing struct {
 	push percpu.Free     // without
 }
 
-// operateClearing makes Alloc and Free sequences that clear objects. With InitOnFree alone Alloc
-// has only the free pointer to clear. FreeRCU leaves objects as they are until the end of their
-// grace period, and is the same as in other caches.
+// operateClearing makes Alloc and Free sequences that clear objects. With InitOnFree alone the
+// objects of sheaves are zero, and Alloc takes them as they are. FreeRCU leaves objects as they are
+// until the end of their grace period, and is the same as in other caches.
 func (c *Cache) operateClearing(filter percpu.Filter) {
 	ops := new(clearing)
 	switch {
 	case c.config.Flags&InitOnAlloc != 0:
 		ops.pop.Init(c.stacks, percpu.Main, 0, uintptr(c.config.Size), c.allocSlowCleared)
 		c.pop.SetSlowOnly(ops.pop.Func())
-	case c.layout.fpInside():
-		ops.pop.Init(c.stacks, percpu.Main, c.layout.fp, freePtrSize, c.allocSlowCleared)
-		c.pop.SetSlowOnly(ops.pop.Func())
 	default:
-		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
+		c.pop.Init(c.stacks, percpu.Main, c.allocSlowCleared)
 	}
 	main := filter.ForStacks(c.stacks, percpu.Main)
 	c.free.Filter = main.RejectAll() // a Prefilled takes no object that would need clearing
@@ -74,6 +71,17 @@ func (c *Cache) operateClearing(filter percpu.Filter) {
 		c.free.SetSlowOnly(ops.free.Func())
 	}
 }
+
+// keepsZero reports whether the objects in the cache's sheaves are all zero: with InitOnFree, which
+// clears what is freed to a sheaf, where nothing else is done for an object. What a refill brings
+// from slabs has its links cleared then (source.Refill).
+func (c *Cache) keepsZero() bool {
+	return c.sheaves != nil && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree &&
+		(c.onlyClears() || c.marks != nil && c.marks.clears)
+}
+
+// clearsLinks reports whether the links of objects that come from slabs are cleared.
+func (c *Cache) clearsLinks() bool { return c.layout.fpInside() && c.keepsZero() }
 
 // allocSlowCleared is allocSlow in a cache of which onlyClears is true.
 func (c *Cache) allocSlowCleared() (unsafe.Pointer, error) {

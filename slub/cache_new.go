@@ -51,7 +51,7 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 		cfg.Domain = DefaultDomain()
 	}
 	cfg.Name = cfg.name()
-	cfg.Flags |= cfg.hardenedFlags()
+	cfg.Flags |= cfg.impliedFlags()
 	implied := cfg.Debug == "" && cfg.Flags&NoSheaves == 0
 	if cfg.debugFlags() != 0 {
 		cfg.Flags |= NoSheaves

@@ -23,8 +23,10 @@ func (s source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 	if err != nil {
 		s.c.noteRefillError(err)
 	}
-	if m := s.c.marks; m != nil && m.hardened {
+	if s.c.clearsLinks() {
 		s.c.clearLinks(dst[:n])
+	}
+	if m := s.c.marks; m != nil && m.hardened {
 		shuffle(dst[:n])
 	}
 	return n

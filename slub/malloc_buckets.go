@@ -189,11 +189,11 @@ func (c BucketsConfig) debugsClass(r debug.Rules) bool {
 	return false
 }
 
-// hardensLarge reports whether what is no object of a class is cleared when it is freed. It is
-// never that of a debug cache, which is not hardened.
-func (c BucketsConfig) hardensLarge() bool {
+// clearsLarge reports whether what is no object of a class is cleared when it is freed, though
+// Flags don't say so. It is never that of a debug cache, which is not hardened.
+func (c BucketsConfig) clearsLarge() bool {
 	c.Debug = "-"
-	return c.class(0, maxClass).hardened()
+	return c.class(0, maxClass).impliedFlags()&InitOnFree != 0
 }
 
 // NewBuckets makes Buckets whose memory comes from a, or from arena.Default if a is nil. It makes
@@ -218,7 +218,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b := &Buckets{arena: a, config: cfg, backlog: backlog, partitions: uint(partitions), secret: rand.Uint64(),
 		runMarks: runMarksOf(a),
 		sampler:  newSampler(cfg.ProfileRate, None, sampling.Labels{Cache: cfg.name() + "-large", Group: cfg.Group.label(), Tag: cfg.Tag})}
-	if b.config.hardensLarge() {
+	if b.config.clearsLarge() {
 		b.config.Flags |= InitOnFree
 	}
 	b.large.mine = make(map[uintptr]mappingState)

@@ -26,7 +26,8 @@ func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes perc
 // fill lets the sequences find the caches' stacks: those that free by owner word, those that
 // allocate by size if there is one partition. Instrumented caches have no such sequences, nor has
 // any class beside a debug cache: all four then always take their slow paths, which call the
-// caches' own operations. Hardened ones have others in place of the first two.
+// caches' own operations. Hardened ones have others in place of the first two, and those that keep
+// free objects zero in place of the frees.
 func (b *Buckets) fill(s sequences) {
 	switch c := b.caches[0]; {
 	case b.debugged:
@@ -34,15 +35,18 @@ func (b *Buckets) fill(s sequences) {
 	case c.sequencesMark():
 		b.fillMarked(s)
 		return
+	case c.onlyClears() && c.keepsZero():
+		b.fillZero(s)
 	case c.instrumented():
 		return
+	default:
+		filters := make([]percpu.Filter, len(b.caches))
+		for i, c := range b.caches {
+			filters[i] = c.free.Filter
+		}
+		s.free.Fill(b.firstID, filters)
+		s.freeBytes.Fill(b.firstID, filters)
 	}
-	filters := make([]percpu.Filter, len(b.caches))
-	for i, c := range b.caches {
-		filters[i] = c.free.Filter
-	}
-	s.free.Fill(b.firstID, filters)
-	s.freeBytes.Fill(b.firstID, filters)
 	if b.partitions > 1 {
 		return
 	}
@@ -54,6 +58,17 @@ func (b *Buckets) fill(s sequences) {
 	}
 	s.malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 	s.bytes.Fill(s.malloc, rooms[:])
+}
+
+// fillZero lets Free find the stacks of caches that keep free objects zero. FreeBytes calls the
+// caches' own operations.
+func (b *Buckets) fillZero(s sequences) {
+	filters := make([]percpu.Filter, len(b.caches))
+	sizes := make([]uintptr, len(b.caches))
+	for i, c := range b.caches {
+		filters[i], sizes[i] = c.freeRCU.Filter.ForStacks(c.stacks, percpu.Main), c.layout.size
+	}
+	s.free.FillZero(b.firstID, filters, sizes)
 }
 
 // fillMarked lets Malloc and Free find the stacks and marks of hardened caches. The functions on

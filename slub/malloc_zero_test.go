@@ -15,8 +15,8 @@ func TestMallocZeroStopsAtTheLength(t *testing.T) {
 		cfg  slub.BucketsConfig
 		rest byte // what is behind the bytes that were asked for
 	}{
-		"plain":          {slub.BucketsConfig{}, 0xee},
-		"hook":           {slub.BucketsConfig{Hooks: hooks.Hooks{Alloc: func(hooks.Object) {}}}, 0xee},
+		"plain":          {slub.BucketsConfig{Hardened: slub.None}, 0xee},
+		"hook":           {slub.BucketsConfig{Hardened: slub.None, Hooks: hooks.Hooks{Alloc: func(hooks.Object) {}}}, 0xee},
 		"init on alloc":  {slub.BucketsConfig{Flags: slub.InitOnAlloc}, 0},
 		"init on free":   {slub.BucketsConfig{Flags: slub.InitOnFree}, 0},
 		"hook, and free": {slub.BucketsConfig{Flags: slub.InitOnFree, Hooks: hooks.Hooks{Alloc: func(hooks.Object) {}}}, 0},
@@ -48,6 +48,45 @@ func TestMallocZeroStopsAtTheLength(t *testing.T) {
 					}
 					b.Free(q)
 				})
+			}
+		})
+	}
+}
+
+// With InitOnFree Free clears what Malloc has returned, of each class, and Malloc returns nothing
+// that is not zero: neither what was freed nor, from a slab, the link of a free object.
+func TestMallocKeepsZero(t *testing.T) {
+	if sanitized {
+		return // free objects must not be read
+	}
+	b := openBuckets(t, nil, slub.BucketsConfig{Flags: slub.InitOnFree})
+	for _, n := range slub.Classes() {
+		if n > 32<<10 {
+			break // a run of pages
+		}
+		pinned(t, 0, func() {
+			var held []unsafe.Pointer
+			for range 3 {
+				var ps []unsafe.Pointer
+				for range 40 {
+					p := malloc(t, b, n)
+					if at := unlike(p, n, 0); at >= 0 {
+						t.Fatalf("byte %d of %d is not zero when it is allocated", at, n)
+					}
+					fill(p, n, 0xee)
+					ps = append(ps, p)
+				}
+				for _, p := range ps[1:] {
+					b.Free(p)
+				}
+				if at := unlike(ps[len(ps)-1], n, 0); at >= 0 {
+					t.Fatalf("byte %d of %d is not zero when it is free", at, n)
+				}
+				held = append(held, ps[0])
+				cacheOf(b, ps[0]).Shrink() // the slab links its free objects
+			}
+			for _, p := range held {
+				b.Free(p)
 			}
 		})
 	}

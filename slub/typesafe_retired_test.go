@@ -18,7 +18,7 @@ func TestTypesafeBehindStuckReader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newArena(t, arena.Config{Limit: 4 * mib})
 			domain := new(rcu.Domain)
-			c := open(t, a, slub.Config{Name: "safe", Size: 1000, Flags: slub.TypesafeByRCU | flags, Domain: domain})
+			c := open(t, a, slub.Config{Name: "safe", Size: 1000, Hardened: slub.None, Flags: slub.TypesafeByRCU | flags, Domain: domain})
 			reader := domain.Register("stuck")
 			used := int64(0)
 			for round := range 20 { // of 2 MiB

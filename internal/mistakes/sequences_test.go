@@ -155,6 +155,20 @@ slub/cache_bulk.go
 -		}
 -	}
 `},
+	{"LinksHandedOut", "Malloc with InitOnFree returns objects with the links that their slab has written",
+		test{pkg: "slub", pattern: `^TestMallocKeepsZero$`}, `when it is allocated`, `
+slub/cache_source.go
+-	if s.c.clearsLinks() {
+-		s.c.clearLinks(dst[:n])
+-	}
+`},
+	{"FreedByOwnerUncleared", "Free of Buckets with InitOnFree clears nothing that its CPU's sheaf takes",
+		test{pkg: "internal/percpu", pattern: `^TestZero$`}, `other bytes were cleared`, `
+internal/percpu/zero_linux_amd64.s
+-	MOVQ AX, DI
+-	MOVQ served_clear(SI), SI
+-	ZERO(SI)
+`},
 	{"LoanTakesUncleared", "a prefilled sheaf takes back an object that it would have to clear",
 		test{pkg: "slub", pattern: `^TestPrefilledTakesOnlyCleared$`}, `took an object`, `
 slub/cache_instrument.go

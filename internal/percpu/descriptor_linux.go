@@ -23,6 +23,7 @@ var (
 	popZeroCS, freeZeroCS, popByNodeCS, sliceBySizeCS, freeSliceCS      descriptor
 
 	popMarkedCS, freeMarkedCS, popMarkedBySizeCS, freeMarkedByOwnerCS descriptor
+	freeZeroByOwnerCS                                                 descriptor
 
 	spinCS descriptor
 )
@@ -46,8 +47,8 @@ type descriptor struct {
 // offsetCS is where the address of the descriptor lies in struct rseq, in bytes.
 const offsetCS = byte(unsafe.Offsetof(rseq{}.cs))
 
-// maxCode bounds a sequence's function in bytes; the longest is near 950.
-const maxCode = 1024
+// maxCode bounds a sequence's function in bytes; the longest is near 1500.
+const maxCode = 2048
 
 // findDescriptor derives the descriptor of the sequence whose function starts at pc. It refuses
 // code in which a mark is missing, ambiguous or out of order.

@@ -38,10 +38,10 @@ type FreeByOwner struct {
 	slow   FreeFunc
 	stacks uintptr // address that CPU 0's stack of owner word 0 would have
 
-	// After FillMarked.
-	markedPages uintptr        // in place of pages
-	marks       unsafe.Pointer // array of ObjectMarks, beginning with that of first
-	claimed     FreeFunc       // what gets an object that is claimed, and that the stack refuses
+	// After FillZero or FillMarked.
+	ownPages uintptr        // in place of pages
+	marks    unsafe.Pointer // array of ObjectMarks, beginning with that of first
+	claimed  FreeFunc       // what gets an object that is claimed, and that the stack refuses
 }
 
 // The stacks of adjacent numbers are adjacent. So an owner word without the bits of the node is
@@ -56,7 +56,7 @@ var _ = [1]struct{}{}[cellSize-1<<NodeBits]
 type served struct {
 	mask         uintptr
 	magic, limit uint64
-	_            uint64 // padding up to 1<<servedShift bytes
+	clear        uintptr // after FillZero: bytes to clear, a multiple of 8 and not 0
 }
 
 // servedShift is the binary logarithm of the size of served. The assembly scales by it.
@@ -117,9 +117,8 @@ func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: makes the rest take effect
 }
 
-// fill is Fill without effect.
-func (f *FreeByOwner) fill(first uint32, filters []Filter) {
-	var table []served
+// fill is Fill without effect. It returns what f has for each owner word.
+func (f *FreeByOwner) fill(first uint32, filters []Filter) (table []served) {
 	for i, from := range filters {
 		if from.slots != filters[0].slots+uintptr(i)*cellSize {
 			break
@@ -130,4 +129,5 @@ func (f *FreeByOwner) fill(first uint32, filters []Filter) {
 	f.first, f.n = owner.Of(first, 0), uint32(len(table))<<NodeBits
 	f.served = unsafe.Pointer(unsafe.SliceData(table))
 	f.stacks = filters[0].slots - uintptr(first)<<NodeBits
+	return table
 }

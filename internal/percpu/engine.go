@@ -33,6 +33,8 @@ type engine struct {
 	initFreeZero  func(f *FreeZero)
 	initPopByNode func(p *PopByNode)
 
+	initFreeByOwnerZero func(f *FreeByOwner) // nil as well; all but its code is set
+
 	// Nil as well; see HasMarked.
 	initPopMarked         func(p *PopMarked)
 	initFreeMarked        func(f *FreeMarked)

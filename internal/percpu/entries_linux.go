@@ -9,6 +9,7 @@ type entries struct {
 	popBySize, freeByOwner, enterReaders, exitReaders         uintptr
 	popZero, freeZero, popByNode, sliceBySize, freeSlice      uintptr
 	popMarked, freeMarked, popMarkedBySize, freeMarkedByOwner uintptr
+	freeZeroByOwner                                           uintptr
 	spin                                                      uintptr
 	// The code of operations that are only their slow path.
 	slowPop, slowFree, slowBySize, slowByOwner, slowByNode, slowSlice, slowFreeSlice uintptr
@@ -40,6 +41,7 @@ func (e entries) sequences() []sequence {
 		{code: e.freeByOwner, descriptor: &freeByOwnerCS},
 		{code: e.popZero, descriptor: &popZeroCS},
 		{code: e.freeZero, descriptor: &freeZeroCS},
+		{code: e.freeZeroByOwner, descriptor: &freeZeroByOwnerCS},
 		{code: e.popByNode, descriptor: &popByNodeCS},
 		{code: e.sliceBySize, descriptor: &sliceBySizeCS},
 		{code: e.freeSlice, descriptor: &freeSliceCS},

@@ -17,6 +17,7 @@ TEXT ·readEntries(SB), NOSPLIT, $0-8
 	ENTRY(·freeByOwner, entries_freeByOwner)
 	ENTRY(·popZero, entries_popZero)
 	ENTRY(·freeZero, entries_freeZero)
+	ENTRY(·freeZeroByOwner, entries_freeZeroByOwner)
 	ENTRY(·popByNode, entries_popByNode)
 	ENTRY(·sliceBySize, entries_sliceBySize)
 	ENTRY(·freeSlice, entries_freeSlice)

@@ -105,7 +105,7 @@ func (p *PopBySize) FillMarked(k Kind, stacks []Slots, marks []ObjectMarks, fine
 // PopBySize.FillMarked.
 func (f *FreeByOwner) FillMarked(first uint32, filters []Filter, marks []ObjectMarks, claimed FreeFunc) {
 	f.marks = unsafe.Pointer(unsafe.SliceData(marks[:len(filters):len(filters)]))
-	f.claimed, f.markedPages = claimed, filters[0].pages
+	f.claimed, f.ownPages = claimed, filters[0].pages
 	f.fill(first, filters)
 	current.initFreeByOwnerMarked(f)
 }

@@ -103,7 +103,7 @@ claimed:
 // freeMarkedByOwner is the code of a FreeByOwner after FillMarked. BX is the address of the stacks.
 TEXT ·freeMarkedByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	XORL R13, R13
-	CHOOSE_BY_OWNER(FreeByOwner_markedPages(DX))
+	CHOOSE_BY_OWNER(FreeByOwner_ownPages(DX))
 	MOVQ DI, BX
 	MOVL CX, R10
 	SUBQ FreeByOwner_served(DX), SI

@@ -107,7 +107,7 @@ claimed:
 TEXT ·freeMarkedByOwner(SB), NOSPLIT|NOFRAME, $0-0
 	LDAR (R26), R11
 	MOVD ZR, R20
-	MOVD FreeByOwner_markedPages(R26), R13
+	MOVD FreeByOwner_ownPages(R26), R13
 	CHOOSE_BY_OWNER
 	MOVD R14, R21
 	MOVD FreeByOwner_served(R26), R12

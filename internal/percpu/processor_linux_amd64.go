@@ -14,12 +14,18 @@ const maxCPUs = 8192
 // optIn says that the rseq engine runs only where SLUBD_ENGINE asks for it.
 const optIn = false
 
-// hasAVX says that ZERO may use registers of 32 bytes: the processor has them, and the kernel saves
-// them. Written once, by newRseq.
-var hasAVX bool
+// hasAVX and hasAVX512 say that sequences may use registers of 32 and of 64 bytes: the processor
+// has them, and the kernel saves them. Written once, by newRseq.
+var hasAVX, hasAVX512 bool
+
+// supports512 reports whether the processor has registers of 64 bytes, and doesn't slow down while
+// they are used, as the first that had them do: VBMI2 is as new as that.
+func supports512() bool {
+	return cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512VBMI2)
+}
 
 func newRseq() (engine, error) {
-	hasAVX = cpuid.CPU.Supports(cpuid.AVX)
+	hasAVX, hasAVX512 = cpuid.CPU.Supports(cpuid.AVX), supports512()
 	return newSequences()
 }
 

@@ -81,6 +81,7 @@ func withRegisters(e engine) engine {
 	e.initFreeSliceByOwner = func(f *FreeSliceByOwner) { f.code = codes().freeSlice }
 	e.initPopZero = func(p *PopZero) { p.code = codes().popZero }
 	e.initFreeZero = func(f *FreeZero) { f.code = codes().freeZero }
+	e.initFreeByOwnerZero = func(f *FreeByOwner) { atomic.StoreUintptr(&f.code, codes().freeZeroByOwner) }
 	e.initPopByNode = func(p *PopByNode) { p.code = codes().popByNode }
 	e.initPopMarked = func(p *PopMarked) { p.code = codes().popMarked }
 	e.initFreeMarked = func(f *FreeMarked) { f.code = codes().freeMarked }

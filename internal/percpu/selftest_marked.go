@@ -106,7 +106,7 @@ func (t *markedTest) makeChosen(e engine, s Slots) {
 	asked := 0
 	pop.slow = func(n int) (unsafe.Pointer, error) { asked = n; return t.popSlow() }
 	free.slow, free.claimed = t.freeSlow, t.freeClaimed
-	free.marks, free.markedPages = unsafe.Pointer(&of), 1
+	free.marks, free.ownPages = unsafe.Pointer(&of), 1
 	free.fill(markedOwn.ID(), []Filter{t.filter.ForStacks(s, RCU)})
 	e.initPopBySizeMarked(pop)
 	e.initFreeByOwnerMarked(free)

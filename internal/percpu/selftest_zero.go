@@ -30,21 +30,50 @@ func selfTestZero(e engine) error {
 
 var errZero = errors.New("self-test: other bytes were cleared than should be")
 
-// testZero frees and allocates the first object of a slab, of which n bytes are cleared: the first
-// ones by the free, and by the allocation those from the second word on.
+// testZero has n bytes of the first object of a slab cleared, by a FreeZero and by a FreeByOwner.
 func testZero(e engine, slots Slots, cpu int, area, n uintptr) error {
+	makes := []zeroFree{makeFreeZero}
+	if e.initFreeByOwnerZero != nil {
+		makes = append(makes, makeFreeZeroByOwner)
+	}
+	for _, make := range makes {
+		if err := testZeroBy(e, make, slots, cpu, area, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A zeroFree makes an operation that clears n bytes.
+type zeroFree func(e engine, filter Filter, own owner.Word, n uintptr, slow FreeFunc) FreeFunc
+
+func makeFreeZero(e engine, filter Filter, own owner.Word, n uintptr, slow FreeFunc) FreeFunc {
+	free := new(FreeZero)
+	free.Filter, free.own, free.zero, free.slow = filter, own, newZeroRange(0, n), slow
+	e.makeFreeZero(free)
+	return free.Func()
+}
+
+func makeFreeZeroByOwner(e engine, filter Filter, own owner.Word, n uintptr, slow FreeFunc) FreeFunc {
+	free := &FreeByOwner{slow: slow}
+	free.fillZero(own.ID(), []Filter{filter}, []uintptr{n})
+	e.initFreeByOwnerZero(free)
+	return free.Func()
+}
+
+// testZeroBy frees and allocates the first object of a slab, of which n bytes are cleared: the
+// first ones by the free, and by the allocation those from the second word on.
+func testZeroBy(e engine, make zeroFree, slots Slots, cpu int, area, n uintptr) error {
 	own, foreign := owner.Of(7, 0), owner.Of(8, 0)
 	base := area + mem.PageSize
 	slab := mem.Bytes(base, n+24) // the object, and the next one's first bytes
 	owners := [1]owner.Word{own}
 	slow := 0
-	free, pop := new(FreeZero), new(PopZero)
-	free.Filter = NewFilter(base, 1, unsafe.Pointer(&owners), n+16, mem.PageSize/int(n+16), 0).ForStacks(slots, RCU)
-	free.own, free.zero = own, newZeroRange(0, n)
-	free.slow = func(unsafe.Pointer) { slow++ }
+	filter := NewFilter(base, 1, unsafe.Pointer(&owners), n+16, mem.PageSize/int(n+16), 0).ForStacks(slots, RCU)
+	free := make(e, filter, own, n, func(unsafe.Pointer) { slow++ })
+	pop := new(PopZero)
 	pop.slots, pop.zero = slots.base+uintptr(RCU), newZeroRange(8, n)
 	pop.slow = func() (unsafe.Pointer, error) { slow++; return nil, errSlow }
-	e.makeFreeZero(free)
 	e.makePopZero(pop)
 	paint := func() {
 		for i := range slab {
@@ -68,20 +97,20 @@ func testZero(e engine, slots Slots, cpu int, area, n uintptr) error {
 	// None of these is to be touched.
 	for _, w := range []owner.Word{foreign, own | owner.NonDefaultOrder, 0} {
 		owners[0] = w
-		free.Func()(object)
+		free(object)
 	}
 	owners[0] = own
-	free.Func()(mem.Ptr(base + 8)) // not the start of an object
+	free(mem.Ptr(base + 8)) // not the start of an object
 	if slow != 4 || !cleared(0, 0) {
 		return errZero
 	}
 	owners[0] = own + 1 // another node's: cleared and refused
-	if free.Func()(object); slow != 5 || !cleared(0, n) {
+	if free(object); slow != 5 || !cleared(0, n) {
 		return errZero
 	}
 	owners[0] = own
 	paint()
-	if free.Func()(object); slow != 5 || !cleared(0, n) {
+	if free(object); slow != 5 || !cleared(0, n) {
 		return errZero
 	}
 	paint()

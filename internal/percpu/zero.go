@@ -60,6 +60,25 @@ func (f *FreeZero) Init(filter Filter, own owner.Word, n uintptr, slow FreeFunc)
 	current.makeFreeZero(f)
 }
 
+// FillZero is Fill for objects that are cleared in front of their push: n[i] bytes of those of
+// filters[i]. Without a sequence for that f keeps taking the slow path. f may be in use: an
+// operation that has begun by the code before finds no pages, as those of Fill stay 0.
+func (f *FreeByOwner) FillZero(first uint32, filters []Filter, n []uintptr) {
+	if current.initFreeByOwnerZero == nil {
+		return
+	}
+	f.fillZero(first, filters, n)
+	current.initFreeByOwnerZero(f)
+}
+
+// fillZero is FillZero without effect.
+func (f *FreeByOwner) fillZero(first uint32, filters []Filter, n []uintptr) {
+	for i, table := 0, f.fill(first, filters); i < len(table); i++ {
+		table[i].clear = newZeroRange(0, n[i]).n
+	}
+	f.ownPages = filters[0].pages
+}
+
 // makePopZero gives p its code. Where the engine has no sequence for it, it is the engine's Pop and
 // Go code.
 func (e *engine) makePopZero(p *PopZero) {

@@ -34,3 +34,19 @@ TEXT ·freeZero(SB), NOSPLIT|NOFRAME, $0-0
 slow:
 	SLOW_PATH(Free_slow)
 	RESTART
+
+// freeZeroByOwner is the code of a FreeByOwner after FillZero. BX is the address of the stacks.
+TEXT ·freeZeroByOwner(SB), NOSPLIT|NOFRAME, $0-0
+	CHOOSE_BY_OWNER(FreeByOwner_ownPages(DX))
+	MOVQ DI, BX
+	MOVL CX, R10
+	MOVQ AX, DI
+	MOVQ served_clear(SI), SI
+	ZERO(SI)
+	MOVL R10, CX
+	SEQUENCE(·freeZeroByOwnerCS)
+	PUSH_BODY(BX)
+	COMMITTED_RET
+slow:
+	SLOW_PATH(FreeByOwner_slow)
+	RESTART

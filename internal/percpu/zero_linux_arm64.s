@@ -35,3 +35,20 @@ TEXT ·freeZero(SB), NOSPLIT|NOFRAME, $0-0
 slow:
 	SLOW_PATH(Free_slow)
 	RESTART
+
+// freeZeroByOwner is the code of a FreeByOwner after FillZero. R21 is the address of the stacks.
+// The acquire is as in popMarkedBySize.
+TEXT ·freeZeroByOwner(SB), NOSPLIT|NOFRAME, $0-0
+	LDAR (R26), R11
+	MOVD FreeByOwner_ownPages(R26), R13
+	CHOOSE_BY_OWNER
+	MOVD R14, R21
+	MOVD R0, R14
+	MOVD served_clear(R19), R7
+	ZERO(R7)
+	SEQUENCE(·freeZeroByOwnerCS)
+	PUSH_BODY(R21)
+	COMMITTED_RET
+slow:
+	SLOW_PATH(FreeByOwner_slow)
+	RESTART

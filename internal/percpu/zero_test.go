@@ -38,6 +38,9 @@ func TestSelfTestZeroRejects(t *testing.T) {
 		"free clears too much": func(e *engine) {
 			e.initFreeZero = func(f *FreeZero) { f.zero.n += 8; good.makeFreeZero(f) }
 		},
+		"free by owner clears nothing": func(e *engine) {
+			e.initFreeByOwnerZero = func(f *FreeByOwner) { f.pages = f.ownPages; good.initFreeByOwner(f) }
+		},
 		"free clears what it should not": func(e *engine) {
 			e.initFreeZero = func(f *FreeZero) { f.own = owner.Of(8, 0); good.makeFreeZero(f) }
 		},
