@@ -21,8 +21,8 @@ type Slab struct {
 
 // Hooks are functions that a cache calls on its events. A nil field costs one test and is not
 // called. The functions must be safe for use by several goroutines at once and must not call into
-// the allocator, except AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait. They are fixed
-// when the cache is made.
+// the allocator, except AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait. SetHooks of a
+// cache or of Buckets changes them while it is in use.
 //
 // A function may panic or end its goroutine (runtime.Goexit). Nothing is lost then. The object that
 // Alloc was called with goes back, and none is allocated; the one that Free was called with is

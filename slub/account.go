@@ -141,7 +141,7 @@ func (a *Account) Malloc(n int) (unsafe.Pointer, error) {
 	}
 	if less := uint(n) - 1; less < maxPageClass {
 		c := &s.set.classes[accountedClassOf(less)&accountedMask]
-		if int64(s.room) >= c.size.Load() && s.hole != noSlot {
+		if int64(s.room) >= c.direct.Load() && s.hole != noSlot {
 			p, err := c.pop()
 			if err != nil {
 				return nil, err
@@ -152,7 +152,7 @@ func (a *Account) Malloc(n int) (unsafe.Pointer, error) {
 				at := s.slotAt(slot)
 				s.hole = uint32(*at >> 1)
 				*at = uintptr(p)
-				mem.Store64(&s.room, s.room-uint64(c.size.Load()))
+				mem.Store64(&s.room, s.room-uint64(c.size))
 				runtime.KeepAlive(a)
 				return p, nil
 			}
@@ -192,14 +192,14 @@ func (a *Account) Free(p unsafe.Pointer) {
 	if invariants.Enabled {
 		defer s.use()()
 	}
-	if c := s.set.classAt(p); c != nil {
+	if c := s.set.classAt(p); c != nil && c.direct.Load() != notDirect {
 		ext := c.extAt(p)
 		slot := uint32(ext.Ref()) & slotMask
 		if *ext == slab.ExtInUse(s.ref|uint64(slot)) && uint(slot) < s.numSlots && *s.slotAt(slot) == uintptr(p) {
 			*ext = slab.Ext(slab.Free)
 			*s.slotAt(slot) = uintptr(s.hole)<<1 | 1
 			s.hole = slot
-			mem.Store64(&s.room, s.room+uint64(c.size.Load()))
+			mem.Store64(&s.room, s.room+uint64(c.size))
 			c.push(p)
 			if int64(s.room) > s.mostRoom {
 				s.giveRoom()

@@ -136,7 +136,7 @@ func (s *accountState) freeSlot(slot uint32, p unsafe.Pointer) {
 		return
 	}
 	c := s.set.classAt(p)
-	if c == nil || c.push == nil {
+	if c == nil || c.direct.Load() == notDirect {
 		s.buckets.Free(p)
 		return
 	}
@@ -144,7 +144,7 @@ func (s *accountState) freeSlot(slot uint32, p unsafe.Pointer) {
 	if !exts.ClaimRef(uintptr(p), s.ref|uint64(slot)) {
 		return
 	}
-	mem.Store64(&s.room, s.room+uint64(c.size.Load()))
+	mem.Store64(&s.room, s.room+uint64(c.size))
 	c.push(p)
 }
 

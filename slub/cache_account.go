@@ -5,7 +5,7 @@ import "unsafe"
 // plainlyAccounted reports whether Accounts may allocate objects of the cache, and free them, by
 // the cache's sequences alone: it has Exts, and nothing else has to be done for an object.
 func (c *Cache) plainlyAccounted() bool {
-	return c.marks.accounted && !c.marks.hardened && !c.watched()
+	return c.marks.accounted && !c.marks.hardened && !c.alwaysWatched()
 }
 
 // uncharge ends the charge of an object of a cache that Accounts allocate from, or its place in the

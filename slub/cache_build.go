@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,7 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 	if c.marks != nil {
 		c.marks.init(c, filter)
 	}
-	if c.instrumented() && !c.onlyClears() {
+	if c.alwaysInstrumented() && !c.onlyClears() {
 		filter = filter.RejectAll()
 	}
 	c.operate(filter)
@@ -67,37 +68,49 @@ func (c *Cache) build(a *arena.Arena, order int) error {
 }
 
 // operate initializes the operations. The filter of freeRCU knows all objects of the cache. That of
-// free knows those that a sheaf may take as they are.
+// free knows those that a sheaf may take as they are, unless a hook has to see them.
 func (c *Cache) operate(filter percpu.Filter) {
 	atomic.StorePointer(&c.nodeOps, unsafe.Pointer(c.noNodeOps()))
 	c.popRaw.Init(c.stacks, percpu.Main, c.allocSlow)
 	c.noWait.Init(c.stacks, percpu.Main, c.allocNoWaitSlow)
 	c.freeRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUSlow)
-	if c.onlyClears() {
-		c.operateClearing(filter)
-		return
-	}
-	switch {
-	case c.onlyMarked():
-		c.pop.SetSlowOnly(c.allocMarked)
-		c.free.Filter = filter.ForStacks(c.stacks, percpu.Main)
-		c.free.SetSlowOnly(c.freeMarked)
+	if c.onlyMarks() {
 		c.freeRCU.SetSlowOnly(c.freeRCUMarked)
-		if c.sequencesMark() {
-			c.operateHardened()
-		}
-		return
-	case c.debug() != nil:
-		c.pop.SetSlowOnly(c.allocInstrumented)
-		c.free.Filter = filter
-		c.free.SetSlowOnly(c.freeDebug)
-		return
-	case c.instrumented():
-		c.pop.SetSlowOnly(c.allocInstrumented)
-	default:
-		c.pop.Init(c.stacks, percpu.Main, c.allocSlow)
 	}
-	c.free.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeSlow)
+	c.makeOps(&c.pop, &c.free, c.hooked())
+	c.free.Filter = filter.ForStacks(c.stacks, percpu.Main)
+	if c.onlyClears() {
+		c.free.Filter = c.free.RejectAll() // a Prefilled takes no object that would need clearing
+	}
+}
+
+// makeOps makes Alloc and Free, for a cache with a hook for every object or without.
+func (c *Cache) makeOps(pop *percpu.Pop, free *percpu.Free, hooked bool) {
+	switch {
+	case c.debug() != nil:
+		pop.SetSlowOnly(c.allocInstrumented)
+		free.SetSlowOnly(c.freeDebug)
+	case c.onlyMarks() && hooked, c.alwaysInstrumented() && !c.onlyMarks() && !c.onlyClears():
+		pop.SetSlowOnly(c.allocInstrumented)
+		free.SetSlowOnly(c.freeInGo)
+	case c.onlyMarks():
+		pop.SetSlowOnly(c.allocMarked)
+		free.SetSlowOnly(c.freeMarked)
+		if c.sequencesMark() {
+			c.operateHardened(pop, free)
+		}
+	case hooked && c.onlyClears():
+		pop.SetSlowOnly(c.allocInstrumented)
+		free.SetSlowOnly(c.newHookedFree())
+	case hooked:
+		pop.SetSlowOnly(c.allocHooked)
+		free.SetSlowOnly(c.newHookedFree())
+	case c.onlyClears():
+		c.operateClearing(pop, free)
+	default:
+		pop.Init(c.stacks, percpu.Main, c.allocSlow)
+		free.Init(c.freeRCU.ForStacks(c.stacks, percpu.Main), c.freeSlow)
+	}
 }
 
 // buildStacks makes the per-CPU stacks, unless Buckets have made them, and the sheaves. Without
@@ -250,12 +263,9 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 // the hook. Where Alloc writes to objects it also touches their pages, so that AllocNoWait causes
 // no page fault.
 func (c *Cache) onNewSlab() func(slab.Ref) {
-	ctor, hook := c.config.Ctor, c.config.Hooks.NewSlab
+	ctor := c.config.Ctor
 	touch := c.config.Flags&(InitOnAlloc|InitOnFree) != 0
 	debugged := c.debug() != nil
-	if ctor == nil && hook == nil && !touch && !debugged {
-		return nil
-	}
 	return func(s slab.Ref) {
 		for off := uintptr(0); touch && off < s.Bytes(); off += mem.PageSize {
 			*mem.At[byte](c.slabs.Addr(s) + off) = 0
@@ -268,10 +278,11 @@ func (c *Cache) onNewSlab() func(slab.Ref) {
 				callback.Run(ctor, mem.Ptr(c.slabs.Object(s, i)))
 			}
 		}
-		if hook != nil {
-			callback.Run(hook, hooks.Slab{
+		if h := c.hooking.now.Load(); h.NewSlab != nil {
+			callback.Run(h.NewSlab, hooks.Slab{
 				Cache: c.name, Addr: c.slabs.Addr(s), Bytes: int64(s.Bytes()), Objects: s.Objects(), Node: c.nodeAt(s.Node()),
 			})
+			runtime.KeepAlive(h)
 		}
 		if debugged {
 			c.markPoisoned(s)

@@ -93,14 +93,21 @@ func (c *Cache) FreeBulk(ps []unsafe.Pointer) {
 // free, or in FreeDeferred's list.
 func (c *Cache) freeBulk(ps []unsafe.Pointer, drained bool) {
 	local := owner.Of(c.id, c.localNode())
-	front := c.freeRCU.Prefix(ps, local)
-	if c.instrumented() {
+	front := 0
+	if !c.hooked() {
+		front = c.freeRCU.Prefix(ps, local)
+	}
+	if c.alwaysInstrumented() {
 		for _, p := range ps[:front] {
 			c.scrub(p)
 		}
 	}
 	if front < len(ps) {
-		ps, front = c.partition(ps, front, local, drained)
+		of := fromUser
+		if drained {
+			of = fromList
+		}
+		ps, front = c.partition(ps, front, local, of)
 	}
 	if c.sheaves != nil {
 		ps = c.putBulk(ps, front, local.Node(), drained)
@@ -146,7 +153,8 @@ func (c *Cache) freeToSlabs(objs []unsafe.Pointer, drained bool) {
 // what must not be freed. It returns the rest of ps and the number of objects at the front. It
 // works in place; the kernel's function had an array of fixed size, which overflowed and lost
 // objects (af9ea231c0b4).
-func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, drained bool) ([]unsafe.Pointer, int) {
+func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, of origin) ([]unsafe.Pointer, int) {
+	drained := of != fromUser
 	// ps[:front] are local, ps[front:end] not looked at yet, ps[end:] of other nodes.
 	end, keeps := len(ps), 0
 	asked := false // a hook has been called for ps[front] and has not returned
@@ -155,7 +163,7 @@ func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, drai
 			p := ps[front]
 			o := c.ownerOrReport(p)
 			free := o != 0 && (drained || c.claim(p, o, slab.Free))
-			if free && c.instrumented() {
+			if free && of != fromLocal && c.instrumented() {
 				asked = true
 				if free = !c.askFree(p); !free {
 					keeps++
@@ -191,9 +199,18 @@ func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, drai
 	return ps, front
 }
 
+// An origin says where the objects of a partition come from.
+type origin uint8
+
+const (
+	fromUser  origin = iota // the caller, which frees them
+	fromList                // FreeDeferred's list: their use has ended, and no hook has seen it
+	fromLocal               // a Local, where they were free: no hook is to see them
+)
+
 // askFree calls the Free hook, if there is one, and scrubs the object unless the hook keeps it.
 func (c *Cache) askFree(p unsafe.Pointer) (keep bool) {
-	if h := c.config.Hooks.Free; h != nil && c.keeps(h, p) {
+	if h := c.hooking.now.Load(); h.Free != nil && c.keeps(h, p) {
 		return true
 	}
 	c.scrub(p)

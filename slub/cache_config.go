@@ -197,7 +197,8 @@ type Config struct {
 	// line's first allocation. A cache that sets it does not merge. (Kernel:
 	// CONFIG_MEM_ALLOC_PROFILING.) A debug cache does not count.
 	CallSites bool
-	// Hooks are called for every object. A cache with an Alloc or Free hook is slower.
+	// Hooks are called for every object. Each of Alloc and Free then takes some nanoseconds more.
+	// SetHooks changes them.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
 	Domain *rcu.Domain

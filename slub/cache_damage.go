@@ -61,7 +61,7 @@ func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
 // to the Report hook, if there is one.
 func (c *Cache) damaged() error {
 	for _, d := range c.slabs.QuarantineDamaged() {
-		if r := c.noteDamage(d); c.config.Hooks.Report != nil {
+		if r := c.noteDamage(d); c.reports() {
 			c.fire(r)
 		}
 	}

@@ -92,7 +92,7 @@ func TestCloseFindsDamage(t *testing.T) {
 		c.slabs.Free(twice)
 		freeAll(c.Cache, ps[c.perSlab:len(ps)-1])
 		if !hook {
-			c.config.Hooks.Report = nil
+			setHooks(t, c.Cache, hooks.Hooks{})
 		}
 		err := c.Close()
 		var r *hooks.Report

@@ -84,7 +84,7 @@ func (c *Cache) fireAll(found []*hooks.Report) error {
 	d := c.debug()
 	var errs []error
 	for i, r := range found {
-		if c.config.Hooks.Report != nil || d.action != 0 {
+		if c.reports() || d.action != 0 {
 			callback.Guard(func() { c.fire(r) }, func() { d.keep(found[i+1:]) })
 		}
 		errs = append(errs, r)

@@ -3,6 +3,7 @@ package slub
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -72,9 +73,10 @@ func call(t debug.Track) debug.Call { return debug.Call{Track: t, Stack: calls.N
 // fire makes a report, and then does what Config.DebugAction says. In other caches it is
 // Report.Fire.
 func (c *Cache) fire(r *hooks.Report) {
-	d, h := c.debug(), &c.config.Hooks
+	d, h := c.debug(), c.hooking.now.Load()
+	defer runtime.KeepAlive(h)
 	if d == nil {
-		r.Fire(h)
+		r.Fire(&h.Hooks)
 		return
 	}
 	if r.History == "" && c.isObject(r) {
@@ -84,7 +86,7 @@ func (c *Cache) fire(r *hooks.Report) {
 	case h.Report != nil:
 		callback.Run(h.Report, r)
 	case d.action == 0:
-		r.Fire(h)
+		r.Fire(&h.Hooks)
 	default:
 		fmt.Fprintf(os.Stderr, "%+v\n", r)
 	}

@@ -69,7 +69,7 @@ func (c Config) impliedFlags() (flags Flags) {
 // build that checks everything has Go code. Objects above maxClass have it, too: a sequence that
 // reads one would take too long for its CPU to begin it again and again.
 func (c *Cache) sequencesMark() bool {
-	return c.onlyMarked() && c.marks.hardened && !checked && c.sheaves != nil &&
+	return c.onlyMarks() && c.marks.hardened && !checked && c.sheaves != nil &&
 		c.config.Flags&InitOnAlloc == 0 && c.layout.size <= maxClass && percpu.HasMarked()
 }
 
@@ -81,12 +81,12 @@ type hardenedOps struct {
 }
 
 // operateHardened makes Alloc and Free sequences that look at marks and clear objects.
-func (c *Cache) operateHardened() {
+func (c *Cache) operateHardened(pop *percpu.Pop, free *percpu.Free) {
 	ops := new(hardenedOps)
 	ops.pop.Init(c.stacks, percpu.Main, c.objectMarks(), c.allocMarked)
 	ops.free.Init(c.marks.push.Filter, owner.Of(c.id, 0), c.objectMarks(), c.freeMarked, c.freeClaimed)
-	c.pop.SetSlowOnly(ops.pop.Func())
-	c.free.SetSlowOnly(ops.free.Func())
+	pop.SetSlowOnly(ops.pop.Func())
+	free.SetSlowOnly(ops.free.Func())
 }
 
 // objectMarks returns what sequences have to know of the cache's marks.

@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"runtime"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
@@ -13,30 +14,30 @@ import (
 
 // A cache is instrumented if it has an Alloc or Free hook, InitOnAlloc or InitOnFree, or marks on
 // its objects, as debug caches have, and in a build with a sanitizer: it calls onAlloc and onFree
-// for every object. Other caches pay nothing for it. Alloc is then a function of its own. For Free
-// the filter of the sequence covers no pages, so that every object takes freeSlow, which calls
-// onFree.
+// for every object, or does the same by other functions. Other caches pay nothing for it. Alloc is
+// then a function of its own, and so is Free, or the filter of its sequence covers no pages, so
+// that every object takes freeSlow, which calls onFree.
 //
 // A cache that is instrumented for its flags alone has sequences that clear objects (clearing), and
-// calls onAlloc and onFree where these refuse.
+// calls onAlloc and onFree where these refuse. One that is instrumented for its hooks runs the
+// sequence of a cache without them, behind the Free hook and before the Alloc hook. Hooks come and
+// go (SetHooks); everything else is constant.
 
 // instrumented reports whether the cache calls onAlloc and onFree.
-func (c *Cache) instrumented() bool {
-	return c.marks != nil || c.watched()
+func (c *Cache) instrumented() bool { return c.alwaysInstrumented() || c.hooked() }
+
+// alwaysInstrumented reports whether the cache is instrumented, with hooks or without.
+func (c *Cache) alwaysInstrumented() bool { return c.marks != nil || c.alwaysWatched() }
+
+// alwaysWatched reports whether the cache is instrumented for another reason than its marks and
+// hooks.
+func (c *Cache) alwaysWatched() bool {
+	return c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized || c.debug() != nil
 }
 
-// watched reports whether the cache is instrumented for another reason than its marks.
-func (c *Cache) watched() bool {
-	return c.hooked() || c.config.Flags&(InitOnAlloc|InitOnFree) != 0 || sanitized || c.debug() != nil
-}
-
-// hooked reports whether the cache has a hook that is called for every object.
-func (c *Cache) hooked() bool { return c.config.Hooks.Alloc != nil || c.config.Hooks.Free != nil }
-
-// onlyClears reports whether the cache is instrumented for InitOnAlloc or InitOnFree alone.
-func (c *Cache) onlyClears() bool {
-	return c.instrumented() && c.marks == nil && !c.hooked() && !sanitized
-}
+// onlyClears reports whether the cache is instrumented, apart from hooks, for InitOnAlloc or
+// InitOnFree alone.
+func (c *Cache) onlyClears() bool { return c.alwaysWatched() && c.marks == nil && !sanitized }
 
 // clearing is the operations of a cache of which onlyClears is true. They are not in the Cache,
 // whose words fill their lines: its own operations jump there.
@@ -49,26 +50,25 @@ type clearing struct {
 // operateClearing makes Alloc and Free sequences that clear objects. With InitOnFree alone the
 // objects of sheaves are zero, and Alloc takes them as they are. FreeRCU leaves objects as they are
 // until the end of their grace period, and is the same as in other caches.
-func (c *Cache) operateClearing(filter percpu.Filter) {
+func (c *Cache) operateClearing(pop *percpu.Pop, free *percpu.Free) {
 	ops := new(clearing)
 	switch {
 	case c.config.Flags&InitOnAlloc != 0:
 		ops.pop.Init(c.stacks, percpu.Main, 0, uintptr(c.config.Size), c.allocSlowCleared)
-		c.pop.SetSlowOnly(ops.pop.Func())
+		pop.SetSlowOnly(ops.pop.Func())
 	default:
-		c.pop.Init(c.stacks, percpu.Main, c.allocSlowCleared)
+		pop.Init(c.stacks, percpu.Main, c.allocSlowCleared)
 	}
-	main := filter.ForStacks(c.stacks, percpu.Main)
-	c.free.Filter = main.RejectAll() // a Prefilled takes no object that would need clearing
+	main := c.freeRCU.ForStacks(c.stacks, percpu.Main)
 	switch {
 	case c.config.Flags&InitOnFree == 0:
 		ops.push.Init(main, c.freeSlow)
-		c.free.SetSlowOnly(ops.push.Func())
+		free.SetSlowOnly(ops.push.Func())
 	case c.sheaves == nil:
-		c.free.SetSlowOnly(c.freeSlow)
+		free.SetSlowOnly(c.freeSlow)
 	default:
 		ops.free.Init(main, owner.Of(c.id, 0), c.layout.size, c.freeSlow)
-		c.free.SetSlowOnly(ops.free.Func())
+		free.SetSlowOnly(ops.free.Func())
 	}
 }
 
@@ -114,15 +114,6 @@ func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) (ok bool) {
 	return true
 }
 
-// hookAlloc calls the Alloc hook, if there is one.
-func (c *Cache) hookAlloc(p unsafe.Pointer) {
-	if h := c.config.Hooks.Alloc; h != nil {
-		callback.Guard(
-			func() { callback.Run(h, c.object(p)) },
-			func() { c.takeBack([]unsafe.Pointer{p}) })
-	}
-}
-
 // prepareAll prepares several objects, which their user gets next, and replaces those that must not
 // be handed out. If that fails, or a report doesn't return, all of them go back. Of the object that
 // a report is about, the report takes care: it is in use, or has gone back.
@@ -154,16 +145,17 @@ func (c *Cache) onAllocAll(objs []unsafe.Pointer, lost func(accepted, rest []uns
 	for i := 0; i < len(objs) && c.marks == nil; i++ {
 		c.prepare(objs[i], 0)
 	}
-	h := c.config.Hooks.Alloc
-	if h == nil {
+	h := c.hooking.now.Load()
+	if h.Alloc == nil {
 		return
 	}
 	n := 0
 	callback.Guard(func() {
 		for ; n < len(objs); n++ {
-			callback.Run(h, c.object(objs[n]))
+			callback.Run(h.Alloc, c.object(objs[n]))
 		}
 	}, func() { lost(objs[:n], objs[n:]) })
+	runtime.KeepAlive(h)
 }
 
 // prepare is onAlloc without the hook.
@@ -216,12 +208,7 @@ func (c *Cache) onFree(p unsafe.Pointer) (keep bool) {
 	if !c.instrumented() {
 		return false
 	}
-	if h := c.config.Hooks.Free; h != nil {
-		callback.Guard(
-			func() { keep = c.keeps(h, p) },
-			func() { c.takeBack([]unsafe.Pointer{p}) })
-	}
-	if !keep {
+	if keep = c.hookFree(p); !keep {
 		c.scrub(p)
 	}
 	return keep
@@ -229,13 +216,14 @@ func (c *Cache) onFree(p unsafe.Pointer) (keep bool) {
 
 // keeps asks a Free hook whether it keeps an object, which is in use again if it does. The object
 // is charged to no Account any more.
-func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
+func (c *Cache) keeps(h *hookSet, p unsafe.Pointer) bool {
 	if sanitized {
 		exposeObject(p, c.layout) // of what Malloc returned all bytes are the hook's
 	}
 	c.limitDebug(p, c.layout.size) // what its user has overwritten is found before
 	c.uncharge(p)
-	keep := callback.Ask(hook, c.object(p))
+	keep := callback.Ask(h.Free, c.object(p))
+	runtime.KeepAlive(h)
 	if keep && c.marks != nil {
 		c.slabs.SetInUse(p)
 	}
@@ -251,8 +239,8 @@ func (c *Cache) keeps(hook func(hooks.Object) bool, p unsafe.Pointer) bool {
 // no user has held. If a hook doesn't return, lost gets those that are to be freed, the hook's own
 // object included, and those that no hook has been called for.
 func (c *Cache) onFreeAll(objs []unsafe.Pointer, scrub func(unsafe.Pointer), lost func(free, rest []unsafe.Pointer)) (n int) {
-	h := c.config.Hooks.Free
-	if h == nil {
+	h := c.hooking.now.Load()
+	if h.Free == nil {
 		for _, p := range objs {
 			scrub(p)
 		}

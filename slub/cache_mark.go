@@ -34,7 +34,8 @@ const checked = sanitized || invariants.Enabled
 // A marking is what a cache has whose objects have marks.
 type marking struct {
 	push, pushRCU percpu.Free // of an object that is claimed; their filters know all objects
-	// onlyMarks says that the cache is instrumented for its marks, and to clear objects, alone.
+	// onlyMarks says that the cache is instrumented for its marks, to clear objects, and for hooks,
+	// alone.
 	// hardened says that it is hardened. Both are constant after New.
 	onlyMarks, hardened bool
 	// debug is what a debug cache has; nil in others. Constant, too.
@@ -63,15 +64,18 @@ func newMarking(cfg Config, reserved reservation) *marking {
 
 // init initializes the sequences. The filter knows all objects of the cache.
 func (m *marking) init(c *Cache, filter percpu.Filter) {
-	m.onlyMarks = !c.hooked() && !sanitized && !m.hasExts() && m.debug == nil
+	m.onlyMarks = !sanitized && !m.hasExts() && m.debug == nil
 	m.clears = m.hardened && c.config.Flags&(InitOnAlloc|InitOnFree) == InitOnFree
 	m.push.Init(filter.ForStacks(c.stacks, percpu.Main), c.freeClaimed)
 	m.pushRCU.Init(filter.ForStacks(c.stacks, percpu.RCU), c.freeRCUClaimed)
 }
 
-// onlyMarked reports whether the cache is instrumented for its marks alone, or also to clear
-// objects.
-func (c *Cache) onlyMarked() bool { return c.marks != nil && c.marks.onlyMarks }
+// onlyMarks reports whether the cache is instrumented for its marks alone, or also to clear objects
+// and for hooks.
+func (c *Cache) onlyMarks() bool { return c.marks != nil && c.marks.onlyMarks }
+
+// onlyMarked is onlyMarks of a cache without hooks.
+func (c *Cache) onlyMarked() bool { return c.onlyMarks() && !c.hooked() }
 
 // allocMarked is Alloc of a cache of which onlyMarked is true. It is prepare in one function for
 // what is common: a hardened cache without InitOnAlloc.

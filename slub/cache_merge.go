@@ -34,6 +34,7 @@ type shared struct {
 	born        uint64                  // increases from group to group; constant once published
 	nodes       *percpu.Nodes           // with the cache's nodeOf, constant
 	lease       *lease                  // number and cells, constant; ends after Close
+	hooking     hookState               // a cache with hooks has no aliases
 	member      *groupMember            // of all members' Config.Group; constant as well
 	refillError atomic.Pointer[error]   // of the latest source.Refill that failed; see loanError
 	backlog     *sharedBacklog          // of this group alone, or of its Buckets
@@ -79,7 +80,7 @@ func (c Config) layoutID(a *arena.Arena) layoutID {
 // joinableLocked lets other caches share c's slabs, if its config allows. There may be several
 // groups with one layoutID: of caches that were made at the same time. The caller holds mu.
 func (r *registry) joinableLocked(c *Cache) {
-	if !c.config.mergeable() {
+	if !c.config.mergeable() || c.hooking.now.Load() != noHooks {
 		return
 	}
 	if r.shared == nil {

@@ -27,6 +27,7 @@ type reservation struct {
 	single  bool           // its slabs have one object each
 	// accounted says that Accounts allocate from it.
 	accounted bool
+	hooks     *hookSet // of the Buckets
 }
 
 // newCache is New with a reservation. If it fails the caller still owns what is reserved.
@@ -67,6 +68,10 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 		d.implied = implied
 	}
 	c.shared = &shared{members: []*Cache{c}, backlog: reserved.backlog, lease: reserved.lease}
+	if reserved.hooks == nil {
+		reserved.hooks = newHookSet(cfg.Hooks)
+	}
+	c.hooking.now.Store(reserved.hooks)
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be up to 7 bytes larger
 	}

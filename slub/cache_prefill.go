@@ -26,6 +26,7 @@ type Prefilled struct {
 	loan  sheaves.Loan
 	lent  uint // objects in the sheaf when they were last counted
 
+	shown   bool      // the objects were lent when there was a hook for every object
 	samples int       // of the objects that were lent, those that have a slab of their own
 	node    numa.Node // in a debug cache: where Refill takes objects, numa.NoNode for anywhere
 }
@@ -99,16 +100,13 @@ func (c *Cache) prefill(n int, node numa.Node, name string, borrow func() (sheav
 	if err != nil {
 		return nil, c.prefillError(err)
 	}
-	p := &Prefilled{cache: c, owner: owner.Of(c.id, loan.Node())}
-	if c.marks != nil && !checked {
-		p.owner = noOwner
-	}
+	p := &Prefilled{cache: c}
 	p.adopt(loan)
 	return p, nil
 }
 
 // noOwner is the owner word of no page. A Prefilled with it takes no object back: Cache.Free has to
-// look at the object's mark.
+// look at the object's mark, or to call its hook.
 const noOwner owner.Word = owner.Max + 1
 
 // MaxPrefill is the largest number of objects that Prefill lends: 8 MiB of pointers. AllocBulk has
@@ -175,6 +173,11 @@ func (c *Cache) prefillError(err error) error {
 // hooks.
 func (p *Prefilled) adopt(loan sheaves.Loan) {
 	room := loan.Slots()
+	p.shown = p.cache.hooked()
+	p.owner = owner.Of(p.cache.id, loan.Node())
+	if p.shown || p.cache.marks != nil && !checked {
+		p.owner = noOwner
+	}
 	p.loan, p.array, p.room = loan, unsafe.Pointer(unsafe.SliceData(room)), uint(len(room))
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
 	p.sample(room[:p.n])

@@ -17,7 +17,7 @@ import (
 // doesn't return, the loan ends. The object that it is about has gone back, or has another owner.
 func (p *Prefilled) prepare(objs []unsafe.Pointer) (left int) {
 	c := p.cache
-	if checked && !c.hooked() {
+	if checked && !p.shown {
 		return len(objs)
 	}
 	at := 0
@@ -50,7 +50,7 @@ func (p *Prefilled) prepare(objs []unsafe.Pointer) (left int) {
 // scrub ends the use of an object that nothing has taken. In builds that check everything it has
 // not begun, unless a hook has seen it.
 func (p *Prefilled) scrub(obj unsafe.Pointer) {
-	if !checked || p.cache.hooked() {
+	if !checked || p.shown {
 		p.cache.scrub(obj)
 	}
 }
@@ -61,7 +61,7 @@ func (p *Prefilled) allocMarked() unsafe.Pointer {
 		p.n--
 		switch obj := p.loan.Slots()[p.n]; {
 		case !c.markInUse(obj):
-		case c.hooked():
+		case p.shown:
 			return obj // adopt has prepared it, and its hook may have written to it
 		default:
 			c.prepareMemory(obj, 0)
@@ -75,7 +75,7 @@ func (p *Prefilled) allocMarked() unsafe.Pointer {
 // a hook has to see it.
 func (p *Prefilled) freeMarked(obj unsafe.Pointer) bool {
 	c := p.cache
-	if c.marks == nil || c.hooked() || p.loan == (sheaves.Loan{}) {
+	if c.marks == nil || p.shown || p.loan == (sheaves.Loan{}) {
 		return false
 	}
 	switch room := p.loan.Slots(); {

@@ -3,6 +3,7 @@ package slub
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -136,7 +137,9 @@ func (r *Reserve) Free(p unsafe.Pointer) {
 	}
 	if invariants.Enabled && r.isAsideLocked(p) {
 		r.mu.Unlock()
-		hooks.NewReport(hooks.DoubleFree, r.cache.name, uintptr(p), "it was put aside already").Fire(&r.cache.config.Hooks)
+		h := r.cache.hooking.now.Load()
+		hooks.NewReport(hooks.DoubleFree, r.cache.name, uintptr(p), "it was put aside already").Fire(&h.Hooks)
+		runtime.KeepAlive(h)
 		return
 	}
 	r.aside = append(r.aside, p)

@@ -83,7 +83,7 @@ func (c *Cache) destroy(objs []unsafe.Pointer) {
 func (c *Cache) rescue(destroyed, rest []unsafe.Pointer) {
 	defer c.freeQueue.Arm() // its goroutine leaves what is ready
 	defer func() {
-		if c.config.Hooks.Free != nil {
+		if c.hooking.now.Load().Free != nil {
 			c.finishFree(nil, destroyed)
 			return
 		}

@@ -23,7 +23,7 @@ func (c *Cache) Validate() error {
 	for slab, problem := range c.slabs.Validate() {
 		r := hooks.NewReport(hooks.FreelistCorrupt, c.name, 0, "%s", problem)
 		r.Slab = slab
-		if c.config.Hooks.Report != nil {
+		if c.reports() {
 			c.fire(r)
 		}
 		errs = append(errs, r)

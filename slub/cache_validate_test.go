@@ -22,7 +22,7 @@ func TestValidate(t *testing.T) {
 	first := ps[2*c.perSlab-11] // in the chain of the second slab
 	obj, slab := uintptr(first), slabOf(c.Cache, first)
 	undo := changeLink(c.Cache, first, func(word uint64) uint64 { return word })
-	report := c.config.Hooks.Report
+	report := hooks.Hooks{Report: c.hooking.now.Load().Report}
 	for want, damage := range map[string]func(){
 		"leads out of the slab":  func() { changeLink(c.Cache, first, func(uint64) uint64 { return 1 }) },
 		"where no object starts": func() { c.slabs.SetNext(obj, slab+8) },
@@ -34,11 +34,11 @@ func TestValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, &r) || r.Slab != slab || len(c.Reports) != 1 {
 			t.Errorf("%q: %v, %d reports", want, err, len(c.Reports))
 		}
-		c.config.Hooks.Report = nil
+		setHooks(t, c.Cache, hooks.Hooks{})
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q without a hook: %v", want, err)
 		}
-		c.config.Hooks.Report = report
+		setHooks(t, c.Cache, report)
 		undo()
 	}
 	freeAll(c.Cache, ps[2*c.perSlab-10:])

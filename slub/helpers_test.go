@@ -339,3 +339,11 @@ func newGroup(t testing.TB, cfg GroupConfig) *Group {
 
 // first drops the error of an allocation.
 func first(p unsafe.Pointer, _ error) unsafe.Pointer { return p }
+
+// setHooks changes the hooks of a cache.
+func setHooks(t testing.TB, c *Cache, h hooks.Hooks) {
+	t.Helper()
+	if err := c.SetHooks(h); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -58,7 +58,7 @@ func (c *Cache) NewLocal(objects int) (*Local, error) {
 	if invariants.Enabled && c.marks != nil {
 		s.filter = c.marks.push.Filter
 	}
-	if c.sheaves == nil || c.instrumented() && !c.marksInLocals() {
+	if c.sheaves == nil || c.alwaysInstrumented() && !c.marksInLocals() {
 		s.mode = localOrdinary
 		s.refuse()
 	} else if s.capacity = uint64(objects); objects == 0 {

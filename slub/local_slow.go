@@ -24,7 +24,8 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 		return nil, fmt.Errorf("slub: cache %q: Local: %w", c.name, c.failClosed())
 	case s.mode == localOrdinary:
 	case s.refused():
-		s.giveAll() // while memory is short a Local takes what it needs now, and no more
+		// While memory is short, or there are hooks, a Local takes what it needs now, and no more.
+		s.giveAll()
 	default:
 		if err := c.injected(1); err != nil {
 			return nil, err
@@ -43,7 +44,7 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 // marksInLocals reports whether Locals of the cache hold objects though these have marks, which is
 // so in builds with invariants where nothing else has to be done for an object.
 func (c *Cache) marksInLocals() bool {
-	return invariants.Enabled && !c.watched() && !c.single && !c.marks.hardened && !c.marks.hasExts()
+	return invariants.Enabled && !c.alwaysWatched() && !c.single && !c.marks.hardened && !c.marks.hasExts()
 }
 
 // claim claims an object that the Local is about to keep, in builds with invariants. It reports
@@ -153,7 +154,7 @@ func (c *Cache) returnLocal(objs []unsafe.Pointer) (cheap bool) {
 	local := owner.Of(c.id, c.localNode())
 	front := c.free.Prefix(objs, local)
 	if front < len(objs) {
-		objs, front = c.partition(objs, front, local, true)
+		objs, front = c.partition(objs, front, local, fromLocal)
 	}
 	put, cheap := c.sheaves.Put(objs[:front], local.Node())
 	rest := objs[put:]
@@ -172,7 +173,7 @@ func (c *Cache) returnLocal(objs []unsafe.Pointer) (cheap bool) {
 // AllocZero is Alloc with the object's Size bytes zeroed, including what a constructor put there.
 func (l *Local) AllocZero() (unsafe.Pointer, error) {
 	c := l.state.cache
-	if l.state.mode == localOrdinary && !l.state.closed {
+	if (l.state.mode == localOrdinary || c.hooked()) && !l.state.closed {
 		defer l.state.use()()
 		return c.AllocZero()
 	}

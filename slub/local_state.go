@@ -76,12 +76,13 @@ const (
 	localOrdinary                  // by Cache.Alloc and Free: each object needs a closer look
 )
 
-// admit opens the fast path, unless the cache is closed. It pairs with askLocals after the cache's
-// flag closed was set: either the flag is seen here, or refuse comes after the stores of this.
+// admit opens the fast path, unless the cache is closed, or has hooks for every object. It pairs
+// with ask after the cache's flag closed was set, or its hooks were: either they are seen here, or
+// refuse comes after the stores of this.
 func (s *localState) admit() {
 	atomic.StoreUint64(&s.high, s.capacity)
 	atomic.StoreUint64(&s.low, localOpen)
-	if s.cache.closed.Load() {
+	if s.cache.closed.Load() || s.cache.hooked() {
 		s.refuse()
 	}
 }

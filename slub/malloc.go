@@ -124,7 +124,7 @@ func (b *Buckets) partition(skip int) uint {
 // MallocZero is Malloc with the n bytes zeroed. It costs a call and the zeroing more. Errors: as
 // Malloc. (Kernel: kzalloc.)
 func (b *Buckets) MallocZero(n int) (unsafe.Pointer, error) {
-	if uint(n)-1 < b.direct {
+	if uintptr(n)-1 < b.direct.Load() {
 		p, err := b.malloc.Func()(n)
 		if err == nil {
 			mem.Zero(uintptr(p), uintptr(n))

@@ -41,15 +41,17 @@ type accountedSet struct {
 
 // An accountedClass is what the short paths of Accounts know of a class. It is written once, before
 // the class's cache is stored, so that whatever holds an object of the cache finds it complete.
+// Only direct changes later, by SetHooks.
 type accountedClass struct {
-	// size is the number of bytes that an object is charged for; notDirect if allocations must
-	// call the cache's Alloc, or there is no cache yet. It is stored last.
-	size  atomic.Int64
-	pop   percpu.PopFunc  // takes an object that nothing has prepared
-	push  percpu.FreeFunc // frees an object that is claimed; nil if Free must call the cache's
-	exts  uintptr         // address that the Ext of an object at address 0 would have
-	shift uintptr         // binary logarithm of the bytes of the arena's range that have an Ext
-	_     [mem.CacheLine - 40]byte
+	// direct is size; or notDirect if allocations and frees must call the cache's, which may have
+	// hooks, or there is no cache yet. Stored under pageClasses.mu, after the rest.
+	direct atomic.Int64
+	size   int64           // number of bytes that an object is charged for
+	pop    percpu.PopFunc  // takes an object that nothing has prepared
+	push   percpu.FreeFunc // frees an object that is claimed; nil if Free must call the cache's
+	exts   uintptr         // address that the Ext of an object at address 0 would have
+	shift  uintptr         // binary logarithm of the bytes of the arena's range that have an Ext
+	_      [mem.CacheLine - 48]byte
 }
 
 var _ = [1]struct{}{}[unsafe.Sizeof(accountedClass{})-mem.CacheLine]
@@ -123,7 +125,7 @@ func (b *Buckets) accountedSet() (*accountedSet, error) {
 	b.accounted.lease = &lease{first: first, n: numAccounted}
 	s := &accountedSet{base: b.arena.Base(), pages: uintptr(b.arena.Pages()), owners: b.arena.Owners(), firstID: first}
 	for i := range s.classes {
-		s.classes[i].size.Store(notDirect)
+		s.classes[i].direct.Store(notDirect)
 		s.classes[i].exts, s.classes[i].shift = mem.Addr(&noExt), 63
 	}
 	b.accounted.set.Store(s)
@@ -156,7 +158,7 @@ func (b *Buckets) accountedCache(class int) (*Cache, error) {
 	cfg, single := b.config.accounted(class)
 	lease := b.accounted.lease
 	c, err := newCache(b.arena, cfg, reservation{id: s.firstID + uint32(class), backlog: b.backlog, lease: lease,
-		single: single, accounted: true})
+		single: single, accounted: true, hooks: b.hooking.now.Load()})
 	if err != nil {
 		return nil, err
 	}
@@ -168,11 +170,11 @@ func (b *Buckets) accountedCache(class int) (*Cache, error) {
 		first, shift := exts.Entries()
 		// The range begins at a page, so the sum is the same as with the offset in the range.
 		entry.exts, entry.shift = first-b.arena.Base()>>shift*unsafe.Sizeof(slab.Ext(0)), uintptr(shift)
-		entry.pop, entry.push = c.popRaw.Func(), c.marks.push.Func()
+		entry.pop, entry.push, entry.size = c.popRaw.Func(), c.marks.push.Func(), int64(c.layout.slot)
 	}
 	s.caches[class].Store(c)
-	if entry.push != nil {
-		entry.size.Store(int64(c.layout.slot)) // last: makes the rest take effect
+	if entry.push != nil && !c.hooked() {
+		entry.direct.Store(int64(c.layout.slot)) // last: makes the rest take effect
 	}
 	return c, nil
 }

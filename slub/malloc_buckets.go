@@ -39,13 +39,13 @@ type Buckets struct {
 	free      percpu.FreeByOwner
 	bytes     percpu.SliceBySize
 	freeBytes percpu.FreeSliceByOwner
+	direct    atomic.Uintptr // see sequences
 
 	// Constant after NewBuckets.
 	caches     []*Cache // of all classes, for each partition
 	firstID    uint32   // number of caches[0]; those of the others follow
 	partitions uint
-	direct     uint // malloc serves 1 to direct bytes, without a hook, from the class; or 0
-	marked     uint // 1 to marked bytes are served by allocMarked of the class; or 0
+	marked     uint // 1 to marked bytes are served by Alloc of the class, a sequence; or 0
 
 	debugged bool // a class is a debug cache
 
@@ -65,6 +65,8 @@ type Buckets struct {
 
 	closeMu   sync.Mutex
 	closed    closeFlag
+	hooking   hookState        // of all sizes; the caches have the same set
+	filled    []*filling       // under the mutex of hooking
 	lease     *lease           // numbers and cells of all caches
 	reclaimer *arena.Reclaimer // nil after a Close without error; under closeMu
 	member    *groupMember     // of config.Group, for large objects; until reclaimer is nil
@@ -100,7 +102,7 @@ type BucketsConfig struct {
 	DebugAction DebugAction
 	// CallSites is as in Config, for all sizes. Objects of Accounts are not counted by call site.
 	CallSites bool
-	// Hooks are called for objects of all sizes.
+	// Hooks are called for objects of all sizes. See SetHooks.
 	Hooks hooks.Hooks
 	// Domain provides the grace periods of FreeRCU. nil is automatic: DefaultDomain.
 	Domain *rcu.Domain
@@ -221,6 +223,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	if b.config.clearsLarge() {
 		b.config.Flags |= InitOnFree
 	}
+	b.hooking.now.Store(newHookSet(cfg.Hooks))
 	b.large.mine = make(map[uintptr]mappingState)
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: cfg.rcuDelay(), Nodes: 1})
@@ -241,7 +244,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	}
 	b.lease = &lease{first: first, n: numbers, slots: row}
 	for i, stacks := range row {
-		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), reservation{id: first + uint32(i), stacks: stacks, backlog: backlog, lease: b.lease})
+		c, err := newCache(a, cfg.class(i/numClasses, classSizes[i%numClasses]), reservation{id: first + uint32(i), stacks: stacks, backlog: backlog, lease: b.lease, hooks: b.hooking.now.Load()})
 		if err != nil {
 			for _, unused := range row[i:] {
 				err = errors.Join(err, unused.Free())
@@ -253,13 +256,10 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		b.caches = append(b.caches, c)
 	}
 	b.debugged = slices.ContainsFunc(b.caches, func(c *Cache) bool { return c.debug() != nil })
-	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes}
+	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes, &b.direct}
 	ops.init(b.mallocSlow, b.freeSlow, b.bytesSlow, b.freeBytesSlow)
-	b.fill(ops)
-	if partitions == 1 && !b.debugged && !b.caches[0].instrumented() {
-		b.direct = maxClass
-	}
-	if partitions == 1 && !b.debugged && b.caches[0].onlyMarked() {
+	b.addSequences(ops)
+	if partitions == 1 && !b.debugged && b.caches[0].onlyMarks() {
 		b.marked = maxClass
 	}
 	for _, c := range b.caches {

@@ -19,6 +19,7 @@ var defaults struct {
 	free      percpu.FreeByOwner
 	bytes     percpu.SliceBySize
 	freeBytes percpu.FreeSliceByOwner
+	direct    atomic.Uintptr // see sequences
 	buckets   atomic.Pointer[Buckets]
 	making    sync.Mutex
 }
@@ -29,7 +30,7 @@ func init() {
 }
 
 func defaultSequences() sequences {
-	return sequences{&defaults.malloc, &defaults.free, &defaults.bytes, &defaults.freeBytes}
+	return sequences{&defaults.malloc, &defaults.free, &defaults.bytes, &defaults.freeBytes, &defaults.direct}
 }
 
 // DefaultBuckets returns the Buckets that the package's Malloc, Free and so on use. The first
@@ -47,7 +48,7 @@ func DefaultBuckets() (*Buckets, error) {
 	b, err := NewBuckets(nil, BucketsConfig{})
 	if err == nil {
 		defaults.buckets.Store(b)
-		b.fill(defaultSequences())
+		b.addSequences(defaultSequences())
 	}
 	return b, err
 }
@@ -112,7 +113,7 @@ func NewAccount(cfg AccountConfig) (*Account, error) {
 
 // MallocZero is DefaultBuckets' MallocZero.
 func MallocZero(n int) (unsafe.Pointer, error) {
-	if uint(n)-1 < maxClass { // as Buckets.MallocZero does it where there is no hook
+	if uintptr(n)-1 < defaults.direct.Load() { // as Buckets.MallocZero
 		p, err := defaults.malloc.Func()(n)
 		if err == nil {
 			mem.Zero(uintptr(p), uintptr(n))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -136,7 +137,7 @@ func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, e
 	}
 	b.sampleLarge(l)
 	b.noteLargeSite(l)
-	if h := b.config.Hooks.Alloc; h != nil {
+	if h := b.hooking.now.Load(); h.Alloc != nil {
 		b.showLarge(h, l)
 	}
 	limitObject(mem.Ptr(l.addr), asked, l.bytes)
@@ -155,10 +156,11 @@ func (b *Buckets) largeRelieved(err error, n uintptr, node numa.Node) (l large, 
 }
 
 // showLarge passes an object that was allocated to the Alloc hook.
-func (b *Buckets) showLarge(hook func(hooks.Object), l large) {
+func (b *Buckets) showLarge(h *hookSet, l large) {
 	callback.Guard(
-		func() { callback.Run(hook, b.largeObject(l)) },
+		func() { callback.Run(h.Alloc, b.largeObject(l)) },
 		func() { b.scrubLarge(l) })
+	runtime.KeepAlive(h)
 }
 
 // tryLarge is takeLarge for Buckets that are open. The error is ErrClosed or the arena's.
@@ -349,7 +351,12 @@ func (b *Buckets) refuse(p unsafe.Pointer) {
 	}
 	sayClosed(r, "the buckets are", b.closed.Load())
 	addHistory(r)
-	r.Fire(&b.config.Hooks)
+	h := b.hooking.now.Load()
+	if h == nil { // the zero Buckets, which own nothing
+		h = noHooks
+	}
+	r.Fire(&h.Hooks)
+	runtime.KeepAlive(h)
 }
 
 // listLarge returns the addresses of the large objects that are in use.

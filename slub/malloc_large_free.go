@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"runtime"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
@@ -72,11 +73,12 @@ func (b *Buckets) putBackLarge(objs []unsafe.Pointer) {
 func (b *Buckets) releaseLarge(l large) {
 	b.unchargeLarge(l)
 	limitObject(mem.Ptr(l.addr), l.bytes, l.bytes) // for the hook, and to be cleared
-	if h := b.config.Hooks.Free; h != nil {
+	if h := b.hooking.now.Load(); h.Free != nil {
 		keep := false
 		callback.Guard(
-			func() { keep = callback.Ask(h, b.largeObject(l)) },
+			func() { keep = callback.Ask(h.Free, b.largeObject(l)) },
 			func() { b.scrubLarge(l) })
+		runtime.KeepAlive(h)
 		if keep {
 			b.unclaim(l)
 			return

@@ -99,7 +99,8 @@ func (b *Buckets) makePageClass(class int) *Cache {
 		return c
 	}
 	c, err := newCache(b.arena, b.config.pageClass(pageClassSizes[class]),
-		reservation{id: p.firstID + uint32(class), backlog: b.backlog, lease: b.lease, single: true})
+		reservation{id: p.firstID + uint32(class), backlog: b.backlog, lease: b.lease, single: true,
+			hooks: b.hooking.now.Load()})
 	if err != nil { // the kernel has refused memory, and may not for long
 		time.AfterFunc(retryPageClass, func() { p.begun[class].Store(false) })
 		return nil

@@ -59,7 +59,7 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	if err != nil {
 		return nil, err
 	}
-	if b.debugged || b.config.Hooks.Free != nil {
+	if b.debugged || b.hooking.now.Load().Free != nil {
 		b.moveGuarded(p, q, old, n, room)
 		return q, nil
 	}

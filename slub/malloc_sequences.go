@@ -1,6 +1,7 @@
 package slub
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/percpu"
@@ -14,6 +15,8 @@ type sequences struct {
 	free      *percpu.FreeByOwner
 	bytes     *percpu.SliceBySize
 	freeBytes *percpu.FreeSliceByOwner
+	// direct has how many bytes malloc serves, without a hook, from the class; or 0.
+	direct *atomic.Uintptr
 }
 
 func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes percpu.SliceFunc, freeBytes percpu.FreeSliceFunc) {
@@ -27,7 +30,8 @@ func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes perc
 // allocate by size if there is one partition. Instrumented caches have no such sequences, nor has
 // any class beside a debug cache: all four then always take their slow paths, which call the
 // caches' own operations. Hardened ones have others in place of the first two, and those that keep
-// free objects zero in place of the frees.
+// free objects zero in place of the frees. It is called once for all that have hooks, when they have
+// none; see filling.
 func (b *Buckets) fill(s sequences) {
 	switch c := b.caches[0]; {
 	case b.debugged:
@@ -37,7 +41,7 @@ func (b *Buckets) fill(s sequences) {
 		return
 	case c.onlyClears() && c.keepsZero():
 		b.fillZero(s)
-	case c.instrumented():
+	case c.alwaysInstrumented():
 		return
 	default:
 		filters := make([]percpu.Filter, len(b.caches))
@@ -58,6 +62,7 @@ func (b *Buckets) fill(s sequences) {
 	}
 	s.malloc.Fill(percpu.Main, stacks(fineClasses), stacks(coarseClasses))
 	s.bytes.Fill(s.malloc, rooms[:])
+	s.direct.Store(maxClass)
 }
 
 // fillZero lets Free find the stacks of caches that keep free objects zero. FreeBytes calls the

@@ -6,7 +6,7 @@ var accounts = []mistake{
 		test{pkg: "slub", pattern: `^TestAccountOrder$`}, `hook charged`, `
 slub/cache_instrument.go
 -	c.uncharge(p)
- 	keep := callback.Ask(hook, c.object(p))
+ 	keep := callback.Ask(h.Free, c.object(p))
 `},
 	{"SlotOfAnother", "Account.Free believes the Ext of whatever address it is given",
 		test{pkg: "slub", pattern: `^TestAccountDoubleFree$`}, `a pointer into an object`, `

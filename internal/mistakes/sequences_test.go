@@ -149,7 +149,7 @@ slub/cache_merge.go
 	{"BulkUncleared", "FreeBulk clears no object that a sheaf may take at once",
 		test{pkg: "slub", pattern: `^TestFreedObjectsAreCleared$`}, `holds `, `
 slub/cache_bulk.go
--	if c.instrumented() {
+-	if c.alwaysInstrumented() {
 -		for _, p := range ps[:front] {
 -			c.scrub(p)
 -		}
@@ -171,9 +171,8 @@ internal/percpu/zero_linux_amd64.s
 `},
 	{"LoanTakesUncleared", "a prefilled sheaf takes back an object that it would have to clear",
 		test{pkg: "slub", pattern: `^TestPrefilledTakesOnlyCleared$`}, `took an object`, `
-slub/cache_instrument.go
--	c.free.Filter = main.RejectAll() // a Prefilled takes no object that would need clearing
-+	c.free.Filter = main
+slub/cache_build.go
+-		c.free.Filter = c.free.RejectAll() // a Prefilled takes no object that would need clearing
 `},
 	{"LinkCleared", "InitOnFree clears the link of an object that is free in its slab",
 		test{pkg: "slub", pattern: `^TestClearingSparesLinks$`}, `got .* after`, `

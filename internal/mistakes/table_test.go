@@ -32,7 +32,7 @@ type test struct {
 }
 
 // all is the table.
-var all = slices.Concat(gracePeriods, sections, callbacks, sheaves, queue, timers, freed, ranges, slabs, reclaiming, placement, sequences, guards, debugging, locals, accounts, reports)
+var all = slices.Concat(gracePeriods, sections, callbacks, sheaves, queue, timers, freed, ranges, slabs, reclaiming, placement, sequences, guards, debugging, locals, accounts, hooking, reports)
 
 // choose returns the mistakes that a user's word stands for.
 func choose(word string) ([]mistake, error) {

@@ -102,6 +102,23 @@ func (p *PopBySize) Fill(k Kind, fine, coarse []Slots) {
 	atomic.StoreUintptr(&p.max, uintptr(len(coarse))*CoarseStep) // last: makes the rest take effect
 }
 
+// Suspend makes p, which may be in use and has been filled, take its slow path until resume is
+// called. An operation that has loaded max or marked before goes on with the stack that it has
+// found. The tables stay as they are: an operation may load their addresses more than once. One
+// caller at a time.
+func (p *PopBySize) Suspend() (resume func()) {
+	return suspend(&p.max, &p.marked)
+}
+
+// suspend makes two words 0, and returns what makes them what they were.
+func suspend(a, b *uintptr) (resume func()) {
+	wasA, wasB := atomic.SwapUintptr(a, 0), atomic.SwapUintptr(b, 0)
+	return func() {
+		atomic.StoreUintptr(a, wasA)
+		atomic.StoreUintptr(b, wasB)
+	}
+}
+
 // Init makes f an operation that always takes the slow path.
 func (f *FreeByOwner) Init(slow FreeFunc) {
 	f.slow = slow
@@ -115,6 +132,11 @@ func (f *FreeByOwner) Init(slow FreeFunc) {
 func (f *FreeByOwner) Fill(first uint32, filters []Filter) {
 	f.fill(first, filters)
 	atomic.StoreUintptr(&f.pages, filters[0].pages) // last: makes the rest take effect
+}
+
+// Suspend makes f take its slow path until resume is called; see PopBySize.Suspend.
+func (f *FreeByOwner) Suspend() (resume func()) {
+	return suspend(&f.pages, &f.ownPages)
 }
 
 // fill is Fill without effect. It returns what f has for each owner word.

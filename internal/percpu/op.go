@@ -1,6 +1,7 @@
 package percpu
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
@@ -59,6 +60,30 @@ func (f *Free) SetSlowOnly(slow FreeFunc) {
 func (f *Free) Init(filter Filter, slow FreeFunc) {
 	f.Filter, f.slow = filter, slow
 	current.initFree(f)
+}
+
+// Replace makes p, which may be in use, do what q does, an operation on the same stacks. One caller
+// at a time; q stays as it is.
+//
+// An operation that runs meanwhile may get the code of one and the slow path of the other. So the
+// two must be such that either code may go on to either slow path: a sequence does so only before
+// its commit, when nothing has happened. The slow path is stored first. It pairs with the load in
+// the code of p, which finds what the func value points to complete: the store is atomic, and the
+// loads behind it depend on its word.
+func (p *Pop) Replace(q *Pop) {
+	storeFunc(unsafe.Pointer(&p.slow), unsafe.Pointer(&q.slow))
+	atomic.StoreUintptr(&p.code, q.code)
+}
+
+// Replace is Pop.Replace. The Filter of f stays: q has the same stacks and objects, or no sequence.
+func (f *Free) Replace(q *Free) {
+	storeFunc(unsafe.Pointer(&f.slow), unsafe.Pointer(&q.slow))
+	atomic.StoreUintptr(&f.code, q.code)
+}
+
+// storeFunc stores the func value that one address has at another one, in one step.
+func storeFunc(to, from unsafe.Pointer) {
+	atomic.StorePointer((*unsafe.Pointer)(to), *(*unsafe.Pointer)(from))
 }
 
 // The words of a Free that its code reads fit a cache line.

@@ -1,0 +1,40 @@
+package mistakes
+
+// hooking are mistakes in how hooks come and go while a cache is in use.
+var hooking = []mistake{
+	{"NodesWithoutHooks", "a cache that gets hooks keeps its sequences for nodes",
+		test{pkg: "slub", pattern: `^TestSetHooks$`}, `the Alloc hook has seen`, `
+slub/cache_hooks.go
+-	if !c.alwaysInstrumented() {
++	if !c.alwaysInstrumented() && !hooked {
+ 		atomic.StorePointer(&c.nodeOps, unsafe.Pointer(c.noNodeOps()))
+`},
+	{"FreeKeepsSequence", "a cache that gets hooks keeps the sequence of its Free",
+		test{pkg: "slub", pattern: `^TestSetHooksWhileInUse$/^cache$`}, `the hooks have seen`, `
+slub/cache_hooks.go
+-		c.free.Replace(&ops.free)
+`},
+	{"LocalsWithoutHooks", "a Local opens its fast path though the cache has hooks",
+		test{pkg: "slub", pattern: `^TestSetHooksOfAccountsAndLocals$`}, `two allocations and three frees`, `
+slub/local_state.go
+-	if s.cache.closed.Load() || s.cache.hooked() {
++	if s.cache.closed.Load() {
+`},
+	{"SetForgotten", "an operation that calls a hook does not hold on to the hooks that it is one of",
+		test{pkg: "slub", pattern: `^TestWaitHooks$/^Alloc$`}, `WaitHooks while the hook runs`, `
+slub/cache_hooked.go
+-	callback.Run(h.Alloc, c.object(p))
+-	returned = true
+-	runtime.KeepAlive(h)
++	callback.Run(h.Alloc, c.object(p))
++	returned = true
+`},
+	{"MallocKeepsSequence", "Buckets that get hooks leave the sequences of DefaultBuckets as they are",
+		test{pkg: "slub", pattern: `^TestSetHooksOfBuckets$`}, `the Alloc hook has seen`, `
+slub/malloc_hooks.go
+-	b.filled = append(b.filled, f)
++	if len(b.filled) == 0 {
++		b.filled = append(b.filled, f)
++	}
+`},
+}
