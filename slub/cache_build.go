@@ -77,39 +77,45 @@ func (c *Cache) operate(filter percpu.Filter) {
 	if c.onlyMarks() {
 		c.freeRCU.SetSlowOnly(c.freeRCUMarked)
 	}
-	c.makeOps(&c.pop, &c.free, c.hooked())
+	c.makeOps(&c.pop, &c.free, c.hooking.now.Load())
 	c.free.Filter = filter.ForStacks(c.stacks, percpu.Main)
 	if c.onlyClears() {
 		c.free.Filter = c.free.RejectAll() // a Prefilled takes no object that would need clearing
 	}
 }
 
-// makeOps makes Alloc and Free, for a cache with a hook for every object or without.
-func (c *Cache) makeOps(pop *percpu.Pop, free *percpu.Free, hooked bool) {
+// makeOps makes Alloc and Free of a cache with the given hooks.
+func (c *Cache) makeOps(pop *percpu.Pop, free *percpu.Free, h *hookSet) {
 	switch {
 	case c.debug() != nil:
 		pop.SetSlowOnly(c.allocInstrumented)
 		free.SetSlowOnly(c.freeDebug)
-	case c.onlyMarks() && hooked, c.alwaysInstrumented() && !c.onlyMarks() && !c.onlyClears():
+		return
+	case c.onlyMarks() && h.each, c.alwaysInstrumented() && !c.onlyMarks() && !c.onlyClears():
 		pop.SetSlowOnly(c.allocInstrumented)
 		free.SetSlowOnly(c.freeInGo)
+		return
 	case c.onlyMarks():
 		pop.SetSlowOnly(c.allocMarked)
 		free.SetSlowOnly(c.freeMarked)
 		if c.sequencesMark() {
 			c.operateHardened(pop, free)
 		}
-	case hooked && c.onlyClears():
-		pop.SetSlowOnly(c.allocInstrumented)
-		free.SetSlowOnly(c.newHookedFree())
-	case hooked:
-		pop.SetSlowOnly(c.allocHooked)
-		free.SetSlowOnly(c.newHookedFree())
+		return
 	case c.onlyClears():
 		c.operateClearing(pop, free)
 	default:
 		pop.Init(c.stacks, percpu.Main, c.allocSlow)
 		free.Init(c.freeRCU.ForStacks(c.stacks, percpu.Main), c.freeSlow)
+	}
+	switch {
+	case h.Alloc != nil && c.onlyClears():
+		pop.SetSlowOnly(c.allocInstrumented)
+	case h.Alloc != nil:
+		pop.SetSlowOnly(c.newHookedAlloc())
+	}
+	if h.Free != nil {
+		free.SetSlowOnly(c.newHookedFree())
 	}
 }
 

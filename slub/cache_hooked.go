@@ -4,84 +4,89 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/numa"
 )
 
-// allocHooked is Alloc of a cache that is instrumented for its hooks alone.
-func (c *Cache) allocHooked() (unsafe.Pointer, error) {
-	p, err := c.popRaw.Func()()
-	if err == nil {
-		c.hookAlloc(p)
-	}
-	return p, err
+// A describer makes hooks.Objects of a cache's objects. It is constant.
+type describer struct {
+	object hooks.Object // but for Addr, and for Node where there are several
+	arena  *arena.Arena // nil with one node
 }
 
-// hookAlloc calls the Alloc hook, if there is one. If it doesn't return, the object goes back.
-func (c *Cache) hookAlloc(p unsafe.Pointer) {
-	h := c.hooking.now.Load()
-	if h.Alloc == nil {
-		return
+func (c *Cache) describer() describer {
+	d := describer{object: hooks.Object{Cache: c.name, Size: c.config.Size}, arena: c.Arena()}
+	if nodes := d.arena.Topology().Nodes(); len(nodes) == 1 {
+		d.object.Node, d.arena = nodes[0], nil
 	}
-	returned := false
-	defer func() { // callback.Guard takes longer
-		if !returned {
-			c.takeBack([]unsafe.Pointer{p})
+	return d
+}
+
+func (d *describer) node(p unsafe.Pointer) numa.Node {
+	if d.arena == nil {
+		return d.object.Node
+	}
+	return d.arena.NodeOf(uintptr(p))
+}
+
+// newHookedAlloc returns Alloc of a cache that is instrumented for its hooks alone: the sequence,
+// then the hook. It is hookAlloc in one function, since the calls in between took longer than the
+// sequence; and what it needs lies in the func value.
+func (c *Cache) newHookedAlloc() percpu.PopFunc {
+	pop, now, d := c.popRaw.Func(), &c.hooking.now, c.describer()
+	return func() (p unsafe.Pointer, err error) {
+		if p, err = pop(); err != nil {
+			return nil, err
 		}
-	}()
-	callback.Run(h.Alloc, c.object(p))
-	returned = true
-	runtime.KeepAlive(h)
-}
-
-// hookFree asks the Free hook, if there is one, whether it keeps an object that its user frees. If
-// the hook doesn't return, the object is freed to its slab.
-func (c *Cache) hookFree(p unsafe.Pointer) (keep bool) {
-	h := c.hooking.now.Load()
-	if h.Free == nil {
-		return false
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			c.takeBack([]unsafe.Pointer{p})
+		h := now.Load()
+		if h.Alloc == nil {
+			return p, nil
 		}
-	}()
-	keep = c.keeps(h, p)
-	returned = true
-	return keep
+		returned := false
+		defer func() { // callback.Guard takes longer
+			if !returned {
+				c.takeBack([]unsafe.Pointer{p})
+			}
+		}()
+		callback.Run(h.Alloc, hooks.Object{Cache: d.object.Cache, Addr: uintptr(p), Size: d.object.Size, Node: d.node(p)})
+		returned = true
+		runtime.KeepAlive(h)
+		return p, nil
+	}
 }
 
-// A hookedFree is Free of a cache that is instrumented for its hooks, perhaps for InitOnFree too:
-// the hook, then the sequence.
-type hookedFree struct {
-	c    *Cache
-	push percpu.Free // of an object that the hook has seen; its filter knows all objects
-}
-
-// newHookedFree returns a hookedFree's function.
+// newHookedFree returns Free of a cache that is instrumented for its hooks, perhaps for InitOnFree
+// too: the hook, then the sequence. What it doesn't know as an object in a slab of the usual order
+// it leaves to the thorough checks.
 func (c *Cache) newHookedFree() percpu.FreeFunc {
-	f := &hookedFree{c: c}
-	f.push.Init(c.freeRCU.ForStacks(c.stacks, percpu.Main), f.refused)
-	return f.free
+	now, d, id, scrubs := &c.hooking.now, c.describer(), c.id, c.config.Flags&InitOnFree != 0
+	push := new(percpu.Free) // of an object that the hook has seen; its filter knows all objects
+	push.Init(c.freeRCU.ForStacks(c.stacks, percpu.Main), func(p unsafe.Pointer) { c.freeChecked(p, push.Owner(p)) })
+	return func(p unsafe.Pointer) {
+		if o := push.Owner(p); o.ID() != id || o.HasFlags() {
+			c.freeInGo(p)
+			return
+		}
+		if h := now.Load(); h.Free != nil {
+			returned := false
+			defer func() {
+				if !returned {
+					c.takeBack([]unsafe.Pointer{p})
+				}
+			}()
+			keep := callback.Ask(h.Free, hooks.Object{Cache: d.object.Cache, Addr: uintptr(p), Size: d.object.Size, Node: d.node(p)})
+			returned = true
+			runtime.KeepAlive(h)
+			if keep {
+				return
+			}
+		}
+		if scrubs {
+			c.scrub(p)
+		}
+		push.Func()(p)
+	}
 }
-
-// free is Free. What it doesn't know as an object in a slab of the usual order it leaves to the
-// thorough checks.
-func (f *hookedFree) free(p unsafe.Pointer) {
-	c := f.c
-	if o := f.push.Owner(p); o.ID() != c.id || o.HasFlags() {
-		c.freeInGo(p)
-		return
-	}
-	if c.hookFree(p) {
-		return
-	}
-	if c.config.Flags&InitOnFree != 0 {
-		c.scrub(p)
-	}
-	f.push.Func()(p)
-}
-
-// refused frees an object that the CPU's stack refuses.
-func (f *hookedFree) refused(p unsafe.Pointer) { f.c.freeChecked(p, f.push.Owner(p)) }

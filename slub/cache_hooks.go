@@ -76,8 +76,8 @@ func (c *Cache) WaitHooks(ctx context.Context) error {
 
 // setHooks makes h the set in force, and exchanges the operations if that takes others.
 func (c *Cache) setHooks(h *hookSet) {
-	if was := c.hooking.now.Swap(h); was.each != h.each {
-		c.exchange(h.each)
+	if was := c.hooking.now.Swap(h); (was.Alloc != nil) != (h.Alloc != nil) || (was.Free != nil) != (h.Free != nil) {
+		c.exchange(h)
 	}
 }
 
@@ -89,20 +89,20 @@ func (c *Cache) setHooks(h *hookSet) {
 //
 // Locals are asked to give back what they hold, as by Shrink. They keep out of the fast path as
 // long as there are hooks; see localState.admit, with which the store of the set pairs.
-func (c *Cache) exchange(hooked bool) {
+func (c *Cache) exchange(h *hookSet) {
 	if c.onlyMarks() || !c.alwaysInstrumented() || c.onlyClears() {
 		ops := new(struct {
 			pop  percpu.Pop
 			free percpu.Free
 		})
-		c.makeOps(&ops.pop, &ops.free, hooked)
+		c.makeOps(&ops.pop, &ops.free, h)
 		c.pop.Replace(&ops.pop)
 		c.free.Replace(&ops.free)
 	}
 	if !c.alwaysInstrumented() {
 		atomic.StorePointer(&c.nodeOps, unsafe.Pointer(c.noNodeOps()))
 	}
-	if hooked {
+	if h.each {
 		c.locals.ask(c)
 	}
 }

@@ -114,6 +114,31 @@ func (c *Cache) onAlloc(p unsafe.Pointer, zero uintptr) (ok bool) {
 	return true
 }
 
+// hookAlloc calls the Alloc hook, if there is one. If it doesn't return, the object goes back.
+func (c *Cache) hookAlloc(p unsafe.Pointer) {
+	h := c.hooking.now.Load()
+	if h.Alloc == nil {
+		return
+	}
+	callback.Guard(
+		func() { callback.Run(h.Alloc, c.object(p)) },
+		func() { c.takeBack([]unsafe.Pointer{p}) })
+	runtime.KeepAlive(h)
+}
+
+// hookFree asks the Free hook, if there is one, whether it keeps an object that its user frees. If
+// the hook doesn't return, the object is freed to its slab.
+func (c *Cache) hookFree(p unsafe.Pointer) (keep bool) {
+	h := c.hooking.now.Load()
+	if h.Free == nil {
+		return false
+	}
+	callback.Guard(
+		func() { keep = c.keeps(h, p) },
+		func() { c.takeBack([]unsafe.Pointer{p}) })
+	return keep
+}
+
 // prepareAll prepares several objects, which their user gets next, and replaces those that must not
 // be handed out. If that fails, or a report doesn't return, all of them go back. Of the object that
 // a report is about, the report takes care: it is in use, or has gone back.

@@ -23,7 +23,7 @@ var fileOrder = []string{
 	"doc.go", "engine.go", "malloc_live.go", "cache_live.go", "profile.go", "callsite.go", "typed_ref.go", "typed_prefill.go", "typed_local.go", "typed.go", "owner.go", "pointer.go", "account.go", "account_charge.go", "account_state.go", "group.go",
 	"malloc_default.go", "malloc_slice.go", "malloc_bytes.go", "malloc_realloc.go", "malloc_stats.go", "malloc_bulk.go", "malloc_place.go", "malloc_nowait.go",
 	"malloc_deferred.go", "malloc_hooks.go", "malloc.go", "malloc_large_free.go", "malloc_large.go", "malloc_large_freed.go", "malloc_large_charge.go", "malloc_close.go", "malloc_accounted.go", "malloc_buckets.go", "malloc_sequences.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
-	"cache_new.go", "cache_build.go",
+	"cache_new.go", "cache_build.go", "cache_hooked.go",
 	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_hooks.go", "cache_tune.go", "cache_stats.go", "cache_stats_cpu.go", "cache_validate.go", "cache_debug_check.go",
 	"cache_source.go", "local.go", "local_slow.go", "local_sample.go", "cache_reserve.go", "cache_wait.go", "cache_prefill_debug.go", "cache_prefill.go", "cache_prefill_mark.go", "cache_prefill_sample.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
 	"cache_reclaim.go", "group_reclaim.go",

@@ -49,7 +49,7 @@ func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, err
 // alloc allocates n bytes from a class or as pages. The function that the user called is skip
 // frames up the stack; its call site decides on the partition.
 func (b *Buckets) alloc(n, skip int) (p unsafe.Pointer, err error) {
-	if uint(n)-1 < b.marked {
+	if uint(n)-1 < b.plain {
 		return b.caches[classOf(uint(n))].Alloc()
 	}
 	c := b.anyClass(n, skip+1)

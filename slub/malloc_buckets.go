@@ -45,7 +45,7 @@ type Buckets struct {
 	caches     []*Cache // of all classes, for each partition
 	firstID    uint32   // number of caches[0]; those of the others follow
 	partitions uint
-	marked     uint // 1 to marked bytes are served by Alloc of the class, a sequence; or 0
+	plain      uint // of 1 to plain bytes nothing is to be done but Alloc of the class; or 0
 
 	debugged bool // a class is a debug cache
 
@@ -258,9 +258,9 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	b.debugged = slices.ContainsFunc(b.caches, func(c *Cache) bool { return c.debug() != nil })
 	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes, &b.direct}
 	ops.init(b.mallocSlow, b.freeSlow, b.bytesSlow, b.freeBytesSlow)
-	b.addSequences(ops)
-	if partitions == 1 && !b.debugged && b.caches[0].onlyMarks() {
-		b.marked = maxClass
+	b.addSequences(ops, false)
+	if partitions == 1 && !b.debugged && !sanitized {
+		b.plain = maxClass
 	}
 	for _, c := range b.caches {
 		c.buckets.Store(b)

@@ -48,7 +48,7 @@ func DefaultBuckets() (*Buckets, error) {
 	b, err := NewBuckets(nil, BucketsConfig{})
 	if err == nil {
 		defaults.buckets.Store(b)
-		b.addSequences(defaultSequences())
+		b.addSequences(defaultSequences(), true)
 	}
 	return b, err
 }

@@ -3,7 +3,6 @@ package slub
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
@@ -39,7 +38,7 @@ func (b *Buckets) SetHooks(h hooks.Hooks) error {
 	}
 	b.accounted.admit(!set.each)
 	for _, f := range b.filled {
-		f.switchTo(b, !set.each)
+		f.switchTo(b, set)
 	}
 	return nil
 }
@@ -56,43 +55,64 @@ func (b *Buckets) WaitHooks(ctx context.Context) error {
 	return nil
 }
 
-// A filling is sequences that find the caches' stacks, unless there are hooks for every object.
+// A filling is sequences that find the caches' stacks, unless there are hooks for what they do.
 type filling struct {
 	sequences
 	filled bool
-	resume []func() // of sequences that are suspended
+	// What resumes the sequences that allocate, and those that free, if they are suspended.
+	resumeAlloc, resumeFree []func()
 }
 
-// addSequences makes sequences find the caches' stacks, now or when the hooks are gone.
-func (b *Buckets) addSequences(s sequences) {
+// addSequences makes sequences find the caches' stacks, now or when the hooks are gone. Those that
+// no other goroutine has yet are filled in any case.
+func (b *Buckets) addSequences(s sequences, shared bool) {
 	b.hooking.mu.Lock()
 	defer b.hooking.mu.Unlock()
 	f := &filling{sequences: s}
 	b.filled = append(b.filled, f)
-	f.switchTo(b, !b.hooking.now.Load().each)
+	if h := b.hooking.now.Load(); !h.each || !shared {
+		b.fill(s)
+		f.filled = true
+		f.switchTo(b, h)
+	}
 }
 
-// switchTo lets the sequences find the stacks, or has them take their slow paths. The caller holds
-// the mutex of b.hooking.
+// switchTo lets the sequences find the stacks, or has them take their slow paths, as the hooks ask
+// for. The caller holds the mutex of b.hooking.
 //
 // SetHooks has stored the set and exchanged the caches' operations before, which the slow paths
 // call. So an operation that begins after SetHooks finds the words of a sequence as they are stored
 // here, and otherwise the cache's. One that has loaded them before has begun before.
-func (f *filling) switchTo(b *Buckets, on bool) {
-	switch {
-	case on && !f.filled:
+func (f *filling) switchTo(b *Buckets, h *hookSet) {
+	if !f.filled {
+		if h.each {
+			return
+		}
 		b.fill(f.sequences)
 		f.filled = true
-	case on:
-		for _, resume := range slices.Backward(f.resume) {
-			resume()
-		}
-		f.resume = nil
-	case f.filled && f.resume == nil:
-		direct := f.direct.Swap(0)
-		f.resume = []func(){f.malloc.Suspend(), f.free.Suspend(), f.bytes.Suspend(), f.freeBytes.Suspend(),
-			func() { f.direct.Store(direct) }}
 	}
+	f.resumeAlloc = toggle(f.resumeAlloc, h.Alloc == nil, func() []func() {
+		direct := f.direct.Swap(0)
+		return []func(){f.malloc.Suspend(), f.bytes.Suspend(), func() { f.direct.Store(direct) }}
+	})
+	f.resumeFree = toggle(f.resumeFree, h.Free == nil, func() []func() {
+		return []func(){f.free.Suspend(), f.freeBytes.Suspend()}
+	})
+}
+
+// toggle calls what resumes sequences, or suspends them, unless that is done already. It returns
+// what resumes them then.
+func toggle(resume []func(), on bool, suspend func() []func()) []func() {
+	switch {
+	case !on && resume == nil:
+		return suspend()
+	case !on:
+		return resume
+	}
+	for _, f := range resume {
+		f()
+	}
+	return nil
 }
 
 // admit lets Accounts allocate and free by their short paths, or sends them to the caches'

@@ -6,7 +6,7 @@ var hooking = []mistake{
 		test{pkg: "slub", pattern: `^TestSetHooks$`}, `the Alloc hook has seen`, `
 slub/cache_hooks.go
 -	if !c.alwaysInstrumented() {
-+	if !c.alwaysInstrumented() && !hooked {
++	if !c.alwaysInstrumented() && !h.each {
  		atomic.StorePointer(&c.nodeOps, unsafe.Pointer(c.noNodeOps()))
 `},
 	{"FreeKeepsSequence", "a cache that gets hooks keeps the sequence of its Free",
@@ -23,11 +23,11 @@ slub/local_state.go
 	{"SetForgotten", "an operation that calls a hook does not hold on to the hooks that it is one of",
 		test{pkg: "slub", pattern: `^TestWaitHooks$/^Alloc$`}, `WaitHooks while the hook runs`, `
 slub/cache_hooked.go
--	callback.Run(h.Alloc, c.object(p))
--	returned = true
--	runtime.KeepAlive(h)
-+	callback.Run(h.Alloc, c.object(p))
-+	returned = true
+-		returned = true
+-		runtime.KeepAlive(h)
+-		return p, nil
++		returned = true
++		return p, nil
 `},
 	{"MallocKeepsSequence", "Buckets that get hooks leave the sequences of DefaultBuckets as they are",
 		test{pkg: "slub", pattern: `^TestSetHooksOfBuckets$`}, `the Alloc hook has seen`, `
