@@ -84,6 +84,7 @@ func (d *Domain) Register(name string) *Reader {
 	var pc [1]uintptr
 	runtime.Callers(2, pc[:]) // Callers and Register
 	r := &Reader{domain: d, plain: never, name: name, goroutine: goroutineID(), registered: pc[0]}
+	d.watch()
 	d.mu.Lock()
 	list := append(slices.Clip(d.list()), r)
 	d.readers.Store(&list)

@@ -62,6 +62,7 @@ func (d *Domain) getSections() *sections {
 // need not wait for the section. For the same reason all grace periods started so far count as
 // completed by sections.
 func (d *Domain) makeSections() *sections {
+	d.watch()
 	counts := percpu.NewReaders()
 	s := &sections{enter: counts.Enter, exit: counts.Exit, counts: counts}
 	s.completed.raise(d.seq.load())

@@ -1,8 +1,10 @@
 package rcu
 
 import (
+	"fmt"
 	"sync/atomic"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 )
 
@@ -24,20 +26,64 @@ import (
 type Pointer[T any] struct{ addr atomic.Uintptr }
 
 // Load returns the published object, or nil (kernel: rcu_dereference). What its publisher wrote
-// before is visible.
-func (p *Pointer[T]) Load() *T { return mem.At[T](p.addr.Load()) }
+// before is visible. The caller is a reader: its goroutine has entered a section, or has a Reader
+// that is online, of whatever domain. Builds with -tags invariants or -race panic if it isn't, and
+// name the call; a goroutine that works in a section of another one enters one of its own.
+func (p *Pointer[T]) Load() *T {
+	if invariants.Enabled {
+		assertReading("Load of an rcu.Pointer")
+	}
+	return mem.At[T](p.addr.Load())
+}
+
+// LoadProtected is Load for an updater that holds what keeps other updaters away, a mutex for
+// instance, and for code that no other goroutine can meet. Nothing is checked (kernel:
+// rcu_dereference_protected).
+func (p *Pointer[T]) LoadProtected() *T { return mem.At[T](p.addr.Load()) }
 
 // Store publishes obj (kernel: rcu_assign_pointer). It does not return the object that was there:
-// if the caller has no other reference to that one, it leaks. See Swap.
-func (p *Pointer[T]) Store(obj *T) { p.addr.Store(mem.Addr(obj)) }
+// if the caller has no other reference to that one, it leaks. See Swap. Builds with -tags
+// invariants or -race panic, in Store as in Swap and CompareAndSwap, if package slub is linked and
+// knows that obj is no object in use: one that was freed or given to FreeRCU, other memory of an
+// arena, or of Go's.
+func (p *Pointer[T]) Store(obj *T) {
+	if invariants.Enabled {
+		assertPublishable("Store", mem.Addr(obj))
+	}
+	p.addr.Store(mem.Addr(obj))
+}
 
 // Swap publishes obj and returns what was there, which readers may still hold (kernel:
 // rcu_replace_pointer).
-func (p *Pointer[T]) Swap(obj *T) (old *T) { return mem.At[T](p.addr.Swap(mem.Addr(obj))) }
+func (p *Pointer[T]) Swap(obj *T) (old *T) {
+	if invariants.Enabled {
+		assertPublishable("Swap", mem.Addr(obj))
+	}
+	return mem.At[T](p.addr.Swap(mem.Addr(obj)))
+}
 
 // CompareAndSwap publishes obj if old is still there, and reports whether it was. The address may
 // have been freed and allocated again since the caller loaded it, unless the caller is a reader
 // that loaded it in its current section.
 func (p *Pointer[T]) CompareAndSwap(old, obj *T) bool {
+	if invariants.Enabled {
+		assertPublishable("CompareAndSwap", mem.Addr(obj))
+	}
 	return p.addr.CompareAndSwap(mem.Addr(old), mem.Addr(obj))
+}
+
+// AssertReading panics, in builds with -tags invariants or -race, unless the calling goroutine is a
+// reader of the domain: in a section that it has entered itself, or with a Reader that is online.
+// It is for structures that are read without a lock. In other builds it does nothing. Any
+// goroutine. (Kernel: RCU_LOCKDEP_WARN with srcu_read_lock_held.)
+func (d *Domain) AssertReading() { d.assertReading() }
+
+// assertPublishable panics if package slub knows that an address is no object in use.
+func assertPublishable(method string, addr uintptr) {
+	if addr == 0 {
+		return
+	}
+	if why := invariants.WhyUnpublishable(addr); why != "" {
+		panic(fmt.Sprintf("rcu: %s of %#x at %s: %s", method, addr, callSite(), why))
+	}
 }

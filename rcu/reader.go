@@ -63,6 +63,7 @@ func (r *Reader) Quiescent() {
 		r.mustBeOpen("Quiescent")
 		return
 	}
+	r.owner.check(r, "Quiescent")
 	r.store(now) // the load of now and this store pair with Domain.Start
 	r.owner.record()
 	// A waiter that has got the processor and looked advances seq, in spin.

@@ -50,8 +50,8 @@ func (m *registeredReader) enter(*rand.Rand) {
 	m.r.Lock()
 }
 
-// exit reports, goes offline for a while or until the next enter, has another goroutine report, or
-// closes the reader and waits.
+// exit reports, goes offline for a while or until the next enter, hands the reader on to another
+// goroutine, which reports, or closes the reader and waits.
 func (m *registeredReader) exit(rng *rand.Rand) {
 	m.r.Unlock()
 	switch n := rng.IntN(256); {
@@ -60,9 +60,12 @@ func (m *registeredReader) exit(rng *rand.Rand) {
 		randomDelay(rng)
 	case n < 4:
 		reported := make(chan struct{})
+		m.r.Offline()
 		go func() {
 			defer close(reported)
+			m.r.Online()
 			m.r.Quiescent()
+			m.r.Offline()
 		}()
 		<-reported
 	case n < 32:

@@ -75,20 +75,35 @@ func (all *traces) sites() (list []string) {
 	return list
 }
 
-// owner records the goroutine that last used a Reader, every 16th call: to ask for its number takes
-// as long as hundreds of sections.
+// owner records the goroutine that last used a Reader, and where. To ask for its number takes as
+// long as hundreds of sections.
 type owner struct {
 	goroutine atomic.Uint64
-	calls     uint // owner only
+	place     atomic.Pointer[string]
 }
 
 func (o *owner) record() {
-	if o.calls++; o.calls%16 == 1 {
-		o.goroutine.Store(goroutineID())
+	if me := goroutineID(); o.goroutine.Swap(me) != me {
+		at := callSite()
+		o.place.Store(&at)
 	}
 }
 
 func (o *owner) last() uint64 { return o.goroutine.Load() }
+
+// check panics if another goroutine than the caller has used the reader last, which is online.
+func (o *owner) check(r *Reader, method string) {
+	last, me := o.last(), goroutineID()
+	if last == 0 || last == me {
+		return
+	}
+	since := ""
+	if at := o.place.Load(); at != nil {
+		since = " since " + *at
+	}
+	r.misused(method, fmt.Sprintf("by goroutine %d at %s, while it is online on goroutine %d%s: "+
+		"hand a reader on offline", me, callSite(), last, since))
+}
 
 // selfWait returns an error if the calling goroutine is in a section, or was the last to use a
 // reader that is online: it would wait for itself.

@@ -56,10 +56,10 @@ func ExampleRef() {
 	}
 	upstairs.floor = 4
 	desks.FreeRCU(ann.desk.Swap(upstairs)) // readers may still look at the old desk
-	fmt.Println("moved to floor", ann.desk.Load().floor)
+	fmt.Println("moved to floor", ann.desk.LoadProtected().floor) // no other goroutine changes it
 
 	for _, e := range []*employee{bob, ann} {
-		desks.Free(e.desk.Load())
+		desks.Free(e.desk.LoadProtected())
 		employees.Free(e)
 	}
 	fmt.Println("closed:", desks.Close(), employees.Close())

@@ -20,7 +20,7 @@ import (
 // fileOrder lists the files of package slub from upper to lower: a file refers to what the files
 // below it declare. First comes what only users call, last what every file needs.
 var fileOrder = []string{
-	"doc.go", "engine.go", "malloc_live.go", "cache_live.go", "profile.go", "callsite.go", "typed_ref.go", "typed_prefill.go", "typed_local.go", "typed.go", "owner.go", "pointer.go", "account.go", "account_charge.go", "account_state.go", "group.go",
+	"doc.go", "engine.go", "malloc_live.go", "cache_live.go", "profile.go", "callsite.go", "typed_ref.go", "typed_prefill.go", "typed_local.go", "typed.go", "owner.go", "published.go", "pointer.go", "account.go", "account_charge.go", "account_state.go", "group.go",
 	"malloc_default.go", "malloc_slice.go", "malloc_bytes.go", "malloc_realloc.go", "malloc_stats.go", "malloc_bulk.go", "malloc_place.go", "malloc_nowait.go",
 	"malloc_deferred.go", "malloc_hooks.go", "malloc.go", "malloc_large_free.go", "malloc_large.go", "malloc_large_freed.go", "malloc_large_charge.go", "malloc_close.go", "malloc_accounted.go", "malloc_buckets.go", "malloc_sequences.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
 	"cache_new.go", "cache_build.go", "cache_hooked.go",

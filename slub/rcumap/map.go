@@ -140,14 +140,14 @@ func (m *Map) Close() error {
 		return nil
 	}
 	for n := m.slot(0); n != m.tail; {
-		next := n.next.Load()
+		next := n.next.LoadProtected()
 		if n.isEntry() {
 			m.memory.Free(n.pointer())
 		}
 		n = next
 	}
 	for i := range m.table {
-		m.memory.Free(m.table[i].Load().pointer()) // nil is ignored
+		m.memory.Free(m.table[i].LoadProtected().pointer()) // nil is ignored
 	}
 	if err := m.memory.Close(); err != nil {
 		return fmt.Errorf("rcumap: %w", err)

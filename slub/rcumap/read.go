@@ -23,13 +23,14 @@ func (m *Map) Get(key string) (value []byte, found bool) {
 // lookup returns a key's entry, or nil. Preconditions:
 //   - the caller is in a section of the Domain.
 func (m *Map) lookup(key string) *entry {
+	m.domain.AssertReading()
 	hash := m.hash(key)
 	order := orderOf(hash)
 	n := m.start(hash & m.mask.Load())
 	for n.order < order {
-		n = n.next.Load()
+		n = n.next.LoadProtected()
 	}
-	for ; n.order == order; n = n.next.Load() {
+	for ; n.order == order; n = n.next.LoadProtected() {
 		if e := n.entry(); string(e.key()) == key {
 			return e
 		}
@@ -52,7 +53,7 @@ func (m *Map) Append(dst []byte, key string) (extended []byte, found bool) {
 // ancestor that is. A slot is in the list once its next is not nil. Pairs with slotInList.
 func (m *Map) start(b uint64) *node {
 	for {
-		if n := m.slot(b).next.Load(); n != nil {
+		if n := m.slot(b).next.LoadProtected(); n != nil {
 			return n
 		}
 		b = parent(b)
@@ -63,9 +64,9 @@ func (m *Map) start(b uint64) *node {
 func (m *Map) slot(b uint64) *node {
 	level := levelOf(b)
 	if level == 0 {
-		return slotAt(m.table[0].Load(), b)
+		return slotAt(m.table[0].LoadProtected(), b)
 	}
-	return slotAt(m.table[level].Load(), b-base<<(level-1))
+	return slotAt(m.table[level].LoadProtected(), b-base<<(level-1))
 }
 
 // levelOf returns the level that slot b is in.
@@ -89,7 +90,7 @@ func (m *Map) Range(r *rcu.Reader) iter.Seq2[[]byte, []byte] {
 			// is not in the list, start may return nodes before them.
 			first := slotOrder(b)
 			last := first + ^slotOrder(mask)
-			for n := m.start(b); n.order <= last && n != m.tail; n = n.next.Load() {
+			for n := m.start(b); n.order <= last && n != m.tail; n = n.next.LoadProtected() {
 				if n.order > first && n.isEntry() && !yield(n.entry().key(), n.entry().value()) {
 					return
 				}

@@ -22,13 +22,14 @@ type Cursor uint64
 // call any method but Close, and what it sees is valid until the section ends. It costs n cache
 // misses, and a few more where the table has fewer slots than entries.
 func (m *Map) Scan(c Cursor, n int, visit func(Item)) Cursor {
+	m.domain.AssertReading()
 	after := uint64(c)
 	at := m.start(bits.Reverse64(after) & m.mask.Load())
 	for at.order <= after && at != m.tail && after != 0 {
-		at = at.next.Load()
+		at = at.next.LoadProtected()
 	}
 	// Entries of one order are shown together, because no cursor leads between them.
-	for ; at != m.tail && (n > 0 || at.order == after); at = at.next.Load() {
+	for ; at != m.tail && (n > 0 || at.order == after); at = at.next.LoadProtected() {
 		if at.isEntry() {
 			visit(Item{at.entry()})
 			n--

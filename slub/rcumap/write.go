@@ -39,9 +39,9 @@ func (m *Map) Delete(key string) bool {
 //   - the caller holds the stripe's lock; find has returned at and old.
 func (s *stripe) link(at *node, old, e *entry) {
 	if old != nil {
-		e.next.Store(old.next.Load())
+		e.next.Store(old.next.LoadProtected())
 	} else {
-		e.next.Store(at.next.Load())
+		e.next.Store(at.next.LoadProtected())
 		s.entries++
 	}
 	at.next.Store(&e.node)
@@ -51,7 +51,7 @@ func (s *stripe) link(at *node, old, e *entry) {
 //   - the caller holds the stripe's lock; find has returned at and e.
 func (s *stripe) unlink(at *node, e *entry) {
 	if e != nil {
-		at.next.Store(e.next.Load())
+		at.next.Store(e.next.LoadProtected())
 		s.entries--
 	}
 }
@@ -71,7 +71,7 @@ func (m *Map) find(hash uint64, key string) (before *node, e *entry) {
 	order := orderOf(hash)
 	before = seek(m.slotInList(hash&m.mask.Load()), order)
 	at := before
-	for n := at.next.Load(); n.order == order; n = n.next.Load() {
+	for n := at.next.LoadProtected(); n.order == order; n = n.next.LoadProtected() {
 		if e := n.entry(); string(e.key()) == key {
 			return at, e
 		}
@@ -83,7 +83,7 @@ func (m *Map) find(hash uint64, key string) (before *node, e *entry) {
 // seek returns the last node before an order. n is before it, too.
 func seek(n *node, order uint64) *node {
 	for {
-		next := n.next.Load()
+		next := n.next.LoadProtected()
 		if next.order >= order {
 			return n
 		}
@@ -95,14 +95,14 @@ func seek(n *node, order uint64) *node {
 //   - the caller holds the stripe's lock; all ancestors of b have the same stripe.
 func (m *Map) slotInList(b uint64) *node {
 	slot := m.slot(b)
-	if slot.next.Load() != nil {
+	if slot.next.LoadProtected() != nil {
 		return slot
 	}
 	slot.order = slotOrder(b)
 	at := seek(m.slotInList(parent(b)), slot.order)
 	// From the first store on, readers start at slot; from the second on, they also reach it
 	// through the list. The lock keeps writers away between the two. Pairs with start.
-	slot.next.Store(at.next.Load())
+	slot.next.Store(at.next.LoadProtected())
 	at.next.Store(slot)
 	return slot
 }

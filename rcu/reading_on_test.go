@@ -1,0 +1,111 @@
+//go:build invariants || race
+
+package rcu
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/internal/testutil"
+)
+
+// panicText returns what f panics with, "" if it returns.
+func panicText(f func()) (text string) {
+	defer func() {
+		if r := recover(); r != nil {
+			text = fmt.Sprint(r)
+		}
+	}()
+	f()
+	return ""
+}
+
+// Load panics on a goroutine that is no reader, and names the call. A reader of each kind may call
+// it until its section ends, and so may an updater by LoadProtected.
+// The test is a process of its own: readers that other tests have left online might be its own.
+func TestLoadOutsideSection(t *testing.T) {
+	if !testutil.Child(t) {
+		return
+	}
+	addr, err := percpu.Reserve(mem.PageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer percpu.Unreserve(addr, mem.PageSize)
+	var d, other Domain
+	var p Pointer[int]
+	p.Store(mem.At[int](addr))
+	load := func() { p.Load() }
+	outside := func(when string) {
+		t.Helper()
+		for what, f := range map[string]func(){"Load": load, "AssertReading": d.AssertReading} {
+			if text := panicText(f); !strings.Contains(text, "reading_on_test.go:") || !strings.Contains(text, "goroutine") {
+				t.Errorf("%s %s: panic %q", what, when, text)
+			}
+		}
+	}
+	inside := func(when string) {
+		t.Helper()
+		if text := panicText(func() { load(); d.AssertReading() }); text != "" {
+			t.Errorf("%s: %s", when, text)
+		}
+	}
+	outside("before all")
+	s := d.Enter()
+	inside("between Enter and Exit")
+	done := make(chan string)
+	go func() { done <- panicText(load) }()
+	if <-done == "" {
+		t.Error("the section of one goroutine protects another")
+	}
+	s.Exit()
+	outside("after Exit")
+
+	r := d.Register("reader")
+	r.Quiescent()
+	inside("with an online reader")
+	r.Offline()
+	outside("after Offline")
+	r.Enter()
+	inside("between Enter and Exit of a reader")
+	r.Exit()
+	outside("after Exit of a reader")
+	_ = r.Close() // always nil
+	s = other.Enter()
+	if panicText(load) != "" || panicText(d.AssertReading) == "" {
+		t.Error("a reader of another domain: Load asks for any, AssertReading for this one")
+	}
+	s.Exit()
+	if p.LoadProtected() == nil {
+		t.Error("LoadProtected has loaded nothing")
+	}
+}
+
+// A goroutine that reports for a reader that another one has online is found, with both places.
+// Where the reader is handed on offline, it is not.
+func TestQuiescentOfAnotherGoroutine(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	apart := func(f func()) string {
+		done := make(chan string)
+		go func() { done <- panicText(f) }()
+		return <-done
+	}
+	d.Start()
+	r.Quiescent()
+	d.Start()
+	text := apart(r.Quiescent)
+	for _, want := range []string{`reader "reader": Quiescent by goroutine`, "while it is online on goroutine"} {
+		if !strings.Contains(text, want) || strings.Count(text, "reading_on_test.go:") != 2 {
+			t.Errorf("panic %q, want %q and two places", text, want)
+		}
+	}
+	r.Offline()
+	if text := apart(func() { r.Online(); d.Start(); r.Quiescent(); r.Offline() }); text != "" {
+		t.Errorf("handed on offline: %s", text)
+	}
+	_ = r.Close() // always nil
+}
