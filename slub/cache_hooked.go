@@ -13,7 +13,7 @@ import (
 
 // A describer makes hooks.Objects of a cache's objects. It is constant.
 type describer struct {
-	object hooks.Object // but for Addr, and for Node where there are several
+	object hooks.Object // without Addr, and without Node where there are several
 	arena  *arena.Arena // nil with one node
 }
 
