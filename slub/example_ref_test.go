@@ -55,8 +55,8 @@ func ExampleRef() {
 		log.Fatal(err)
 	}
 	upstairs.floor = 4
-	desks.FreeRCU(ann.desk.Swap(upstairs))                        // readers may still look at the old desk
-	fmt.Println("moved to floor", ann.desk.LoadProtected().floor) // no other goroutine changes it
+	desks.FreeRCU(ann.desk.Swap(upstairs)) // readers may still look at the old desk
+	fmt.Println("moved to floor", ann.desk.LoadProtected().floor)
 
 	for _, e := range []*employee{bob, ann} {
 		desks.Free(e.desk.LoadProtected())
