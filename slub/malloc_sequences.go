@@ -30,8 +30,8 @@ func (s sequences) init(malloc percpu.SizeFunc, free percpu.FreeFunc, bytes perc
 // allocate by size if there is one partition. Instrumented caches have no such sequences, nor has
 // any class beside a debug cache: all four then always take their slow paths, which call the
 // caches' own operations. Hardened ones have others in place of the first two, and those that keep
-// free objects zero in place of the frees. It is called once for all that have hooks, when they have
-// none; see filling.
+// free objects zero in place of the frees. It is called once, at a time when no hooks are to see
+// every object; see filling.
 func (b *Buckets) fill(s sequences) {
 	switch c := b.caches[0]; {
 	case b.debugged:
