@@ -74,6 +74,9 @@ func TestDebugHardensPageClasses(t *testing.T) {
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
+	before := hardenAll
+	defer func() { hardenAll = before }()
+	hardenAll = false
 	for letters, want := range map[string]bool{"FZPU": true, "-": false, "U": false, "P,other-40960": false, "P,big-*": true} {
 		b := openBuckets(t, nil, BucketsConfig{Name: "big", Debug: letters})
 		p := malloc(t, b, 40_000)

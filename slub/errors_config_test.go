@@ -54,7 +54,7 @@ var badConfigs = map[string][]struct {
 	"GuardRate":    {{slub.Config{GuardRate: -2}, "-2 is negative; None guards no object"}},
 	"Hardened":     {{slub.Config{Hardened: 2}, "2 is neither On, which is 1, nor None, which is -1, nor 0 for automatic"}},
 	"Debug": {
-		{slub.Config{Debug: "FX"}, `"FX": there is no flag 'X', only FZPUTA, or - alone for none`},
+		{slub.Config{Debug: "FX"}, `"FX": there is no flag 'X', only FZPUTAQ, or - alone for none`},
 		{slub.Config{Debug: "F", Hardened: slub.On}, "the cache can't be Hardened as well: FZP finds what a hardened cache finds, and more"},
 	},
 	"DebugAction": {{slub.Config{DebugAction: 4}, "there is no action 4"}},

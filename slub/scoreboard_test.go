@@ -92,9 +92,11 @@ func modesOf(t *testing.T) []mode {
 	case invariants.Enabled:
 		return []mode{{name: "invariants"}}
 	}
-	modes := []mode{{name: "release"}, {"hardened", []string{"SLUBD_HARDENED=1"}}, {"debug", []string{"SLUBD_DEBUG=" + boardDebug}}}
+	// The environment of the test may harden, too.
+	modes := []mode{{"release", []string{"SLUBD_HARDENED="}}, {"hardened", []string{"SLUBD_HARDENED=1"}},
+		{"debug", []string{"SLUBD_HARDENED=", "SLUBD_DEBUG=" + boardDebug}}}
 	if guardsPossible {
-		modes = append(modes, mode{"guards", []string{"SLUBD_GUARD=1"}})
+		modes = append(modes, mode{"guards", []string{"SLUBD_HARDENED=", "SLUBD_GUARD=1"}})
 	} else {
 		t.Log("this build has no guards")
 	}
