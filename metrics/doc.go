@@ -39,9 +39,11 @@
 // Handler and NewHandler write text themselves: a series costs 0.1 us. By way of the Prometheus
 // client, which NewCollector in a registry of the program's own is for, it costs 3 us, most of them
 // in the client. Counters are read of the CPUs only that have used a cache; all 26 of a cache and
-// CPU lie side by side and are read in one visit. So 1000 caches that 128 CPUs have used, 73,000
-// series, take 50 ms of one CPU, compressed 60 ms, and by way of the client 300 ms; two thirds of
-// the 50 ms are for reading (go test -bench Scrape, on two cores with a list of 128).
+// CPU lie side by side and are read in one visit. On 2026-11-29, on two CPUs of an AMD EPYC (Turin)
+// with Go 1.26.8 and a list of 128 possible CPUs, 1000 caches that all 128 have used, 73,000 series,
+// took 29 ms of one CPU, 37 ms compressed, and 190 to 370 ms by way of the client; reading takes nine
+// tenths of the 29 ms. On a machine half as quick it was 60 ms. The command, with a file mounted on
+// /sys/devices/system/cpu/possible that has 0-127, is go test -bench Scrape.
 //
 // Lock order: the package has no lock. A scrape reads one snapshot per cache,
 // takes the locks of its barns and nodes for a moment each, which no fast path
