@@ -40,10 +40,10 @@
 // client, which NewCollector in a registry of the program's own is for, it costs 3 us, most of them
 // in the client. Counters are read of the CPUs only that have used a cache; all 26 of a cache and
 // CPU lie side by side and are read in one visit. On 2026-11-29, on two CPUs of an AMD EPYC (Turin)
-// with Go 1.26.8 and a list of 128 possible CPUs, 1000 caches that all 128 have used, 73,000 series,
-// took 29 ms of one CPU, 37 ms compressed, and 190 to 370 ms by way of the client; reading takes nine
-// tenths of the 29 ms. On a machine half as quick it was 60 ms. The command, with a file mounted on
-// /sys/devices/system/cpu/possible that has 0-127, is go test -bench Scrape.
+// with Go 1.26.8, 1000 caches that 128 CPUs have used, 73,000 series, took 29 ms of one CPU, 37 ms
+// compressed, and 190 ms by way of the client; reading takes nine tenths of the 29 ms. On a machine
+// half as quick it was 60 ms. The command is go test -bench Scrape ./metrics, where a file that has
+// 0-127 is mounted on /sys/devices/system/cpu/possible.
 //
 // Lock order: the package has no lock. A scrape reads one snapshot per cache,
 // takes the locks of its barns and nodes for a moment each, which no fast path
