@@ -1,6 +1,7 @@
 package slub_test
 
 import (
+	"os"
 	"unsafe"
 
 	"github.com/slubd/slubd/slub"
@@ -147,7 +148,8 @@ func prefilled(w *worker, s *subject, i int) {
 		return
 	}
 	defer func() {
-		if s.config.Debug != "" { // it is an AllocBulk, and Return a FreeBulk
+		// Of a debug cache it is an AllocBulk, and Return a FreeBulk.
+		if s.config.Debug != "" || os.Getenv("SLUBD_DEBUG") != "" {
 			w.count[i].taken += int64(pre.Len())
 			w.count[i].given += int64(pre.Len())
 		}

@@ -38,7 +38,8 @@ const defaultOps = 3_000_000
 
 func (p plan) run(t *testing.T) {
 	name, reason := slub.Engine()
-	t.Logf("engine %s %s", name, reason)
+	guards, _ := slub.GuardMode()
+	t.Logf("engine %s %s; hardened %t, guards %s", name, reason, slub.Hardened(), guards)
 	seed := testutil.Seed(t)
 	if p.arena.Span == 0 {
 		p.arena.Span = 256 * mib // grace periods are slow here, and no allocation may fail
