@@ -53,6 +53,7 @@ func TestOwnThreadArea(t *testing.T) {
 // rseq_cs alone. Since Linux 7.1 the kernel kills a process that writes to another field in a long
 // area.
 func TestReadOnlyFields(t *testing.T) {
+	testutil.NeedWatch(t)
 	eachArea(t, func(t *testing.T) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()

@@ -2,14 +2,31 @@ package testutil
 
 import (
 	"encoding/binary"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// NeedWatch skips the test where Watch counts nothing, whatever SLUBD_REQUIRE says: debug registers
+// that a virtual machine takes and ignores are not to be had by a package.
+func NeedWatch(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	control := new(uint64)
+	stores := Watch(t, uintptr(unsafe.Pointer(control)))
+	atomic.StoreUint64(control, 1)
+	if stores() == 0 {
+		t.Skip("needs debug registers: those of this virtual machine count no store")
+	}
+}
+
 // Watch counts the stores of the calling thread, which the caller has locked, to the eight bytes at
 // an address. Those of the kernel don't count. The processor does it, with one of its four debug
-// registers (perf_event_open(2), PERF_TYPE_BREAKPOINT). Where that isn't possible the test is
+// registers (perf_event_open(2), PERF_TYPE_BREAKPOINT). Where the kernel refuses that, the test is
 // skipped, as by NeedHost.
 func Watch(t testing.TB, addr uintptr) (stores func() uint64) {
 	t.Helper()
