@@ -19,10 +19,11 @@ type Slab struct {
 	Node    numa.Node // of the memory; numa.NoNode when unknown
 }
 
-// Hooks are functions that a cache calls on its events. A nil field costs one test and is not
-// called. The functions must be safe for use by several goroutines at once and must not call into
-// the allocator, except AllocNoWait, MallocNoWait, FreeDeferred and FreeRCUNoWait. SetHooks of a
-// cache or of Buckets changes them while it is in use.
+// Hooks are functions that a cache calls on its events. A nil field is not called, and Alloc and
+// Free of a cache without these two hooks cost nothing more. The functions must be safe for use by
+// several goroutines at once and must not call into the allocator, except AllocNoWait,
+// MallocNoWait, FreeDeferred and FreeRCUNoWait. SetHooks of a cache or of Buckets changes them
+// while it is in use.
 //
 // A function may panic or end its goroutine (runtime.Goexit). Nothing is lost then. The object that
 // Alloc was called with goes back, and none is allocated; the one that Free was called with is

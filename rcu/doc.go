@@ -46,9 +46,9 @@
 // # Rules for goroutines
 //
 //   - A Reader belongs to one goroutine at a time. Handing it on needs a happens-before edge, such
-//     as a channel send, and the reader is offline meanwhile, or was not used since Register. Race
-//     builds report two goroutines that use one Reader unordered; builds with invariants panic if
-//     another goroutine reports for a reader that is online.
+//     as a channel send. The Reader must be offline at that time, or not used since Register. Race
+//     builds report two goroutines that use one Reader unordered. Builds with -tags invariants or
+//     -race panic if a goroutine calls Quiescent of a Reader that is online on another goroutine.
 //   - What an online reader has found stays valid until its own next Quiescent, Offline or Close;
 //     what a section has found stays valid until its Exit. Keep no reference across these.
 //   - Load the pointers of the shared structure with sync/atomic or Pointer. The proof at

@@ -27,8 +27,8 @@ type Pointer[T any] struct{ addr atomic.Uintptr }
 
 // Load returns the published object, or nil (kernel: rcu_dereference). What its publisher wrote
 // before is visible. The caller is a reader: its goroutine has entered a section, or has a Reader
-// that is online, of whatever domain. Builds with -tags invariants or -race panic if it isn't, and
-// name the call; a goroutine that works in a section of another one enters one of its own.
+// that is online, of any domain. Builds with -tags invariants or -race panic otherwise, and name
+// the call. A section of another goroutine does not count.
 func (p *Pointer[T]) Load() *T {
 	if invariants.Enabled {
 		assertReading("Load of an rcu.Pointer")
@@ -36,16 +36,15 @@ func (p *Pointer[T]) Load() *T {
 	return mem.At[T](p.addr.Load())
 }
 
-// LoadProtected is Load for an updater that holds what keeps other updaters away, a mutex for
-// instance, and for code that no other goroutine can meet. Nothing is checked (kernel:
-// rcu_dereference_protected).
+// LoadProtected is Load without the check (kernel: rcu_dereference_protected). It is for an updater
+// that holds the lock of all updaters, for a structure that no other goroutine can reach, and for a
+// reader that has called AssertReading.
 func (p *Pointer[T]) LoadProtected() *T { return mem.At[T](p.addr.Load()) }
 
 // Store publishes obj (kernel: rcu_assign_pointer). It does not return the object that was there:
 // if the caller has no other reference to that one, it leaks. See Swap. Builds with -tags
 // invariants or -race panic, in Store as in Swap and CompareAndSwap, if package slub is linked and
-// knows that obj is no object in use: one that was freed or given to FreeRCU, other memory of an
-// arena, or of Go's.
+// finds that obj was freed or given to FreeRCU, is other memory of an arena, or is memory of Go.
 func (p *Pointer[T]) Store(obj *T) {
 	if invariants.Enabled {
 		assertPublishable("Store", mem.Addr(obj))

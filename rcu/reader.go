@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/slubd/slubd/internal/invariants"
 )
 
 // offline is the word of a reader that holds no references. No sequence number equals it.
@@ -54,6 +56,10 @@ const yields = 4
 func (r *Reader) Quiescent() {
 	r.nesting.holdsNothing(r, "Quiescent")
 	now, w := r.domain.seq.load(), r.seen()
+	if invariants.Enabled && w != offline {
+		r.owner.check(r, "Quiescent")
+		r.owner.record()
+	}
 	if w == now {
 		// A grace period that waits for this reader waits for a larger number. Storing the same one
 		// would end no wait.
@@ -63,9 +69,7 @@ func (r *Reader) Quiescent() {
 		r.mustBeOpen("Quiescent")
 		return
 	}
-	r.owner.check(r, "Quiescent")
 	r.store(now) // the load of now and this store pair with Domain.Start
-	r.owner.record()
 	// A waiter that has got the processor and looked advances seq, in spin.
 	for n := 0; n < yields && r.domain.waitersNeedCPU.Load() > 0 && r.domain.seq.load() == now; n++ {
 		runtime.Gosched()

@@ -24,12 +24,13 @@ func (d *damage) err() error {
 }
 
 // reportDamage reports a slab that is quarantined, an object without one, a guarded object, or one
-// that was written to when it was free. The last one Close returns, and does not panic.
+// that was written to when it was free. A Close that finds the last kind returns the report as its
+// error, and does not panic.
 func (c *Cache) reportDamage(d slab.Damage) {
 	r := c.noteDamage(d)
-	if d.Stale && c.closed.Load() {
+	if d.Stale && c.groupClosed.Load() {
 		c.damage.stale.CompareAndSwap(nil, r)
-		if c.config.Hooks.Report == nil {
+		if !c.reports() {
 			return
 		}
 	}

@@ -56,10 +56,20 @@ func (c *Cache) quarantined() *quarantine {
 }
 
 // toSlabs gives objects whose use has ended to their slabs. With a quarantine they wait, and those
-// go that have waited longest. It waits for locks as the slabs' FreeBulk does. It may reorder objs.
+// go that have waited longest. One that is alone in its slab, for a sample of the profile, doesn't
+// wait: it would keep a page. toSlabs waits for locks as the slabs' FreeBulk does. It may reorder
+// objs.
 func (c *Cache) toSlabs(objs []unsafe.Pointer) {
 	if q := c.quarantined(); q != nil {
-		objs = q.exchange(objs, c.layout.slot)
+		n := 0
+		for i, p := range objs {
+			if c.isAlone(p) {
+				objs[i], objs[n] = objs[n], p
+				n++
+			}
+		}
+		c.slabs.FreeBulk(objs[:n])
+		objs = q.exchange(objs[n:], c.layout.slot)
 		c.leaveQuarantine(objs)
 	}
 	c.slabs.FreeBulk(objs)

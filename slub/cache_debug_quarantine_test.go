@@ -85,6 +85,25 @@ func TestQuarantineIsBoundedAndInOrder(t *testing.T) {
 	}
 }
 
+// An object that is alone in its slab does not wait, whatever frees it: it would keep a page.
+func TestQuarantineTakesNothingAlone(t *testing.T) {
+	if sanitized {
+		t.Skip("sanitized caches sample nothing")
+	}
+	c := open(t, nil, Config{Size: 64, Debug: "FZPUQ", ProfileRate: 1})
+	for _, free := range []func(unsafe.Pointer){c.Free, c.FreeRCU, c.FreeDeferred, func(p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) }} {
+		p := take(t, c, 1)[0]
+		if !c.isAlone(p) {
+			t.Fatal("the object is not alone")
+		}
+		free(p)
+		same(t, "Barrier", c.Barrier(t.Context()), nil)
+		if n := len(c.quarantined().takeAll(false)); n != 0 {
+			t.Errorf("%d objects wait", n)
+		}
+	}
+}
+
 // Shrink and Close let nothing wait, and Close lets no object that is freed afterwards wait.
 func TestQuarantineEnds(t *testing.T) {
 	c := openQuarantine(t, nil, "FZPUQ", 1000)

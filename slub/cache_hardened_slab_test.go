@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 )
@@ -66,6 +67,81 @@ func TestSizeOfFreeObject(t *testing.T) {
 		if seen < size || len(reports) != 1 {
 			t.Errorf("%d bytes, size %d in the hook, reported: %v", size, seen, reports)
 		}
+	}
+}
+
+// So may a hook that SetHooks has set, also if SetHooks takes it away meanwhile.
+func TestSizeInHookThatGoes(t *testing.T) {
+	for _, size := range []int{16, 40_000} {
+		var reports []*hooks.Report
+		note := func(r *hooks.Report) { reports = append(reports, r) }
+		b := openBuckets(t, nil, BucketsConfig{Name: "size", Hardened: On})
+		begun, gone, seen := make(chan bool), make(chan bool), make(chan int)
+		same(t, "SetHooks", b.SetHooks(hooks.Hooks{Report: note, Free: func(o hooks.Object) bool {
+			begun <- true
+			<-gone
+			seen <- b.Size(mem.Ptr(o.Addr))
+			return false
+		}}), nil)
+		for _, taken := range []bool{false, true} {
+			p := malloc(t, b, size)
+			freed := make(chan bool)
+			go func() { b.Free(p); close(freed) }()
+			<-begun
+			if taken {
+				same(t, "SetHooks", b.SetHooks(hooks.Hooks{Report: note}), nil)
+			}
+			gone <- true
+			if n := <-seen; n < size {
+				t.Errorf("%d bytes, size %d in the hook, taken away: %t", size, n, taken)
+			}
+			<-freed
+		}
+		if len(reports) != 0 {
+			t.Errorf("%d bytes, reported: %v", size, reports)
+		}
+	}
+}
+
+// Close calls the Report hook in force for what was written to a free object, and panics without
+// one as little as with it.
+func TestStaleWriteAfterSetHooks(t *testing.T) {
+	if sanitized {
+		t.Skip("a sanitizer reports the write itself")
+	}
+	for _, comes := range []bool{false, true} {
+		reports := 0
+		with, without := hooks.Hooks{Report: func(*hooks.Report) { reports++ }}, hooks.Hooks{}
+		if comes {
+			with, without = without, with
+		}
+		c, err := New(newArena(t, arena.Config{}), Config{Size: 64, Hardened: On, Hooks: with})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := take(t, c, 1)[0]
+		c.Free(p)
+		same(t, "SetHooks", c.SetHooks(without), nil)
+		*at(p, int(c.layout.fp)^8) = 0x5a
+		var r *hooks.Report
+		if err := c.Close(); !errors.As(err, &r) || r.Addr != uintptr(p) || (reports == 1) != comes {
+			t.Errorf("the hook comes: %t; Close: %v; %d reports", comes, err, reports)
+		}
+	}
+}
+
+// A slab that goes back counts as one that does, whatever was found in its free objects: reclaim
+// goes on by that number.
+func TestStaleWriteGivesBack(t *testing.T) {
+	if sanitized {
+		t.Skip("a sanitizer reports the write itself")
+	}
+	c := openRecorder(t, nil, Config{Size: 64, Flags: NoSheaves, Hardened: On})
+	ps := take(t, c.Cache, 3*c.perSlab)
+	freeAll(c.Cache, ps)
+	*at(ps[0], int(c.layout.fp)^8) = 0x5a
+	if n := c.slabs.FreeEmpty(); n != 3 || len(c.Reports) != 1 {
+		t.Errorf("%d of 3 slabs went back, reports: %v", n, c.Reports)
 	}
 }
 

@@ -18,25 +18,27 @@ import (
 //
 // An operation that begins after SetHooks has returned calls the new hooks alone. One that runs at
 // the same time calls the old ones or the new ones, or both for different objects. It may go on
-// with the old ones after SetHooks has returned; WaitHooks waits for that. Its AllocZero may show
-// an object to Alloc before it is zeroed.
+// with the old ones after SetHooks has returned; WaitHooks waits for that. AllocZero at that time
+// may call the Alloc hook before it zeroes the object.
 //
 // Each hook is called for what happens from then on. So a Free hook sees objects that no Alloc hook
 // has seen, and the other way round. A Prefilled that was lent before takes objects back until its
-// next Refill or Return, which show the objects that it has then.
+// next Refill or Return, which show the objects that it has then. With InitOnFree, a Free that runs
+// at the same time as SetHooks may show an object to the new Free hook that is cleared already.
 //
 // Any goroutine. It costs some microseconds, and no operation waits for it. The cache shares its
 // slabs with no other from then on (see Merge).
 //
-// Errors, with nothing changed: ErrConfig if the cache shares its slabs already, whose objects
-// can't be told apart, or if it is a size class of Buckets, which have a SetHooks for all;
-// rcu.ErrInCallback in a callback; ErrClosed.
+// Errors, with nothing changed: ErrConfig if the cache shares its slabs, since its objects can't be
+// told from those of the other caches, or if it is a size class of Buckets: call Buckets.SetHooks;
+// rcu.ErrInCallback in a callback; ErrClosed once Close has been called, also if it has failed:
+// frees of objects that are still in use call the hooks that the cache has then.
 func (c *Cache) SetHooks(h hooks.Hooks) error {
 	if callback.Inside() {
 		return c.inCallback()
 	}
-	if b := c.Buckets(); b != nil {
-		return c.argumentError("SetHooks", "the cache is a size class of the buckets %q, whose SetHooks is for all sizes", b.config.name())
+	if c.ofBuckets {
+		return c.argumentError("SetHooks", "the cache is a size class of Buckets, whose SetHooks is for all sizes")
 	}
 	s := &c.hooking
 	s.mu.Lock()
@@ -56,10 +58,15 @@ func (c *Cache) SetHooks(h hooks.Hooks) error {
 	return nil
 }
 
-// WaitHooks waits until no operation calls hooks any more that SetHooks has replaced before. What
-// they need can be given up then. It waits for the hooks that run, and for operations that are
-// about to call one. The collector finds out, which WaitHooks runs as often as it takes: it costs
-// what runtime.GC does. If no hooks were replaced it returns at once. Any goroutine. Errors:
+// Hooks returns the hooks in force: those of the config, or of the last SetHooks. Any goroutine.
+func (c *Cache) Hooks() hooks.Hooks { return c.hooking.now.Load().Hooks }
+
+// WaitHooks waits until no operation can call a hook that an earlier SetHooks has replaced. The
+// program may then give up what those hooks need. WaitHooks waits for replaced hooks that run, and
+// for operations that are about to call one. It runs the garbage collector, once or several times,
+// to find these operations: each run costs what runtime.GC costs. If no hooks were replaced it
+// returns at once. Hooks must synchronize what they write, as several goroutines call them at once:
+// WaitHooks is no synchronization in the sense of Go's memory model. Any goroutine. Errors:
 // ctx.Err(); rcu.ErrInCallback in a callback. (Kernel: tracepoint_synchronize_unregister.)
 func (c *Cache) WaitHooks(ctx context.Context) error {
 	if b := c.Buckets(); b != nil {
@@ -76,7 +83,7 @@ func (c *Cache) WaitHooks(ctx context.Context) error {
 
 // setHooks makes h the set in force, and exchanges the operations if that takes others.
 func (c *Cache) setHooks(h *hookSet) {
-	if was := c.hooking.now.Swap(h); (was.Alloc != nil) != (h.Alloc != nil) || (was.Free != nil) != (h.Free != nil) {
+	if was := c.hooking.replace(h); (was.Alloc != nil) != (h.Alloc != nil) || (was.Free != nil) != (h.Free != nil) {
 		c.exchange(h)
 	}
 }

@@ -42,9 +42,27 @@ func newHookSet(h hooks.Hooks) *hookSet {
 type hookState struct {
 	now atomic.Pointer[hookSet] // not nil once the cache is built. Stored under mu after that
 
+	// hadFree says that a set with a Free hook was replaced. It is stored before the set is.
+	hadFree atomic.Bool
+
 	mu     sync.Mutex              // held by SetHooks
 	before []weak.Pointer[hookSet] // replaced, perhaps still called. Under mu
 }
+
+// replace makes h the set in force, and returns the one that was. The caller holds mu, or that of
+// the Buckets.
+func (s *hookState) replace(h *hookSet) (was *hookSet) {
+	was = s.now.Load()
+	if was.Free != nil {
+		s.hadFree.Store(true)
+	}
+	s.now.Store(h)
+	return was
+}
+
+// askedOnFree reports whether a Free hook may be running: there is one, or there was. It loads the
+// words in the other order than replace stores them.
+func (s *hookState) askedOnFree() bool { return s.now.Load().Free != nil || s.hadFree.Load() }
 
 // retireLocked notes that the set in force is about to be replaced. The caller holds mu.
 func (s *hookState) retireLocked() {
@@ -59,19 +77,19 @@ func (s *hookState) pruneLocked() {
 	s.before = slices.DeleteFunc(s.before, func(w weak.Pointer[hookSet]) bool { return w.Value() == nil })
 }
 
-// callable returns how many replaced sets something refers to, as of the last collection.
-func (s *hookState) callable() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pruneLocked()
-	return len(s.before)
-}
-
-// wait is WaitHooks. Between two collections it waits for longer and longer, up to a second.
+// wait is WaitHooks. It doesn't wait for sets that are replaced after it has begun. Between two
+// collections it waits for longer and longer, up to a second.
 func (s *hookState) wait(ctx context.Context) error {
-	for pause := time.Millisecond; s.callable() > 0; pause = min(2*pause, time.Second) {
+	s.mu.Lock()
+	before := slices.Clone(s.before)
+	s.mu.Unlock()
+	// As of the last collection.
+	called := func() bool {
+		return slices.ContainsFunc(before, func(w weak.Pointer[hookSet]) bool { return w.Value() != nil })
+	}
+	for pause := time.Millisecond; called(); pause = min(2*pause, time.Second) {
 		runtime.GC()
-		if s.callable() == 0 {
+		if !called() {
 			break
 		}
 		timer := time.NewTimer(pause)

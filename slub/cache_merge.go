@@ -35,6 +35,7 @@ type shared struct {
 	nodes       *percpu.Nodes           // with the cache's nodeOf, constant
 	lease       *lease                  // number and cells, constant; ends after Close
 	hooking     hookState               // a cache with hooks has no aliases
+	ofBuckets   bool                    // it is a size class; constant
 	member      *groupMember            // of all members' Config.Group; constant as well
 	refillError atomic.Pointer[error]   // of the latest source.Refill that failed; see loanError
 	backlog     *sharedBacklog          // of this group alone, or of its Buckets

@@ -107,7 +107,7 @@ func (r *Reserve) take() (unsafe.Pointer, error) {
 	if last > 0 {
 		r.wake()
 	}
-	if c := r.cache; c.config.Flags&InitOnAlloc != 0 {
+	if c := r.cache; c.config.Flags&(InitOnAlloc|InitOnFree) != 0 { // no free has cleared it
 		mem.Zero(uintptr(p), uintptr(c.config.Size))
 	}
 	return p, nil

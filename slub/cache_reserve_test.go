@@ -86,8 +86,14 @@ func TestAllocContextEnds(t *testing.T) {
 // TestReserve: when the cache has no memory a reserve gives out what it has put aside, then waits;
 // its Free fills it up first.
 func TestReserve(t *testing.T) {
+	for _, flags := range []slub.Flags{slub.InitOnAlloc, slub.InitOnFree} {
+		testReserve(t, flags)
+	}
+}
+
+func testReserve(t *testing.T, flags slub.Flags) {
 	a := newArena(t, arena.Config{Limit: mib})
-	c := open(t, a, slub.Config{Size: 512, Flags: slub.InitOnAlloc, Domain: new(rcu.Domain)})
+	c := open(t, a, slub.Config{Size: 512, Flags: flags, Domain: new(rcu.Domain)})
 	r, err := c.NewReserve(3)
 	if err != nil {
 		t.Fatal(err)
@@ -102,10 +108,14 @@ func TestReserve(t *testing.T) {
 			t.Fatalf("%d left, want %d, %v", r.Len(), left, err)
 		}
 		if got := *(*uint64)(p); got != 0 {
-			t.Errorf("InitOnAlloc: %#x", got)
+			t.Errorf("flags %d: %#x", flags, got)
 		}
 		*(*uint64)(p) = 7
 		held = append(held, p)
+	}
+	r.Free(held[2])
+	if held[2], err = r.Alloc(ended); err != nil || *(*uint64)(held[2]) != 0 {
+		t.Errorf("flags %d: what was put aside reads %#x, %v", flags, *(*uint64)(held[2]), err)
 	}
 	if _, err := r.Alloc(ended); !errors.Is(err, slub.ErrNoMemory) || !errors.Is(err, context.Canceled) {
 		t.Error(err)

@@ -237,7 +237,7 @@ func (c *Cache) freeAndReported(p unsafe.Pointer) bool {
 		if c.slabs.MarkOf(p, 0) != slab.Poisoned {
 			return false
 		}
-	case c.config.Hooks.Free != nil || c.slabs.MarkOf(p, 0) != slab.Free:
+	case c.hooking.askedOnFree() || c.slabs.MarkOf(p, 0) != slab.Free:
 		return false
 	}
 	c.refuseFreed(p)

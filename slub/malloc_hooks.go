@@ -12,9 +12,8 @@ import (
 // Cache.SetHooks. With a hook for every object Malloc and Free are no sequences of their own any
 // more, but calls of the size's cache.
 //
-// An object that is allocated or freed while SetHooks runs calls the old hooks or the new ones,
-// whatever its size. MallocZero that runs at the same time may show an object to Alloc before it is
-// zeroed.
+// An operation that runs at the same time as SetHooks calls the old hooks or the new ones. A
+// MallocZero at that time may call the Alloc hook before it zeroes the object.
 //
 // Any goroutine. It costs some ten microseconds, and waits for the cache of a size that is being
 // made. Errors, with nothing changed: rcu.ErrInCallback in a callback; ErrClosed.
@@ -32,7 +31,7 @@ func (b *Buckets) SetHooks(h hooks.Hooks) error {
 	defer s.mu.Unlock()
 	s.retireLocked()
 	set := newHookSet(h)
-	s.now.Store(set)
+	s.replace(set)
 	for c := range b.all() {
 		c.setHooks(set)
 	}
@@ -42,6 +41,9 @@ func (b *Buckets) SetHooks(h hooks.Hooks) error {
 	}
 	return nil
 }
+
+// Hooks returns the hooks in force: those of the config, or of the last SetHooks. Any goroutine.
+func (b *Buckets) Hooks() hooks.Hooks { return b.hooking.now.Load().Hooks }
 
 // WaitHooks waits until no operation calls hooks any more that SetHooks has replaced before; see
 // Cache.WaitHooks.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/slubd/slubd/arena"
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/slub/internal/slab"
@@ -19,6 +20,9 @@ func init() {
 // any byte of an object in use, and to memory that is neither an arena's nor Go's. The answer holds
 // for an object that the caller has: no other goroutine frees it meanwhile.
 func unpublishable(addr uintptr) string {
+	if callback.Inside() {
+		return "" // a constructor, destructor or hook may link objects that are in no use
+	}
 	a := arena.Find(addr)
 	if a == nil {
 		if inGoMemory(addr) {

@@ -18,6 +18,13 @@ func TestPublishedIsObject(t *testing.T) {
 	if !invariants.Enabled {
 		t.Skip("needs -tags invariants or -race")
 	}
+	var self rcu.Pointer[byte]
+	link := func(p unsafe.Pointer) { self.Store((*byte)(p)) } // as that of an empty ring
+	linked := open(t, nil, slub.Config{Name: "linked", Size: 100, Ctor: link, RCUDtor: link})
+	linked.FreeRCU(take(t, linked, 1)[0])
+	if err := linked.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
 	c := open(t, nil, slub.Config{Name: "published", Size: 100})
 	ps := take(t, c, 4)
 	freed, given, deferred := ps[1], ps[2], ps[3]

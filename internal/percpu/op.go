@@ -12,10 +12,10 @@ import (
 // stack's, and otherwise calls its slow path.
 //
 // Both lie inside the cache that they belong to, or refer to it by their slow path; they must not
-// be copied or moved after Init, and are constant from then on. They have the form of what a func
-// value of Go points to: code, then the words that the code finds through the context register.
-// Func returns them as func values, so that an operation costs its user one load and one indirect
-// call, without a word in between and without arguments for what is constant.
+// be copied or moved after Init, and only Replace changes them from then on. They have the form of
+// what a func value of Go points to: code, then the words that the code finds through the context
+// register. Func returns them as func values, so that an operation costs its user one load and one
+// indirect call, without a word in between and without arguments for what is constant.
 type Pop struct {
 	code  uintptr // see Func
 	slots uintptr // address of CPU 0's stack
@@ -67,7 +67,8 @@ func (f *Free) Init(filter Filter, slow FreeFunc) {
 //
 // An operation that runs meanwhile may get the code of one and the slow path of the other. So the
 // two must be such that either code may go on to either slow path: a sequence does so only before
-// its commit, when nothing has happened. The slow path is stored first. It pairs with the load in
+// its commit, when nothing has happened to the object, or FreeZero has cleared it. The slow path is
+// stored first. It pairs with the load in
 // the code of p, which finds what the func value points to complete: the store is atomic, and the
 // loads behind it depend on its word.
 func (p *Pop) Replace(q *Pop) {

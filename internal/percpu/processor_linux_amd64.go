@@ -15,7 +15,8 @@ const maxCPUs = 8192
 const optIn = false
 
 // hasAVX and hasAVX512 say that sequences may use registers of 32 and of 64 bytes: the processor
-// has them, and the kernel saves them. Written once, by newRseq.
+// has them, and the kernel saves them. For those of 64 bytes see supports512. Written once, by
+// newRseq.
 var hasAVX, hasAVX512 bool
 
 // supports512 reports whether the processor has registers of 64 bytes, and doesn't slow down while

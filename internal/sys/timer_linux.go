@@ -23,10 +23,21 @@ func SleepAndStore(word *uint64, d time.Duration) error {
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(d.Nanoseconds())}
 	err = unix.TimerfdSettime(fd, 0, &at, nil)
 	if err == nil {
-		_, err = unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(word)), 8))
+		err = readWord(fd, word)
 		for errors.Is(err, unix.EINTR) {
-			_, err = unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(word)), 8))
+			err = readWord(fd, word)
 		}
 	}
 	return CallSleepAndStore.wrap(errors.Join(err, unix.Close(fd)))
+}
+
+// readWord reads eight bytes of a file to word. The race detector doesn't see the kernel's store,
+// as it does with unix.Read: other threads load the word atomically meanwhile.
+func readWord(fd int, word *uint64) error {
+	const bytes = 8
+	_, _, errno := unix.Syscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(word)), bytes)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

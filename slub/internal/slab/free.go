@@ -85,11 +85,11 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding, freed 
 			s.count(s.counters.FreeRemovePartial)
 		}
 		nd.unlock()
-		if s.discard(r) {
+		gone, clean := s.discard(r)
+		if gone {
 			s.count(s.counters.FreeSlab)
-		} else {
-			found.damaged = true
 		}
+		found.damaged = !clean
 		return found, freed
 	}
 	if !r.listed {

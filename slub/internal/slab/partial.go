@@ -333,7 +333,7 @@ func (s *Slabs) relist(n *node, slabs []Ref) (damaged bool) {
 	}
 	n.unlock()
 	for _, r := range empty[:k] {
-		if !s.discard(r) {
+		if _, clean := s.discard(r); !clean {
 			damaged = true
 		}
 	}

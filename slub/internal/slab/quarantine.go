@@ -146,24 +146,24 @@ func (s *Slabs) reportDamages() {
 }
 
 // discard gives back a slab whose objects are all free and which is on no list, or retires it. If
-// its chain doesn't have all of them, it quarantines the slab instead and returns false. It does so
-// as well if Config.Inspect has found something, though the slab goes back then. The caller then
-// calls reportDamages when it has nothing in its hands.
+// its chain doesn't have all of them, it quarantines the slab instead, which is not gone then. If
+// the result is not clean, as then or where Config.Inspect has found something, the caller calls
+// reportDamages when it has nothing in its hands.
 //
 // The check costs about 2 ns for each object that the processor's cache has: 120 ns for a slab of
 // 64 objects, which takes 460 ns to make, fill and free in two bulks, and longer one by one.
-func (s *Slabs) discard(r Ref) bool {
+func (s *Slabs) discard(r Ref) (gone, clean bool) {
 	if !s.isWhole(r) {
 		s.setAside(r)
-		return false
+		return false, false
 	}
-	clean := s.inspect == nil || s.inspectAll(r)
+	clean = s.inspect == nil || s.inspectAll(r)
 	if s.afterGracePeriod != nil {
 		s.retire(r)
-		return clean
+		return true, clean
 	}
 	s.giveBack(r, r.objects)
-	return clean
+	return true, clean
 }
 
 // inspectAll inspects the objects of a slab that is on no list, and of which none is out. It
@@ -202,11 +202,11 @@ func (s *Slabs) discardAll(link uint32) (freed int) {
 	for link != 0 {
 		r := s.linked(link)
 		link = r.next // first: then the descriptor must not be read any more
-		if s.discard(r) {
+		gone, clean := s.discard(r)
+		if gone {
 			freed++
-		} else {
-			damaged = true
 		}
+		damaged = damaged || !clean
 	}
 	if damaged {
 		s.reportDamages()
