@@ -256,6 +256,14 @@ func TestPagesComeHome(t *testing.T) {
 	a.Unmap(maps[0])
 }
 
+// observedToTheEnd lets the observer run until no sweep is under way: a run moves pages for some
+// milliseconds, and none if its thread has to wait for a CPU as long.
+func (a *Arena) observedToTheEnd() {
+	for a.observed(); slices.ContainsFunc(a.observer.sweeps, func(s sweep) bool { return s.on }); {
+		a.observed()
+	}
+}
+
 // TestFewPagesOfFreeBlockMove: of a free block with few pages on another node, these are moved, and
 // the block is not discarded.
 func TestFewPagesOfFreeBlockMove(t *testing.T) {
@@ -266,7 +274,7 @@ func TestFewPagesOfFreeBlockMove(t *testing.T) {
 		k.putBytes(a.Addr(run.Page+page), mem.PageSize, 0)
 	}
 	a.Free(run.Page)
-	a.observed()
+	a.observedToTheEnd()
 	if n := k.count(a.Addr(run.Page), run.bytes(), 1); n != 512 {
 		t.Errorf("%d of 512 pages of a free block lie on their node", n)
 	}
@@ -432,7 +440,7 @@ func TestBlockTakenMeanwhile(t *testing.T) {
 		}
 		return k.where(addrs)
 	}
-	a.observed()
+	a.observedToTheEnd()
 	if taken.Page != run.Page || a.Stats().Nodes[1].Elsewhere == 0 {
 		t.Fatalf("run %+v was taken, not %+v", taken, run)
 	}
