@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -53,7 +54,8 @@ func TestOwnThreadArea(t *testing.T) {
 // rseq_cs alone. Since Linux 7.1 the kernel kills a process that writes to another field in a long
 // area.
 func TestReadOnlyFields(t *testing.T) {
-	testutil.NeedWatch(t)
+	control := new(uint64)
+	testutil.NeedWatch(t, uintptr(unsafe.Pointer(control)), func() { atomic.StoreUint64(control, 1) })
 	eachArea(t, func(t *testing.T) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()

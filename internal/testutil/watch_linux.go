@@ -3,23 +3,20 @@ package testutil
 import (
 	"encoding/binary"
 	"runtime"
-	"sync/atomic"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// NeedWatch skips the test where Watch counts nothing, whatever SLUBD_REQUIRE says: debug registers
-// that a virtual machine takes and ignores are not to be had by a package.
-func NeedWatch(t testing.TB) {
+// NeedWatch skips the test where Watch counts nothing, whatever SLUBD_REQUIRE says: no package
+// gives debug registers that a virtual machine takes and ignores. store stores to the eight bytes
+// at addr.
+func NeedWatch(t testing.TB, addr uintptr, store func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	control := new(uint64)
-	stores := Watch(t, uintptr(unsafe.Pointer(control)))
-	atomic.StoreUint64(control, 1)
-	if stores() == 0 {
+	stores := Watch(t, addr)
+	if store(); stores() == 0 {
 		t.Skip("needs debug registers: those of this virtual machine count no store")
 	}
 }
