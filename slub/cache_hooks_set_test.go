@@ -205,7 +205,7 @@ func TestSetHooksOfAccountsAndLocals(t *testing.T) {
 	}
 	a.Close()
 
-	c := open(t, nil, slub.Config{Size: 64})
+	c := open(t, nil, slub.Config{Size: 64, Hardened: slub.None}) // Locals of others hold nothing
 	l, err := c.NewLocal(32)
 	if err != nil {
 		t.Fatal(err)
