@@ -49,10 +49,11 @@ func selfTestPreemption(limit time.Duration, sleep sleepFunc) (err error) {
 		return fmt.Errorf("self-test of preemption: %w", err)
 	}
 	defer func() { err = errors.Join(err, restore()) }()
-	const rounds = 3
+	const rounds, longest = 3, 100 * time.Millisecond
 	deadline := time.Now().Add(limit)
+	d := time.Millisecond
 	for restarted := 0; restarted < rounds; {
-		again, err := interrupted(cpu, sleep)
+		again, err := interrupted(cpu, func(word *uint64) error { return sleep(word, d) })
 		switch {
 		case err != nil:
 			return err
@@ -60,6 +61,10 @@ func selfTestPreemption(limit time.Duration, sleep sleepFunc) (err error) {
 			restarted++
 		case time.Now().After(deadline):
 			return errNoTurn
+		default:
+			// The other thread had slept before the sequence began. With one P, Go's sysmon may
+			// take 10 ms to find that a thread in a system call has it.
+			d = min(2*d, longest)
 		}
 	}
 	return nil
@@ -72,7 +77,7 @@ func selfTestPreemption(limit time.Duration, sleep sleepFunc) (err error) {
 //
 // The other thread stores its word in the kernel, and so needs no P of Go's: there may be one only,
 // which the goroutine that spins has.
-func interrupted(cpu int, sleep sleepFunc) (restarted bool, err error) {
+func interrupted(cpu int, sleep func(word *uint64) error) (restarted bool, err error) {
 	word := new(uint64)
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -81,7 +86,7 @@ func interrupted(cpu int, sleep sleepFunc) (restarted bool, err error) {
 		restore, err := sys.Pin([]int{cpu})
 		close(ready)
 		if err == nil {
-			err = errors.Join(sleep(word, time.Millisecond), restore())
+			err = errors.Join(sleep(word), restore())
 		}
 		done <- err
 	}()
