@@ -1,12 +1,14 @@
 package slub
 
 import (
+	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 // Two goroutines free one object at the same time, in all ways. One of the frees is reported, each
@@ -16,10 +18,8 @@ func TestHardenedFreesAtOnce(t *testing.T) {
 		"Free": (*Cache).Free, "FreeRCU": (*Cache).FreeRCU, "FreeDeferred": (*Cache).FreeDeferred,
 		"FreeBulk": func(c *Cache, p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
 	}
-	rounds := uint64(20_000)
-	if sanitized || testing.Short() {
-		rounds = 1000
-	}
+	const over = math.MaxUint64
+	rounds := uint64(testutil.Stress(t, 20_000))
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			var reports atomic.Uint64
@@ -27,8 +27,11 @@ func TestHardenedFreesAtOnce(t *testing.T) {
 			var object atomic.Pointer[byte]
 			var turn, done atomic.Uint64
 			go func() {
+				defer done.Store(over)
 				for i := uint64(1); i <= rounds; i++ {
-					spinUntil(&turn, i)
+					if spinUntil(&turn, i); turn.Load() == over {
+						return
+					}
 					c.Free(unsafe.Pointer(object.Load()))
 					done.Store(i)
 				}
@@ -40,6 +43,9 @@ func TestHardenedFreesAtOnce(t *testing.T) {
 				}
 				object.Store((*byte)(p))
 				turn.Store(i)
+				for range i % 128 { // until the other goroutine sees its turn, or a little longer
+					turn.Load()
+				}
 				way(c, p)
 				spinUntil(&done, i)
 				if n := reports.Load(); n != i {
@@ -47,8 +53,8 @@ func TestHardenedFreesAtOnce(t *testing.T) {
 					break
 				}
 			}
-			turn.Store(rounds)
-			spinUntil(&done, rounds)
+			turn.Store(over)
+			spinUntil(&done, over)
 			same(t, "Barrier", c.Barrier(t.Context()), nil)
 			if n := c.Stats().InUse; n != 0 && !t.Failed() {
 				t.Errorf("%d objects are in use", n)

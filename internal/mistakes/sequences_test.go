@@ -49,12 +49,6 @@ internal/percpu/marked_linux_amd64.s
 internal/percpu/marked_linux_amd64.s
 -	LOCK; \
 `},
-	{"MarksInexact", "a free in Go code compares a mark and changes it in two steps",
-		test{pkg: "slub", pattern: `^TestHardenedFreesAtOnce$`}, `reports after`, `
-slub/internal/slab/marktable.go
--			atomic.CompareAndSwapUint32(word, old, old&^(0xff<<bit)|uint32(to)<<bit) {
-+			func() bool { atomic.StoreUint32(word, old&^(0xff<<bit)|uint32(to)<<bit); return true }() {
-`},
 	{"OtherNodePopped", "AllocNode takes an object of another node that a refill has brought",
 		test{pkg: "internal/percpu", pattern: `^TestPopByNode$`}, `of another node was popped`, `
 internal/percpu/node_linux_amd64.s
