@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/slub"
@@ -35,11 +36,15 @@ func fork(words *[8]uint64, stamp uint64) (pid uintptr, errno syscall.Errno) {
 // TestCheckerForks: the process forks while all of its threads allocate and free, as C code in it
 // may, and starts programs, for which Go uses vfork (CLONE_VFORK and CLONE_VM). The parent loses
 // nothing. Each child has the objects as they were, although the parent changes them at once.
+//
+// A fork makes the workers fault once more on each page that they write to, and a signal makes it
+// begin again. On a slow machine forks without pauses leave the workers no time.
 func TestCheckerForks(t *testing.T) {
 	if sanitized {
 		t.Skip("sanitizers have threads and memory of their own")
 	}
 	c := open(t, nil, slub.Config{Size: 64})
+	const pause = 5 * time.Millisecond
 	var forks, programs atomic.Int64
 	forker := func(stop chan struct{}) {
 		for stamp := uint64(1); ; stamp++ {
@@ -72,6 +77,7 @@ func TestCheckerForks(t *testing.T) {
 				return
 			}
 			forks.Add(1)
+			time.Sleep(pause)
 		}
 	}
 	starter := func(stop chan struct{}) {
@@ -86,9 +92,10 @@ func TestCheckerForks(t *testing.T) {
 				return
 			}
 			programs.Add(1)
+			time.Sleep(pause)
 		}
 	}
-	plan{kinds: everyKind, percent: 10, menu: everyOp, beside: []func(chan struct{}){forker, starter}}.run(t)
+	plan{kinds: everyKind, percent: 5, menu: everyOp, beside: []func(chan struct{}){forker, starter}}.run(t)
 	t.Logf("%d forks without exec, %d programs", forks.Load(), programs.Load())
 	if forks.Load() == 0 || programs.Load() == 0 {
 		t.Error("the storm was over before the process has forked")

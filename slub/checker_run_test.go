@@ -152,7 +152,7 @@ func TestCheckerDebug(t *testing.T) {
 	for i := range kinds {
 		kinds[i].Config.Debug = [...]string{"FZPU", "FZPUQ"}[i%2]
 	}
-	plan{kinds: kinds, percent: 3, menu: everyOp}.run(t)
+	plan{kinds: kinds, percent: 1, menu: everyOp}.run(t)
 }
 
 // Four nodes, some of which may have no CPU: objects come from and go to other nodes.

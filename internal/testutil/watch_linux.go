@@ -15,17 +15,26 @@ func NeedWatch(t testing.TB, addr uintptr, store func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	stores := Watch(t, addr)
+	stores, end := watch(t, addr)
+	defer end() // the test may want all four registers
 	if store(); stores() == 0 {
 		t.Skip("needs debug registers: those of this virtual machine count no store")
 	}
 }
 
 // Watch counts the stores of the calling thread, which the caller has locked, to the eight bytes at
-// an address. Those of the kernel don't count. The processor does it, with one of its four debug
-// registers (perf_event_open(2), PERF_TYPE_BREAKPOINT). Where the kernel refuses that, the test is
-// skipped, as by NeedHost.
+// an address, until the test ends. Those of the kernel don't count. The processor does it, with one
+// of its four debug registers (perf_event_open(2), PERF_TYPE_BREAKPOINT). Where the kernel refuses
+// that, the test is skipped, as by NeedHost.
 func Watch(t testing.TB, addr uintptr) (stores func() uint64) {
+	t.Helper()
+	stores, end := watch(t, addr)
+	t.Cleanup(end)
+	return stores
+}
+
+// watch is Watch until end is called.
+func watch(t testing.TB, addr uintptr) (stores func() uint64, end func()) {
 	t.Helper()
 	const (
 		write = 2           // HW_BREAKPOINT_W of <linux/hw_breakpoint.h>
@@ -34,12 +43,12 @@ func Watch(t testing.TB, addr uintptr) (stores func() uint64) {
 	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_BREAKPOINT, Size: unix.PERF_ATTR_SIZE_VER7,
 		Sample: 1, Bits: user, Bp_type: write, Ext1: uint64(addr), Ext2: 8}, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	NeedHost(t, "perf_event_open(2) with breakpoints", "linux-image-amd64", err)
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	return func() uint64 {
+	stores = func() uint64 {
 		var count [8]byte
 		if _, err := unix.Read(fd, count[:]); err != nil {
 			t.Fatal(err)
 		}
 		return binary.NativeEndian.Uint64(count[:])
 	}
+	return stores, func() { _ = unix.Close(fd) }
 }
