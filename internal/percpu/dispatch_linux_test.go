@@ -13,9 +13,7 @@ import (
 // rejects operations that choose none, or lose the slow path's argument.
 func TestSelfTestChoice(t *testing.T) {
 	stack, err := newRseq()
-	if err != nil {
-		t.Skip(err)
-	}
+	needRseq(t, err)
 	good := withRegisters(stack)
 	if err := selfTestChoice(good); err != nil {
 		t.Fatal(err)
@@ -56,9 +54,7 @@ func TestSelfTestChoice(t *testing.T) {
 // objects of others to the slow path.
 func TestFreeByOwnerAdjacent(t *testing.T) {
 	stack, err := newRseq()
-	if err != nil {
-		t.Skip(err)
-	}
+	needRseq(t, err)
 	const first, n = 5, 4
 	slots, err := NewAdjacentSlots(n)
 	if err != nil {

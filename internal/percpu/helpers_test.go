@@ -1,20 +1,39 @@
 package percpu
 
 import (
+	"errors"
+	"os"
 	"testing"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/sys"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
-// eachEngine runs a test under every engine that works here.
+// needRseq is for tests that need sequences. err is what newRseq or newSequences has returned. If
+// it is not nil the test is skipped. With SLUBD_REQUIRE=1 the test fails instead, except in a build
+// or under a kernel that has no sequences at all: a test of them must not be skipped because they
+// broke.
+func needRseq(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, sys.ErrUnsupported) {
+		t.Skip(err)
+	}
+	testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", err)
+}
+
+// eachEngine runs a test under every engine that works here. With SLUBD_REQUIRE=1 sequences must
+// work, as needRseq says.
 func eachEngine(t *testing.T, test func(t *testing.T)) {
 	engines := []engine{newTrylock()}
 	if e, err := newRseq(); err == nil {
 		stack := e
 		stack.name = "rseq-abi0"
 		engines = append(engines, withRegisters(e), stack)
+	} else if !errors.Is(err, sys.ErrUnsupported) && os.Getenv("SLUBD_REQUIRE") == "1" {
+		t.Errorf("without rseq: %v", err)
 	} else {
 		t.Logf("without rseq: %v", err)
 	}

@@ -115,9 +115,7 @@ func TestStressMarked(t *testing.T) {
 // TestSelfTestMarkedRejects breaks each operation in turn.
 func TestSelfTestMarkedRejects(t *testing.T) {
 	stack, err := newRseq()
-	if err != nil {
-		t.Skip(err)
-	}
+	needRseq(t, err)
 	good := withRegisters(stack)
 	if err := selfTestMarked(good); err != nil {
 		t.Fatal(err)

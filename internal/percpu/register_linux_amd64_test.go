@@ -28,9 +28,8 @@ func registrations(t *testing.T) map[ThreadArea][]string {
 
 // eachArea runs a test in processes whose threads are registered in each of these ways.
 func eachArea(t *testing.T, test func(t *testing.T)) {
-	if Engine() != "rseq" {
-		t.Skipf("no rseq here: %s", Reason())
-	}
+	_, err := newRseq()
+	needRseq(t, err)
 	for want, env := range registrations(t) {
 		t.Run(want.Owner+" "+want.Mode, func(t *testing.T) {
 			if !testutil.Child(t, append(env, "SLUBD_ENGINE=rseq")...) {
@@ -73,7 +72,7 @@ func TestReadOnlyFields(t *testing.T) {
 		}
 		e = withRegisters(e)
 		for range 100 {
-			err = errors.Join(err, selfTest(e), selfTestChoice(e), selfTestSlices(e), selfTestZero(e), selfTestNode(e))
+			err = errors.Join(err, selfTest(e), selfTestChoice(e), selfTestSlices(e), selfTestZero(e), selfTestNode(e), selfTestMarked(e))
 		}
 		if err != nil {
 			t.Error(err)
@@ -89,13 +88,12 @@ func TestReadOnlyFields(t *testing.T) {
 // TestRefusedThread: a thread that the kernel refuses to register takes the slow path, and asks
 // once. The engine says why it can't be had there. Other threads are registered.
 func TestRefusedThread(t *testing.T) {
-	if Engine() != "rseq" {
-		t.Skipf("no rseq here: %s", Reason())
-	}
+	_, err := newRseq()
+	needRseq(t, err)
 	for name, errno := range map[string]syscall.Errno{"EINVAL": syscall.EINVAL, "EBUSY": syscall.EBUSY,
 		"EPERM": syscall.EPERM, "ENOSYS": syscall.ENOSYS} {
 		t.Run(name, func(t *testing.T) {
-			if !testutil.Child(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0") {
+			if !testutil.Child(t, "GLIBC_TUNABLES=glibc.pthread.rseq=0", "SLUBD_ENGINE=rseq") {
 				return
 			}
 			slots := arrays(t, Main, 4)

@@ -14,9 +14,8 @@ import (
 // TestSelfTestPreemption: the self-test accepts this kernel, and rejects one that restarts no
 // sequence: as one treats a sequence whose descriptor has no length.
 func TestSelfTestPreemption(t *testing.T) {
-	if _, err := newSequences(); err != nil {
-		t.Skip(err)
-	}
+	_, err := newSequences()
+	needRseq(t, err)
 	if err := selfTestPreemption(time.Minute, sys.SleepAndStore); err != nil {
 		t.Errorf("this kernel: %v", err)
 	}
@@ -30,9 +29,8 @@ func TestSelfTestPreemption(t *testing.T) {
 
 // TestPreemptionUntested: the self-test fails where it can't look.
 func TestPreemptionUntested(t *testing.T) {
-	if _, err := newSequences(); err != nil {
-		t.Skip(err)
-	}
+	_, err := newSequences()
+	needRseq(t, err)
 	refused := errors.New("refused")
 	for call, nth := range map[sys.Call]int{sys.CallSetAffinity: 1, sys.CallSleepAndStore: 1} {
 		restore := sys.FailNth(call, nth, refused)

@@ -71,9 +71,7 @@ func TestStressSlices(t *testing.T) {
 // take their slow path alone, or lose a part of a slice on the way there.
 func TestSelfTestSlices(t *testing.T) {
 	stack, err := newRseq()
-	if err != nil {
-		t.Skip(err)
-	}
+	needRseq(t, err)
 	good := withRegisters(stack)
 	if err := selfTestSlices(good); err != nil {
 		t.Fatal(err)
