@@ -1,13 +1,25 @@
+//go:build amd64 || arm64
+
 #include "go_asm.h"
 #include "textflag.h"
 
+#ifdef GOARCH_amd64
 #define ENTRY(text, word) \
 	LEAQ text(SB), AX; \
 	MOVQ AX, word(DI)
+#else
+#define ENTRY(text, word) \
+	MOVD $text(SB), R0; \
+	MOVD R0, word(R1)
+#endif
 
 // func readEntries(e *entries)
 TEXT ·readEntries(SB), NOSPLIT, $0-8
+#ifdef GOARCH_amd64
 	MOVQ e+0(FP), DI
+#else
+	MOVD e+0(FP), R1
+#endif
 	ENTRY(·popRegister, entries_popRegister)
 	ENTRY(·freeRegister, entries_freeRegister)
 	ENTRY(·popStack, entries_popStack)
