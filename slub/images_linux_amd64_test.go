@@ -3,6 +3,7 @@
 package slub_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,28 +40,55 @@ func printed(t *testing.T, what string, cmd *exec.Cmd, want string) {
 	}
 }
 
-// needRseq skips the test where this process has another engine, and images would. It also skips
-// it outside of rows of their own, since building programs takes long.
+// needRseq skips the test where this process has another engine, as other programs would. With
+// SLUBD_REQUIRE=1 the test fails instead, unless the other engine was asked for.
 func needRseq(t *testing.T) {
-	testutil.NeedLong(t)
+	t.Helper()
 	if name, reason := slub.Engine(); name != "rseq" {
-		t.Skipf("engine %s: %s", name, reason)
+		if os.Getenv("SLUBD_ENGINE") != "" {
+			t.Skip(reason)
+		}
+		testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", errors.New(reason))
+	}
+}
+
+// needImages also skips the test outside of rows of their own, since building programs takes long.
+func needImages(t *testing.T) {
+	t.Helper()
+	testutil.NeedLong(t)
+	needRseq(t)
+}
+
+// copyInto copies the file to the same path below root.
+func copyInto(t *testing.T, root, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(root, path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(copied), 0o755), os.WriteFile(copied, text, 0o755)); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // TestImages: a program that is linked with each C library, dynamically and as one file, uses
-// sequences, whether libc registers its threads or not, also where there is neither /proc nor /sys.
+// sequences, whether libc registers its threads or not. So it does in a root file system in which
+// there is nothing else: no /proc, no /sys, and of libc what the program loads, as in distroless
+// images (glibc) and those of Alpine (musl).
 func TestImages(t *testing.T) {
-	needRseq(t)
+	needImages(t)
 	const static = "-ldflags=-linkmode=external -extldflags=-static"
 	for name, c := range map[string]struct {
 		cc, aptPackage string
 		args           []string
+		loads          []string
 		want           string
 	}{
-		"static glibc": {"gcc", "gcc", []string{static}, byLibc},
-		"musl":         {"musl-gcc", "musl-tools", nil, bySlubd},
-		"static musl":  {"musl-gcc", "musl-tools", []string{static}, bySlubd},
+		"glibc":        {"gcc", "gcc", nil, []string{"/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"}, byLibc},
+		"static glibc": {"gcc", "gcc", []string{static}, nil, byLibc},
+		"musl":         {"musl-gcc", "musl-tools", nil, []string{"/lib/ld-musl-x86_64.so.1"}, bySlubd},
+		"static musl":  {"musl-gcc", "musl-tools", []string{static}, nil, bySlubd},
 	} {
 		t.Run(name, func(t *testing.T) {
 			exe := buildImage(t, c.args, "CC="+testutil.Need(t, c.cc, c.aptPackage))
@@ -68,12 +96,12 @@ func TestImages(t *testing.T) {
 			cmd := exec.Command(exe)
 			cmd.Env = append(cmd.Environ(), "SLUBD_ENGINE=trylock")
 			printed(t, "by the variable", cmd, "engine trylock: SLUBD_ENGINE=trylock\n")
-			if len(c.args) == 0 {
-				return // no loader in an empty directory
+			for _, path := range c.loads {
+				copyInto(t, filepath.Dir(exe), path)
 			}
 			cmd = exec.Command("/image")
 			cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: filepath.Dir(exe)}
-			printed(t, "in a directory without /proc and /sys", cmd, c.want)
+			printed(t, "in a root file system of its own", cmd, c.want)
 		})
 	}
 }
@@ -81,7 +109,7 @@ func TestImages(t *testing.T) {
 // TestImageInGVisor runs a program in a kernel that has neither rseq nor these commands of
 // membarrier.
 func TestImageInGVisor(t *testing.T) {
-	needRseq(t)
+	needImages(t)
 	runsc := testutil.Need(t, "runsc", "runsc")
 	exe := buildImage(t, []string{"-ldflags=-linkmode=external -extldflags=-static"})
 	out, err := exec.Command(runsc, "--rootless", "--network=none", "--ignore-cgroups", "--platform=ptrace", "do", exe).CombinedOutput()
@@ -150,7 +178,7 @@ func compileC(t *testing.T, code string, args ...string) string {
 // first does. Neither loses an object. Each needs a few bytes of the static thread-local storage
 // that a process has left; where that is used up, the loader says so.
 func TestImageAsLibrary(t *testing.T) {
-	needRseq(t)
+	needImages(t)
 	library := buildImage(t, []string{"-buildmode=c-shared"})
 	text, err := os.ReadFile(library)
 	if err != nil {

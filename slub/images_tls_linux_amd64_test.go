@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
 // so, and nothing crashes. As soon as there is room for its 72 bytes, which are aligned to 64, it
 // loads and works, in the same process or in another.
 func TestImageWithoutStaticTLS(t *testing.T) {
-	needRseq(t)
+	needImages(t)
 	library := buildImage(t, []string{"-buildmode=c-shared"})
 	text, err := os.ReadFile(compileC(t, fillerCode, "-shared", "-fPIC"))
 	if err != nil {
