@@ -8,7 +8,6 @@ import (
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
-	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
@@ -18,7 +17,7 @@ import (
 // broke.
 func needRseq(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, sys.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
 	testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", err)
@@ -32,7 +31,7 @@ func eachEngine(t *testing.T, test func(t *testing.T)) {
 		stack := e
 		stack.name = "rseq-abi0"
 		engines = append(engines, withRegisters(e), stack)
-	} else if !errors.Is(err, sys.ErrUnsupported) && os.Getenv("SLUBD_REQUIRE") == "1" {
+	} else if !errors.Is(err, errors.ErrUnsupported) && os.Getenv("SLUBD_REQUIRE") == "1" {
 		t.Errorf("without rseq: %v", err)
 	} else {
 		t.Logf("without rseq: %v", err)
