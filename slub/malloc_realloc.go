@@ -59,19 +59,14 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 	if err != nil {
 		return nil, err
 	}
-	if b.debugged || b.hooking.now.Load().Free != nil {
-		b.moveGuarded(p, q, old, n, room)
-		return q, nil
-	}
-	limitObject(p, uintptr(room), uintptr(room)) // its user may have used all of it
-	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
-	b.Free(p)
+	b.move(p, q, old, n, room)
 	return q, nil
 }
 
-// moveGuarded copies the first old bytes of p, which has more room, to the n bytes of q, and frees
-// p. If a report or a hook doesn't return, it frees q, which has no user yet.
-func (b *Buckets) moveGuarded(p, q unsafe.Pointer, old, n, room int) {
+// move copies the first old bytes of p, which has more room, to the n bytes of q, and frees p. If a
+// report or a hook doesn't return, it frees q, which has no user yet. That is so however p looks at
+// the moment: SetHooks may set a hook before p is freed, and another goroutine may free p.
+func (b *Buckets) move(p, q unsafe.Pointer, old, n, room int) {
 	callback.Guard(func() {
 		b.allow(p, uintptr(room), uintptr(room)) // its user may have used all of it
 		b.reportFoundAt(p)                       // p is its user's until the copy is made

@@ -37,4 +37,17 @@ slub/malloc_hooks.go
 +		b.filled = append(b.filled, f)
 +	}
 `},
+	{"CopyUnguarded", "Realloc takes care of its copy only if it finds a Free hook when it begins",
+		test{pkg: "slub", pattern: `^TestReallocMeetsSetHooks$`}, `objects in use`, `
+slub/malloc_realloc.go
+-	b.move(p, q, old, n, room)
+-	return q, nil
++	if b.debugged || b.hooking.now.Load().Free != nil {
++		b.move(p, q, old, n, room)
++		return q, nil
++	}
++	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
++	b.Free(p)
++	return q, nil
+`},
 }
