@@ -166,4 +166,17 @@ slub/cache_leak.go
 -	damaged := c.damaged()
 +	damaged := error(nil)
 `},
+	{"QuarantinedCountsAsFreed", "a slab that is quarantined counts as freed",
+		test{pkg: "slub/internal/slab", pattern: `^TestFreeSlabIsCounted$`}, `count as freed, want 3`, `
+slub/internal/slab/free.go
+-		if gone {
++		if gone || !clean {
+`},
+	{"OldMarksKept", "a new slab keeps the marks that the last one there has left",
+		test{pkg: "slub/internal/slab", pattern: `^TestMarksOfNeighbouringSlabs$`}, `of a new slab has a mark`, `
+slub/internal/slab/grow.go
+-	if s.marks != nil {
+-		s.marks.reset(r)
+-	}
+`},
 }

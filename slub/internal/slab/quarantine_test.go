@@ -269,3 +269,21 @@ func TestQuarantinedStaysOffTheList(t *testing.T) {
 	}
 	r.dissolve()
 }
+
+// A slab that the free of its last object gives back counts as freed. One that is quarantined
+// instead does not.
+func TestFreeSlabIsCounted(t *testing.T) {
+	r := open(t, 64, Config{MinPartial: arena.None})
+	freed := func(when string) {
+		t.Helper()
+		if n := r.counters.Cells.Sum(freeSlab); n != 3 {
+			t.Errorf("%s: %d slabs count as freed, want 3", when, n)
+		}
+	}
+	r.free(r.take(3 * r.perSlab)...)
+	freed("all objects are free")
+	ps := r.take(r.perSlab)
+	doubleFrees["Free"](r, ps)
+	r.expectQuarantine(ps)
+	freed("a slab is quarantined")
+}
