@@ -59,4 +59,9 @@ slub/internal/slab/guarded.go
 -	if s.uncharge != nil {
 +	if s.uncharge != nil && page == 0 {
 `},
+	{"FreeNotedForNext", "what was noted of the free of a guarded object is taken for that of the next one there",
+		test{pkg: "slub/internal/guard", pattern: `^TestFreeIsForgotten$`}, `its history says`, `
+slub/internal/guard/slot.go
+-	p.noted[slot].Store(false)
+`},
 }

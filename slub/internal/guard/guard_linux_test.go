@@ -70,6 +70,29 @@ func TestFirstFreedIsNext(t *testing.T) {
 	p.Release(slot)
 }
 
+// What was noted of the free of an object is forgotten when its slot serves again: the next object
+// there is in use, and its own free is noted.
+func TestFreeIsForgotten(t *testing.T) {
+	p, _ := openPool(t)
+	first, o := p.takeObject(t, 0)
+	NoteFree(o.Addr)
+	for slot, again := first, false; !again; again = slot == first {
+		Check(o)
+		p.Release(slot)
+		slot, o = p.takeObject(t, 0)
+	}
+	for _, freed := range []bool{false, true} {
+		if freed {
+			NoteFree(o.Addr)
+		}
+		if s, ok := Look(o.Addr); !ok || strings.Contains(s.History, "freed on CPU") != freed {
+			t.Errorf("the object is freed: %t, and its history says\n%s", freed, s.History)
+		}
+	}
+	Check(o)
+	p.Release(first)
+}
+
 // A byte that is written beside an object is found, wherever it lies in the page; the object's own
 // bytes and its free pointer are not looked at.
 func TestEveryByteBeside(t *testing.T) {
