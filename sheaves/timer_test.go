@@ -236,3 +236,20 @@ func TestIdleRCUFreeIsStarted(t *testing.T) {
 		t.Error("the timer goes on for nothing")
 	}
 }
+
+// TestTickStartsTooMany: where more sheaves wait than MaxWaiting once a tick has started one, a
+// callback reclaims them. No further tick is needed.
+func TestTickStartsTooMany(t *testing.T) {
+	r := newRigOf(t, 1, func(c *Config) { c.MaxWaiting = None })
+	r.freeRCU(1)
+	r.tick()
+	r.expectRCU(1, 0)
+	r.tick()
+	if err := r.domain.Barrier(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.expectRCU(none, 0)
+	if got := r.src.reclaims(); got != 1 {
+		t.Errorf("%d objects reclaimed", got)
+	}
+}

@@ -176,4 +176,10 @@ internal/lazytimer/lazytimer.go
 +		t.armed.Store(false)
 +		if again {
 `},
+	{"SheafLeftToTick", "a tick that starts one sheaf too many leaves it to the next tick",
+		test{pkg: "sheaves", pattern: `^TestTickStartsTooMany$`}, `sheaves wait, want 0`, `
+sheaves/timer.go
+-				c.set.armFor(b, true)
++				c.set.armFor(b, false)
+`},
 }
