@@ -46,7 +46,8 @@ type Domain struct {
 	times     periodTimes
 	_         [padding]byte
 
-	sections atomic.Pointer[sections] // what Enter needs; nil before the first
+	entrance atomic.Pointer[entrance] // what Enter calls; nil before the first
+	sections atomic.Pointer[sections] // nil before the first section
 	_        [padding]byte
 
 	callbacks queue
@@ -80,9 +81,12 @@ func (d *Domain) number() uint32 {
 //
 // Any goroutine may call it. It costs a copy of the list of readers and a look at the caller's
 // stack, since stalls are reported with the place of the call and the goroutine.
-func (d *Domain) Register(name string) *Reader {
+func (d *Domain) Register(name string) *Reader { return d.register(name) }
+
+// register is Register for its caller's caller.
+func (d *Domain) register(name string) *Reader {
 	var pc [1]uintptr
-	runtime.Callers(2, pc[:]) // Callers and Register
+	runtime.Callers(3, pc[:]) // Callers, register, and Register or Run
 	r := &Reader{domain: d, plain: never, name: name, goroutine: goroutineID(), registered: pc[0]}
 	d.watch()
 	d.mu.Lock()

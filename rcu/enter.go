@@ -10,21 +10,31 @@ import (
 // value; exactly one of its copies must be exited, once.
 type Section struct {
 	trace    trace // empty except under invariants
-	sections *sections
+	entrance *entrance
 	index    percpu.Index // the section is counted under this index
+}
+
+// An entrance is what Enter and Exit call. A domain has two, which count the same sections; see
+// places.
+type entrance struct {
+	enter    func() percpu.Index
+	exit     func(percpu.Index)
+	sections *sections
 }
 
 // Enter begins a section (kernel: srcu_read_lock). Any goroutine may call it, registered or not,
 // any number of times: sections nest. The goroutine may block inside and continue on another CPU;
 // grace periods wait for it meanwhile. An Enter and its Exit together cost about as much as a slub
-// Alloc and Free. The first Enter of a domain makes the counters.
+// Alloc and Free. The first Enter of a domain makes the counters. Some calls also note their
+// caller, for reports of stalls: the first 64 of a domain, 4 after each 64 grace periods of
+// sections, and, while sections hold up a grace period for long, 16 at each look for stalls.
 //
 //	defer d.Enter().Exit()
 func (d *Domain) Enter() Section {
-	p := d.getSections()
-	s := Section{sections: p, index: p.enter()}
+	e := d.getEntrance()
+	s := Section{entrance: e, index: e.enter()}
 	if invariants.Enabled {
-		s.trace.begin(p)
+		s.trace.begin(e.sections)
 	}
 	return s
 }
@@ -38,13 +48,21 @@ func (d *Domain) Enter() Section {
 // where no other section is open does the next grace period find more exits than enters, and
 // panic.
 func (s Section) Exit() {
-	if s.sections == nil {
+	if s.entrance == nil {
 		panic("rcu: Exit of a zero Section")
 	}
 	if invariants.Enabled {
-		s.trace.end(s.sections)
+		s.trace.end(s.entrance.sections)
 	}
-	s.sections.exit(s.index)
+	s.entrance.exit(s.index)
+}
+
+// getEntrance returns what Enter calls now, which the first Enter makes.
+func (d *Domain) getEntrance() *entrance {
+	if e := d.entrance.Load(); e != nil {
+		return e
+	}
+	return &d.makeSections().looking
 }
 
 // getSections returns the counters, which the first Enter makes.
@@ -64,8 +82,12 @@ func (d *Domain) getSections() *sections {
 func (d *Domain) makeSections() *sections {
 	d.watch()
 	counts := percpu.NewReaders()
-	s := &sections{enter: counts.Enter, exit: counts.Exit, counts: counts}
+	s := &sections{counts: counts}
+	s.plain = entrance{enter: counts.Enter, exit: counts.Exit, sections: s}
+	s.looking = entrance{enter: func() percpu.Index { d.lookAtEnter(s); return counts.Enter() }, exit: counts.Exit, sections: s}
 	s.completed.raise(d.seq.load())
-	d.sections.CompareAndSwap(nil, s)
+	if d.sections.CompareAndSwap(nil, s) {
+		d.lookAtEnters(s, firstLooks)
+	}
 	return d.sections.Load()
 }

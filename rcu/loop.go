@@ -9,7 +9,7 @@ const reportEvery = 64
 //
 //	sheaves.RunPinned(cpus, func() { domain.Run("packets", work) })
 func (d *Domain) Run(name string, work func(*Reader)) {
-	r := d.Register(name)
+	r := d.register(name)
 	defer r.close()
 	work(r)
 }

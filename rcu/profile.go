@@ -39,25 +39,66 @@ func (s *stalls) goroutines() profile {
 
 // stackIn returns the stacks of the goroutines that are in the function around pc; "" for none.
 func (p profile) stackIn(pc uintptr) string {
-	fn := functionOf(pc)
-	if f := runtime.FuncForPC(pc - 1); f == nil || f.Name() == "runtime.goexit" {
-		return "" // go d.Register(...): that function calls every goroutine's first one
+	stacks, _ := p.in(functionOf(pc))
+	return stackTexts(stacks, "that function")
+}
+
+// atPlaces returns file:line of those program counters in whose functions goroutines are, and the
+// goroutines' stacks.
+func (p profile) atPlaces(pcs []uintptr) (places []string, text string) {
+	var fns []uintptr
+	for _, pc := range pcs {
+		fns = append(fns, functionOf(pc))
 	}
-	var found []string
-	goroutines := 0
-	for _, r := range p {
-		pcs := r.Stack()
-		if !slices.ContainsFunc(pcs, func(pc uintptr) bool { return functionOf(pc) == fn }) {
-			continue
-		}
-		goroutines++
-		if text := stackText(pcs); len(found) < maxStacks && !slices.Contains(found, text) {
-			found = append(found, text)
+	stacks, used := p.in(fns...)
+	for i, pc := range pcs {
+		if used[fns[i]] {
+			places = append(places, site(pc))
 		}
 	}
-	text := strings.Join(found, "\n\n")
-	if goroutines > 1 {
-		return fmt.Sprintf("one of %d goroutines in that function:\n%s", goroutines, text)
+	slices.Sort(places)
+	return slices.Compact(places), stackTexts(stacks, "these functions")
+}
+
+// in returns the stacks of the goroutines that are in some of the functions, and in which.
+func (p profile) in(fns ...uintptr) (stacks [][]uintptr, used map[uintptr]bool) {
+	used = map[uintptr]bool{}
+	for i := range p {
+		pcs, found := p[i].Stack(), false
+		for _, pc := range pcs {
+			if fn := functionOf(pc); slices.Contains(fns, fn) && !callsAll(fn) {
+				used[fn], found = true, true
+			}
+		}
+		if found {
+			stacks = append(stacks, pcs)
+		}
+	}
+	return stacks, used
+}
+
+// callsAll reports whether a function calls the first one of every goroutine. It is the caller
+// in: go d.Register(...).
+func callsAll(fn uintptr) bool {
+	f := runtime.FuncForPC(fn)
+	return f == nil || f.Name() == "runtime.goexit"
+}
+
+// stackTexts formats up to maxStacks stacks of goroutines, each text once. If there are several
+// goroutines it says that they are where.
+func stackTexts(stacks [][]uintptr, where string) string {
+	var texts []string
+	for _, pcs := range stacks {
+		if text := stackText(pcs); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+		if len(texts) == maxStacks {
+			break
+		}
+	}
+	text := strings.Join(texts, "\n\n")
+	if len(stacks) > 1 {
+		return fmt.Sprintf("one of %d goroutines in %s:\n%s", len(stacks), where, text)
 	}
 	return text
 }

@@ -45,20 +45,27 @@ import (
 //
 // Invariants: completed <= goal <= seq while a grace period is driven.
 type sections struct {
-	enter  func() percpu.Index // counts.Enter; immutable, as the next two
-	exit   func(percpu.Index)
-	counts *percpu.Readers
-	traces traces
+	plain   entrance // of most calls of Enter; immutable, as the next two
+	looking entrance // of those that are looked at
+	counts  *percpu.Readers
+	traces  traces
+	_       [padding]byte
+
+	places places
 	_      [padding]byte
 
 	completed sequence      // last grace period that no section holds up; atomic, only rises
 	goal      atomic.Uint64 // Token of the grace period driven now; 0: resting; driving
 	driving   atomic.Bool   // lock of the drive; tried, never waited for
 	drainOld  bool          // the index has been flipped; driving
+	drained   uint64        // grace periods driven to their end; driving
 
 	stalledAt    Token     // goal that Domain.scanStalls last found, or 0; Domain.mu
 	since        time.Time // when scanStalls first found that goal; Domain.mu
 	reported     time.Time // last report, or the first look but Stats'; 0: none; Domain.mu
+	atPlaces     []string  // Stall.Places of that stall; Domain.mu
+	stack        string    // Stall.Stack of that stall; Domain.mu
+	profiled     bool      // both have been looked for; Domain.mu
 	noMembarrier bool      // its refusal has been reported; Domain.mu
 }
 
@@ -108,6 +115,9 @@ func (s *sections) drain(d *Domain) bool {
 	s.drainOld = false
 	s.completed.raise(Token(s.goal.Load()))
 	s.goal.Store(0)
+	if s.drained++; s.drained%drainsPerLook == 0 {
+		d.lookAtEnters(s, laterLooks)
+	}
 	return true
 }
 

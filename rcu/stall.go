@@ -28,7 +28,7 @@ const (
 type Stall struct {
 	Reader     string        // the name given to Register; "" for sections
 	Age        time.Duration // since it was first seen to hold up a grace period
-	Registered string        // file:line of the call of Register
+	Registered string        // file:line of the call of Register or Run
 	// Goroutine is the number of the goroutine that registered the reader or, in builds with
 	// -tags invariants or -race, that last used it.
 	Goroutine uint64
@@ -41,6 +41,12 @@ type Stall struct {
 	// Entered lists where the open sections were entered, and by which goroutines. It is empty
 	// except in builds with -tags invariants or -race.
 	Entered []string
+	// Places lists, in other builds, file:line of calls of Enter in whose functions goroutines were
+	// when the stall was first reported. The sections that hold up the grace period are among those
+	// that these goroutines have entered, unless the function that called Enter had returned, or
+	// the line is not known: an Enter notes its caller at times only, since that takes dozens of
+	// times as long. Stack has up to three of the goroutines' stacks.
+	Places []string
 
 	// Membarrier is the error with which the kernel has begun to refuse membarrier(2), though it
 	// accepted the call at start-up. That is no stall, and no other field is set. From then on
@@ -56,7 +62,9 @@ func (s Stall) String() string {
 	}
 	if s.Reader == "" && s.Sections > 0 {
 		line := fmt.Sprintf("rcu: a grace period has waited for %v for %s", text.Round(s.Age), openSections(s.Sections))
-		return strings.Join(append([]string{line}, s.Entered...), "\n\tentered at ")
+		line = strings.Join(append([]string{line}, s.Entered...), "\n\tentered at ")
+		line = strings.Join(append([]string{line}, s.Places...), "\n\tperhaps entered at ")
+		return strings.TrimSuffix(line+"\n"+s.Stack, "\n")
 	}
 	line := fmt.Sprintf("rcu: reader %q, registered at %s, has held up a grace period for %v", s.Reader, s.Registered, text.Round(s.Age))
 	if s.Stack == "" {
@@ -81,9 +89,10 @@ type stalls struct {
 // A dueStall is a stall that is to be reported.
 type dueStall struct {
 	Stall
-	reader   *Reader // nil for sections
-	at       Token   // the reader's stalledAt
-	profiled bool    // its stack has been looked for
+	reader   *Reader   // nil for sections
+	sections *sections // nil for a reader
+	at       Token     // stalledAt of that one
+	profiled bool      // the stack has been looked for, or is not needed
 }
 
 // OnStall has report called, on a goroutine of its own, when a reader or a section has held up a
@@ -152,6 +161,7 @@ func (d *Domain) scanStalls(report bool) (oldest blocker) {
 		w := Token(s.goal.Load())
 		if w != s.stalledAt {
 			s.stalledAt, s.since, s.reported = w, now, time.Time{}
+			s.atPlaces, s.stack, s.profiled = nil, "", false
 		}
 		age, open := now.Sub(s.since), s.open()
 		if w != 0 && open > 0 {
@@ -163,7 +173,12 @@ func (d *Domain) scanStalls(report bool) (oldest blocker) {
 				}
 			}
 			if report && d.due(now, &s.reported) {
-				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: s.traces.sites()}})
+				sites := s.traces.sites()
+				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: sites, Places: s.atPlaces, Stack: s.stack},
+					sections: s, at: w, profiled: s.profiled || len(sites) > 0})
+			}
+			if limit := d.stalls.limit(); report && limit > 0 && age >= limit/4 {
+				d.lookAtEnters(s, stallLooks)
 			}
 		}
 	}
@@ -196,6 +211,14 @@ func (s *stalls) handler() func(Stall) {
 	return s.report
 }
 
+// limit returns the timeout in force; a negative one stands for no reports. The caller holds mu.
+func (s *stalls) limit() time.Duration {
+	if s.timeout == 0 {
+		return stallTimeout
+	}
+	return s.timeout
+}
+
 // due reports whether a stall that was last reported at *reported is due for a report, and then
 // sets *reported and counts it. The zero time means that no waiter or poll has found it before: its
 // timeout begins now. The caller holds mu.
@@ -203,10 +226,7 @@ func (d *Domain) due(now time.Time, reported *time.Time) bool {
 	if reported.IsZero() {
 		*reported = now
 	}
-	timeout := d.stalls.timeout
-	if timeout == 0 {
-		timeout = stallTimeout
-	}
+	timeout := d.stalls.limit()
 	if timeout < 0 || now.Sub(*reported) < timeout {
 		return false
 	}
@@ -229,11 +249,15 @@ func (r *Reader) stall(age time.Duration) Stall {
 func (d *Domain) reportStalls(due []dueStall, report func(Stall)) {
 	var p profile
 	for i := range due {
-		if s := &due[i]; s.reader != nil && !s.profiled {
+		if s := &due[i]; !s.profiled {
 			if p == nil {
 				p = d.stalls.goroutines()
 			}
-			s.Stack = p.stackIn(s.reader.registered)
+			if s.reader != nil {
+				s.Stack = p.stackIn(s.reader.registered)
+			} else {
+				s.Places, s.Stack = p.atPlaces(s.sections.places.all())
+			}
 			d.keepStack(s)
 		}
 		report(due[i].Stall)
@@ -244,8 +268,11 @@ func (d *Domain) reportStalls(due []dueStall, report func(Stall)) {
 func (d *Domain) keepStack(s *dueStall) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.reader.stalledAt == s.at {
-		s.reader.stack, s.reader.profiled = s.Stack, true
+	switch r, sec := s.reader, s.sections; {
+	case r != nil && r.stalledAt == s.at:
+		r.stack, r.profiled = s.Stack, true
+	case sec != nil && sec.stalledAt == s.at:
+		sec.atPlaces, sec.stack, sec.profiled = s.Places, s.Stack, true
 	}
 }
 

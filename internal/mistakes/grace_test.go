@@ -159,6 +159,19 @@ rcu/reader_section.go
 -	if r.depth != 0 {
 +	if false {
 `},
+	{"RunNamesItself", "a reader of Run is reported with a line of Run",
+		test{pkg: "rcu", pattern: `^TestRunIsNamedByItsCaller$`}, `registered at \S*rcu/loop.go`, `
+rcu/loop.go
+-	r := d.register(name)
++	r := d.Register(name)
+`},
+	{"StallUnlooked", "no Enter is looked at while sections hold up a grace period",
+		test{pkg: "rcu", pattern: `^TestEntersAreLookedAt$`}, `when it has waited: sections are looked at: false`, `
+rcu/stall.go
+-			if limit := d.stalls.limit(); report && limit > 0 && age >= limit/4 {
+-				d.lookAtEnters(s, stallLooks)
+-			}
+`},
 }
 
 // callbacks are mistakes in Defer and Barrier.
