@@ -71,4 +71,48 @@ slub/internal/slab/exttable.go
 -		if now == was || atomic.CompareAndSwapUint64(word, uint64(was), uint64(now)) {
 +		if now == was || func() bool { atomic.StoreUint64(word, uint64(now)); return true }() {
 `},
+	{"UncountedTooEarly", "an object leaves the sum of its call site before its destructor is called",
+		test{pkg: "slub", pattern: `^TestFreeRCUOrder$`}, `destructor: bytes of its user, counted: false`, `
+slub/cache_source.go
+-	if c.config.RCUDtor != nil || sanitized {
++	for _, p := range objs {
++		c.uncharge(p)
++	}
++	if c.config.RCUDtor != nil || sanitized {
+`},
+	{"DestroyedTooLate", "the destructor is called after the Free hook",
+		test{pkg: "slub", pattern: `^TestFreeRCUOrder$`}, `hook: bytes of its user, counted: false; destructor`, `
+slub/cache_source.go
+-	if c.config.RCUDtor != nil || sanitized {
+-		c.destroy(objs)
+-	}
+slub/cache_source.go
+-	if free < len(objs) {
++	if c.config.RCUDtor != nil || sanitized {
++		c.destroy(objs)
++	}
++	if free < len(objs) {
+`},
+	{"ClearedBeforeHook", "InitOnFree clears an object before its Free hook is called",
+		test{pkg: "slub", pattern: `^TestFreeRCUOrder$`}, `hook: bytes of nothing known`, `
+slub/cache_instrument.go
+-			if c.keeps(h, p) {
+-				continue
+-			}
+-			scrub(p)
++			scrub(p)
++			if c.keeps(h, p) {
++				continue
++			}
+`},
+	{"LargeUncountedLate", "a large object is charged to its Account, or counted for its call site, while its hook is called",
+		test{pkg: "slub", pattern: `^TestFreeRCUOrderOfBuckets$`}, `hook: bytes of the destructor, counted: true`, `
+slub/malloc_large_free.go
+-	b.unchargeLarge(l)
+ 	limitObject(mem.Ptr(l.addr), l.bytes, l.bytes) // for the hook, and to be cleared
+slub/malloc_large_free.go
+-	if b.config.Flags&InitOnFree != 0 {
++	b.unchargeLarge(l)
++	if b.config.Flags&InitOnFree != 0 {
+`},
 }
