@@ -38,13 +38,14 @@ func fork(words *[8]uint64, stamp uint64) (pid uintptr, errno syscall.Errno) {
 // nothing. Each child has the objects as they were, although the parent changes them at once.
 //
 // A fork makes the workers fault once more on each page that they write to, and a signal makes it
-// begin again. On a slow machine forks without pauses leave the workers no time.
+// begin again. On a slow machine forks without pauses leave the workers no time, so the pauses are
+// longer where a fork takes longer.
 func TestCheckerForks(t *testing.T) {
 	if sanitized {
 		t.Skip("sanitizers have threads and memory of their own")
 	}
 	c := open(t, nil, slub.Config{Size: 64})
-	const pause = 5 * time.Millisecond
+	pause := func(begin time.Time) { time.Sleep(min(20*time.Since(begin), 50*time.Millisecond)) }
 	var forks, programs atomic.Int64
 	forker := func(stop chan struct{}) {
 		for stamp := uint64(1); ; stamp++ {
@@ -53,6 +54,7 @@ func TestCheckerForks(t *testing.T) {
 				return
 			default:
 			}
+			begin := time.Now()
 			p, err := c.Alloc()
 			if err != nil {
 				t.Error(err)
@@ -77,7 +79,7 @@ func TestCheckerForks(t *testing.T) {
 				return
 			}
 			forks.Add(1)
-			time.Sleep(pause)
+			pause(begin)
 		}
 	}
 	starter := func(stop chan struct{}) {
@@ -87,12 +89,13 @@ func TestCheckerForks(t *testing.T) {
 				return
 			default:
 			}
+			begin := time.Now()
 			if err := exec.Command("/bin/true").Run(); err != nil {
 				t.Error(err)
 				return
 			}
 			programs.Add(1)
-			time.Sleep(pause)
+			pause(begin)
 		}
 	}
 	plan{kinds: everyKind, percent: 5, menu: everyOp, beside: []func(chan struct{}){forker, starter}}.run(t)
