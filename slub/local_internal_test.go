@@ -250,3 +250,21 @@ func TestLocalFlushesPortions(t *testing.T) {
 		}
 	})
 }
+
+// What a full Local gives back is the objects that came last. Those that came first stay.
+func TestLocalKeepsTheOldest(t *testing.T) {
+	c := open(t, nil, Config{Size: 64, Hardened: None, Debug: "-", ProfileRate: None, GuardRate: None})
+	const most = 32
+	l, err := c.NewLocal(most)
+	same(t, "NewLocal", err, nil)
+	defer l.Close()
+	ps := take(t, c, most+1)
+	for _, p := range ps {
+		l.Free(p)
+	}
+	held := l.state.slots()[:l.Len()]
+	kept := len(held) - 1 // and the one that made it give
+	if kept >= most || !slices.Equal(held, append(slices.Clone(ps[:kept]), ps[most])) {
+		t.Errorf("of %v it holds %v", ps, held)
+	}
+}

@@ -39,4 +39,11 @@ slub/local_state.go
 -	if s.cache.closed.Load() || s.cache.hooked() {
 +	if s.cache.hooked() {
 `},
+	{"OldestGiven", "a full Local gives back the objects that came first",
+		test{pkg: "slub", pattern: `^TestLocalKeepsTheOldest$`}, `it holds`, `
+slub/local_slow.go
+-	objs := s.slots()[s.len()-n : s.len()]
++	objs := append([]unsafe.Pointer(nil), s.slots()[:n]...)
++	copy(s.slots(), s.slots()[n:s.len()])
+`},
 }
