@@ -252,6 +252,56 @@ func TestAccountEndsMeanwhile(t *testing.T) {
 	runtime.KeepAlive(a)
 }
 
+// An operation keeps its Account alive until it has returned, also if it is the last one: a
+// collection meanwhile doesn't find it lost.
+func TestAccountLivesDuringOperations(t *testing.T) {
+	var state *accountState // of the operation that is under way
+	calls, ended := 0, false
+	look := func() {
+		if state != nil {
+			collect()
+			calls++
+			ended = ended || state.closed
+		}
+	}
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{Hooks: hooks.Hooks{
+		Alloc: func(hooks.Object) { look() },
+		Free:  func(hooks.Object) bool { look(); return false },
+	}})
+	for name, last := range map[string]func(*Account, unsafe.Pointer){
+		"Malloc": func(a *Account, _ unsafe.Pointer) { _, _ = a.Malloc(100) },
+		"Free":   func(a *Account, p unsafe.Pointer) { a.Free(p) },
+		"Reset":  func(a *Account, _ unsafe.Pointer) { a.Reset() },
+	} {
+		calls, ended = 0, false
+		func() {
+			a, err := b.NewAccount(AccountConfig{})
+			same(t, "NewAccount", err, nil)
+			p, err := a.Malloc(100)
+			same(t, "Malloc", err, nil)
+			state = a.state
+			last(a, p)
+		}()
+		state = nil
+		if calls != 1 || ended {
+			t.Errorf("%s: %d collections; the Account has ended: %t", name, calls, ended)
+		}
+		for c := range b.all() {
+			freeLive(c)
+		}
+	}
+}
+
+// collect returns when a collection has run, and the cleanups of what it has found.
+func collect() {
+	for range 2 {
+		done := make(chan bool)
+		runtime.AddCleanup(new([8]unsafe.Pointer), func(done chan bool) { close(done) }, done)
+		runtime.GC()
+		<-done
+	}
+}
+
 // Another goroutine frees the objects of an Account while Reset does, which is a mistake of the
 // caller's. Each object is freed once, and each second free is reported or does nothing.
 func TestAccountResetMeetsFrees(t *testing.T) {
