@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -205,7 +206,15 @@ func TestSetHooksOfAccountsAndLocals(t *testing.T) {
 	}
 	a.Close()
 
-	c := open(t, nil, slub.Config{Size: 64, Hardened: slub.None}) // Locals of others hold nothing
+	for _, hardened := range []int{slub.None, slub.On} {
+		setHooksOfLocal(t, hardened)
+	}
+}
+
+// setHooksOfLocal is the part about a Local. That of a hardened cache holds nothing, hooks or not.
+func setHooksOfLocal(t *testing.T, hardened int) {
+	c := open(t, nil, slub.Config{Size: 64, Hardened: hardened})
+	holds := !sanitized && hardened == slub.None
 	l, err := c.NewLocal(32)
 	if err != nil {
 		t.Fatal(err)
@@ -214,7 +223,7 @@ func TestSetHooksOfAccountsAndLocals(t *testing.T) {
 	local := func() unsafe.Pointer { return first(l.Alloc()) }
 	first, second := local(), local()
 	l.Free(first)
-	h = newSeen()
+	h := newSeen()
 	set(t, c, h.hooks())
 	third := local()
 	zero, err := l.AllocZero()
@@ -225,14 +234,14 @@ func TestSetHooksOfAccountsAndLocals(t *testing.T) {
 		l.Free(p)
 	}
 	if len(h.alloc) != 2 || len(h.free) != 3 || h.calls() != 5 {
-		t.Errorf("two allocations and three frees, hooks %v and %v", h.alloc, h.free)
+		t.Errorf("hardened %d: two allocations and three frees, hooks %v and %v", hardened, h.alloc, h.free)
 	}
 	set(t, c, hooks.Hooks{})
 	l.Free(local())
 	held := l.Len()
 	l.Free(local())
-	if holds := !sanitized; h.calls() != 5 || (l.Len() > 0) != holds {
-		t.Errorf("without hooks the Local holds %d objects, %d a call before; %d calls", l.Len(), held, h.calls())
+	if h.calls() != 5 || (l.Len() > 0) != holds {
+		t.Errorf("hardened %d: without hooks the Local holds %d objects, %d a call before; %d calls", hardened, l.Len(), held, h.calls())
 	}
 }
 
@@ -272,6 +281,58 @@ func TestSetHooksRefused(t *testing.T) {
 	apart.Free(take(t, apart, 1)[0])
 	same(t, "in a hook", inside, rcu.ErrInCallback)
 	same(t, "WaitHooks in a hook", waiting, rcu.ErrInCallback)
+}
+
+// A countedContext ends when Done was called as often as left says, if it is not 0. begun is closed
+// by the first call.
+type countedContext struct {
+	context.Context
+	cancel func()
+	once   sync.Once
+	begun  chan bool
+	left   atomic.Int64
+}
+
+func (c *countedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.begun) })
+	if c.left.Load() > 0 && c.left.Add(-1) == 0 {
+		c.cancel()
+	}
+	return c.Context.Done()
+}
+
+// WaitHooks does not wait for hooks that are replaced when it has begun.
+func TestWaitHooksIgnoresLater(t *testing.T) {
+	c := open(t, nil, slub.Config{Size: 64})
+	// block sets a hook that blocks, and has an allocation call it.
+	block := func() (leave func()) {
+		entered, left, done := make(chan bool), make(chan bool), make(chan bool)
+		set(t, c, hooks.Hooks{Alloc: func(hooks.Object) { close(entered); <-left }})
+		go func() {
+			defer close(done)
+			p, err := c.Alloc()
+			if err != nil {
+				t.Error(err)
+			}
+			c.Free(p)
+		}()
+		<-entered
+		return func() { close(left); <-done }
+	}
+	ctx := &countedContext{begun: make(chan bool)}
+	ctx.Context, ctx.cancel = context.WithCancel(t.Context())
+	defer ctx.cancel()
+	leaveFirst := block()
+	set(t, c, hooks.Hooks{})
+	waited := make(chan error)
+	go func() { waited <- c.WaitHooks(ctx) }()
+	<-ctx.begun
+	leaveLater := block()
+	set(t, c, hooks.Hooks{})
+	leaveFirst()
+	ctx.left.Store(10) // collections, of which the first finds that the hook runs no more
+	same(t, "WaitHooks while a hook runs that was replaced later", <-waited, nil)
+	leaveLater()
 }
 
 // WaitHooks waits for a replaced hook that still runs, and no longer.

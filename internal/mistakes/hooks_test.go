@@ -50,4 +50,36 @@ slub/malloc_realloc.go
 +	b.Free(p)
 +	return q, nil
 `},
+	{"LaterHooksAwaited", "WaitHooks waits for hooks that are replaced while it waits",
+		test{pkg: "slub", pattern: `^TestWaitHooksIgnoresLater$`}, `replaced later: `, `
+slub/cache_hookset.go
+-	s.mu.Lock()
+-	before := slices.Clone(s.before)
+-	s.mu.Unlock()
+-	// As of the last collection.
+-	called := func() bool {
+-		return slices.ContainsFunc(before, func(w weak.Pointer[hookSet]) bool { return w.Value() != nil })
++	called := func() bool {
++		s.mu.Lock()
++		defer s.mu.Unlock()
++		return slices.ContainsFunc(s.before, func(w weak.Pointer[hookSet]) bool { return w.Value() != nil })
+`},
+	{"ClassGetsHooks", "a size class that does not refer to its Buckets yet gets hooks of its own",
+		test{pkg: "slub", pattern: `^TestNewClassRefusesHooks$`}, `without Buckets: <nil>`, `
+slub/cache_hooks.go
+-	if c.ofBuckets {
++	if c.Buckets() != nil {
+`},
+	{"SharedGetHooks", "a cache that shares its slabs gets hooks, which see the objects of the other caches",
+		test{pkg: "slub", pattern: `^TestSetHooksRefused$`}, `shares its slabs: <nil>`, `
+slub/cache_hooks.go
+-		if m != c {
++		if m.closed.Load() {
+`},
+	{"AccountsWithoutHooks", "Accounts keep their short paths when hooks come",
+		test{pkg: "slub", pattern: `^TestSetHooksOfAccountsAndLocals$`}, `two objects, the last`, `
+slub/malloc_hooks.go
+-	b.accounted.admit(!set.each)
++	b.accounted.admit(true)
+`},
 }
