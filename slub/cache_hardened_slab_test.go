@@ -130,6 +130,30 @@ func TestStaleWriteAfterSetHooks(t *testing.T) {
 	}
 }
 
+// Without a Report hook a Shrink that finds a write panics, as every other operation. Close returns
+// what it finds itself, and nothing of that.
+func TestStaleWriteThatShrinkFinds(t *testing.T) {
+	if sanitized {
+		t.Skip("a sanitizer reports the write itself")
+	}
+	c, err := New(newArena(t, arena.Config{}), Config{Size: 64, Hardened: On})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := take(t, c, 1)[0]
+	c.Free(p)
+	*at(p, int(c.layout.fp)^8) = 0x5a
+	var r *hooks.Report
+	func() {
+		defer func() { r, _ = recover().(*hooks.Report) }()
+		c.Shrink()
+	}()
+	if r == nil || r.Addr != uintptr(p) {
+		t.Errorf("Shrink panics with %v, want a write to %p", r, p)
+	}
+	same(t, "Close", c.Close(), nil)
+}
+
 // A slab that goes back counts as one that does, whatever was found in its free objects: reclaim
 // goes on by that number.
 func TestStaleWriteGivesBack(t *testing.T) {

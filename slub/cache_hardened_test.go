@@ -258,3 +258,36 @@ func TestClearAll(t *testing.T) {
 		}
 	}
 }
+
+// A second free leaves the object alone. What was written to it since the first one is there for
+// the next allocation to find.
+func TestSecondFreeClearsNothing(t *testing.T) {
+	if sanitized {
+		t.Skip("a sanitizer reports the write itself")
+	}
+	var reports []hooks.Kind
+	b := openBuckets(t, nil, BucketsConfig{Hardened: On, Hooks: hooks.Hooks{Report: func(r *hooks.Report) {
+		reports = append(reports, r.Kind)
+	}}})
+	c := b.cacheOf(malloc(t, b, 64))
+	want := []hooks.Kind{hooks.DoubleFree, hooks.WriteAfterFree}
+	pinned(t, 0, func() {
+		for name, free := range map[string]func(unsafe.Pointer){
+			"Buckets.Free": b.Free, "Cache.Free": c.Free,
+			"FreeBulk": func(p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
+		} {
+			reports = nil
+			p := malloc(t, b, 64)
+			b.Free(p)
+			*at(p, 40) = 0x5a
+			free(p)
+			if *at(p, 40) != 0x5a {
+				t.Errorf("%s: the second free has cleared the object", name)
+			}
+			if q := malloc(t, b, 64); q != p || !slices.Equal(reports, want) {
+				t.Errorf("%s: %p was freed twice, %p is allocated, reports: %v", name, p, q, reports)
+			}
+		}
+	})
+	freeLive(c)
+}

@@ -115,4 +115,31 @@ slub/malloc_large_free.go
 +	b.unchargeLarge(l)
 +	if b.config.Flags&InitOnFree != 0 {
 `},
+	{"GoneUninspected", "the free objects of a slab that goes back are not looked at",
+		test{pkg: "slub", pattern: `^TestStaleWriteIsFoundAtTheEnd$`}, `want a write to`, `
+slub/internal/slab/quarantine.go
+-	clean = s.inspect == nil || s.inspectAll(r)
++	clean = true
+`},
+	{"BehindLinkUnseen", "the look at a free object of a slab that goes back ends at its link",
+		test{pkg: "slub", pattern: `^TestStaleWriteIsFoundAtTheEnd$`}, `want a write to`, `
+slub/cache_hardened_slab.go
+-	if !ok && fp+freePtrSize < size {
+-		at, ok = written(obj, fp+freePtrSize, size)
+-	}
+`},
+	{"StaleNotCounted", "a slab that goes back does not count if one of its free objects was written to",
+		test{pkg: "slub", pattern: `^TestStaleWriteGivesBack$`}, `of 3 slabs went back`, `
+slub/internal/slab/quarantine.go
+-	s.giveBack(r, r.objects)
+-	return true, clean
++	s.giveBack(r, r.objects)
++	return clean, clean
+`},
+	{"StaleKeptForClose", "what Shrink finds in a free object is left to Close",
+		test{pkg: "slub", pattern: `^TestStaleWriteThatShrinkFinds$`}, `Shrink panics with`, `
+slub/cache_damage.go
+-	if d.Stale && c.groupClosed.Load() {
++	if d.Stale {
+`},
 }

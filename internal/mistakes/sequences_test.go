@@ -195,4 +195,31 @@ internal/percpu/node_linux_amd64.s
  	SHLQ $const_rowShift, R10
  	ADDQ PopByNode_slots(DX), R10
 `},
+	{"ClearedUnclaimed", "a free of a hardened cache clears the object before it has claimed it",
+		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
+internal/percpu/marked_linux_amd64.s
+-	MOVL $const_MarkFree, R9; \
++	MOVQ R12, R9; \
++	TESTQ SI, SI; \
++	JZ   cleared; \
++	ZERO(SI) \
++	MOVQ R9, R12; \
++	MOVQ AX, DI; \
++	MOVL $const_MarkFree, R9; \
+internal/percpu/marked_linux_amd64.s
+-	MOVL R10, R13; \
+-	TESTQ SI, SI; \
+-	JZ   cleared; \
+-	ZERO(SI)
++	MOVL R10, R13
+`},
+	{"ClearedInGoUnclaimed", "a free in Go code clears the object before it has claimed it",
+		test{pkg: "slub", pattern: `^TestSecondFreeClearsNothing$`}, `has cleared the object`, `
+slub/cache_mark.go
+-	if !c.claimKnown(p, slab.Free) {
++	if c.config.Flags&InitOnFree != 0 {
++		c.clearFreed(uintptr(p))
++	}
++	if !c.claimKnown(p, slab.Free) {
+`},
 }
