@@ -56,4 +56,23 @@ slub/malloc_realloc.go
 +		c.limitDebug(p, n)
 +	}
 `},
+	{"LeavesUnseen", "an object that leaves the quarantine is not looked at",
+		test{pkg: "slub", pattern: `^TestQuarantineFindsLateUse$`}, `want a write to`, `
+slub/cache_debug_quarantine.go
+-		c.leaveQuarantine(objs)
+`},
+	{"YoungestLeaves", "the object that was freed last leaves the quarantine first",
+		test{pkg: "slub", pattern: `^TestQuarantineIsBoundedAndInOrder$`}, `wait, want`, `
+slub/cache_debug_quarantine.go
+-		leaving = append(leaving, mem.Ptr(q.objs[q.first]))
+-		q.first++
++		last := len(q.objs) - 1
++		leaving = append(leaving, mem.Ptr(q.objs[last]))
++		q.objs = q.objs[:last]
+`},
+	{"WaitsForGood", "an object that is freed after Close waits in the quarantine for good",
+		test{pkg: "slub", pattern: `^TestQuarantineEnds$`}, `wait in a closed cache`, `
+slub/cache_debug_quarantine.go
+-	q.shut = q.shut || shut
+`},
 }
