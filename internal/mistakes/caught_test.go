@@ -45,18 +45,18 @@ func TestEachIsCaught(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := func(name string) string { return filepath.Join(dir, name) }
-	suites := map[string]*suite{} // by package; without a mistake, all of a suite is built
+	suites := map[string]*suite{} // by test binary; without a mistake, all of a suite is built
 	reduced := map[test]map[string][]byte{}
 	for _, m := range chosen {
-		exe := file(filepath.Base(m.test.pkg) + ".test")
-		if suites[m.test.pkg] == nil {
-			if suites[m.test.pkg], err = parseSuite(filepath.Join(root, m.test.pkg)); err != nil {
+		exe := file(filepath.Base(m.test.pkg) + m.test.tag + ".test")
+		if suites[exe] == nil {
+			if suites[exe], err = parseSuite(filepath.Join(root, m.test.pkg), m.test.tag); err != nil {
 				t.Fatal(err)
 			}
-			build(t, m.test.pkg, exe)
+			m.test.build(t, exe)
 		}
 		if reduced[m.test] == nil {
-			if reduced[m.test], err = suites[m.test.pkg].reduced(m.test.name()); err != nil {
+			if reduced[m.test], err = suites[exe].reduced(m.test.name()); err != nil {
 				t.Fatal(err)
 			}
 			t.Run("none, "+m.test.pattern, func(t *testing.T) { m.test.mustPass(t, exe) })
@@ -68,7 +68,7 @@ func TestEachIsCaught(t *testing.T) {
 			t.Run(m.name, func(t *testing.T) {
 				t.Parallel()
 				overlay := m.overlay(t, file(m.name), reduced[m.test])
-				build(t, m.test.pkg, file(m.name+".test"), "-overlay", overlay)
+				m.test.build(t, file(m.name+".test"), "-overlay", overlay)
 			})
 		}
 	})
@@ -80,14 +80,17 @@ func TestEachIsCaught(t *testing.T) {
 	}
 }
 
-// build makes the test binary of one of the module's packages.
-func build(t *testing.T, pkg, exe string, flags ...string) {
+// build makes the test binary of the test's package.
+func (tt test) build(t *testing.T, exe string, flags ...string) {
 	// It is quicker without what debuggers read, and vet has seen the code without a mistake.
 	args := append([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", exe}, flags...)
-	cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+pkg)...)
+	if tt.tag != "" {
+		args = append(args, "-tags", tt.tag)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+tt.pkg)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the tests of %s: %v\n%s", pkg, err, out)
+		t.Fatalf("building the tests of %s: %v\n%s", tt.pkg, err, out)
 	}
 }
 

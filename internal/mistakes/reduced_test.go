@@ -33,11 +33,12 @@ func TestReduced(t *testing.T) {
 		"constant":   "package p\nconst (\nconstant = 3\n)\n",
 		"init":       "package p_test\nfunc init() { fromInit() }\n",
 		"init_calls": "package p_test\nfunc fromInit() {}\n",
+		"tagged":     "//go:build tagged\n\npackage p\nfunc TestT() {}\n",
 		"elsewhere":  "//go:build !linux && linux\n\npackage p\nfunc TestA() {}\n",
 	} {
 		write(name, text)
 	}
-	s, err := parseSuite(dir)
+	s, err := parseSuite(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +89,18 @@ func TestReduced(t *testing.T) {
 	if got, err := s.reduced("TestD"); err == nil {
 		t.Errorf("a test that is not there is left with %q", got)
 	}
+	if got, err := s.reduced("TestT"); err == nil {
+		t.Errorf("a test that is not built without a tag is left with %q", got)
+	}
+	tagged, err := parseSuite(dir, "tagged")
+	if err == nil {
+		_, err = tagged.reduced("TestT")
+	}
+	if err != nil {
+		t.Error("with the tag:", err)
+	}
 	write("misspelt", "package")
-	if _, err := parseSuite(dir); err == nil {
+	if _, err := parseSuite(dir, ""); err == nil {
 		t.Error("a file that is no Go is read")
 	}
 }

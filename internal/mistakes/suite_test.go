@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 )
 
 // A suite is the files of tests in a directory, from which reduced takes what one of the tests
@@ -42,17 +43,20 @@ type part struct {
 	declares, mentions map[string]bool
 }
 
-// parseSuite reads those files of tests in a directory that are built on this machine.
-func parseSuite(dir string) (*suite, error) {
+// parseSuite reads those files of tests in a directory that are built on this machine with the tag,
+// or without one.
+func parseSuite(dir, tag string) (*suite, error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
 		return nil, err
 	}
 	s := &suite{filepath.Base(dir), token.NewFileSet(), map[string]*testFile{}, nil}
 	packages := map[string][]*ast.File{}
+	builds := gobuild.Default
+	builds.BuildTags = append(slices.Clone(builds.BuildTags), tag)
 	for _, path := range paths {
 		name := filepath.Base(path)
-		if built, err := gobuild.Default.MatchFile(dir, name); err != nil {
+		if built, err := builds.MatchFile(dir, name); err != nil {
 			return nil, err
 		} else if !built {
 			continue

@@ -29,10 +29,11 @@ type test struct {
 	pkg     string
 	pattern string // of go test -run
 	engine  string // SLUBD_ENGINE, if one shows a mistake sooner
+	tag     string // of go test -tags, if only such a build shows it
 }
 
 // all is the table.
-var all = slices.Concat(gracePeriods, sections, callbacks, sheaves, queue, timers, freed, ranges, slabs, reclaiming, placement, sequences, guards, debugging, locals, accounts, hooking, reports)
+var all = slices.Concat(gracePeriods, sections, callbacks, sheaves, queue, timers, freed, ranges, slabs, reclaiming, placement, sequences, guards, debugging, locals, accounts, hooking, misuse, reports)
 
 // choose returns the mistakes that a user's word stands for.
 func choose(word string) ([]mistake, error) {
