@@ -180,8 +180,8 @@ func TestFreeRCUOrderOfBuckets(t *testing.T) {
 			t.Run(kind+", "+name, func(t *testing.T) {
 				w := &witness{size: uintptr(n), seen: map[uintptr]string{}}
 				b := openBuckets(t, newArena(t, arena.Config{Span: 64 * mib}), BucketsConfig{
-					CallSites: !ofAccount, Flags: InitOnFree, GuardRate: None, Domain: new(rcu.Domain),
-					RCUDtor: w.destroy, Hooks: hooks.Hooks{Free: w.hook}})
+					CallSites: !ofAccount, Debug: "-", Flags: InitOnFree, GuardRate: None,
+					Domain: new(rcu.Domain), RCUDtor: w.destroy, Hooks: hooks.Hooks{Free: w.hook}})
 				a, err := b.NewAccount(AccountConfig{})
 				same(t, "NewAccount", err, nil)
 				t.Cleanup(a.Close)
