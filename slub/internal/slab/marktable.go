@@ -1,6 +1,8 @@
 package slab
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -78,13 +80,17 @@ func (t *MarkTable) reset(r Ref) {
 	runtime.KeepAlive(t)
 }
 
+// firstByte is the shift of the first byte of a word of 32 bits: 0, or 24 where the byte order is
+// big-endian.
+var firstByte = uintptr(bits.TrailingZeros32(binary.NativeEndian.Uint32([]byte{1, 0, 0, 0})))
+
 // swap replaces a mark by another if it is InUse, or if it is not, as held says, and returns what
 // it was. It is one atomic step: of several goroutines that free an object at once, one gets InUse.
 func (t *MarkTable) swap(addr uintptr, held bool, to Mark) (was Mark) {
 	defer runtime.KeepAlive(t) // or the table might be unmapped
 	p := t.at(addr)
 	word := (*uint32)(unsafe.Pointer(mem.At[uint32](mem.AlignDown(mem.Addr(p), 4))))
-	bit := mem.Addr(p) % 4 * 8
+	bit := mem.Addr(p)%4*8 ^ firstByte
 	for {
 		old := atomic.LoadUint32(word)
 		if was = Mark(old >> bit); (was == InUse) != held ||
