@@ -292,7 +292,7 @@ func TestAccountLivesDuringOperations(t *testing.T) {
 	}
 }
 
-// collect returns when a collection has run, and the cleanups of what it has found.
+// collect returns when a collection has run and, most likely, the cleanups of what it has found.
 func collect() {
 	for range 2 {
 		done := make(chan bool)

@@ -266,7 +266,7 @@ func TestSecondFreeClearsNothing(t *testing.T) {
 		t.Skip("a sanitizer reports the write itself")
 	}
 	var reports []hooks.Kind
-	b := openBuckets(t, nil, BucketsConfig{Hardened: On, Hooks: hooks.Hooks{Report: func(r *hooks.Report) {
+	b := openBuckets(t, nil, BucketsConfig{Hardened: On, Debug: "-", Hooks: hooks.Hooks{Report: func(r *hooks.Report) {
 		reports = append(reports, r.Kind)
 	}}})
 	c := b.cacheOf(malloc(t, b, 64))

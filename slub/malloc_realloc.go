@@ -64,8 +64,8 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 }
 
 // move copies the first old bytes of p, which has more room, to the n bytes of q, and frees p. If a
-// report or a hook doesn't return, it frees q, which has no user yet. That is so however p looks at
-// the moment: SetHooks may set a hook before p is freed, and another goroutine may free p.
+// report or a hook doesn't return, it frees q, which has no user yet. It takes that care where
+// there is no hook yet, too: SetHooks may set one before p is freed.
 func (b *Buckets) move(p, q unsafe.Pointer, old, n, room int) {
 	callback.Guard(func() {
 		b.allow(p, uintptr(room), uintptr(room)) // its user may have used all of it

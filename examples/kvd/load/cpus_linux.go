@@ -53,9 +53,7 @@ func splitCPUs(o *options) (join func(), err error) {
 		return nil, err
 	}
 	o.onServerCPUs = func(start func() error) error { return onCPUs(&servers, &own, start) }
-	// The sender holds one P while it sleeps: Go takes it away up to 10 ms later. With one P for
-	// each CPU the receivers would see answers that much later, and p99.9 would be theirs.
-	procs := runtime.GOMAXPROCS(own.Count() + 1)
+	procs := runtime.GOMAXPROCS(own.Count())
 	return func() {
 		_ = moveTo(&all) // where the process came from
 		runtime.GOMAXPROCS(procs)

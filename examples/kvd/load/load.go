@@ -178,6 +178,9 @@ func (s *sender) send(ctx context.Context, enough func() bool) error {
 	// millisecond late.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	// It holds a P while it sleeps: Go may take it away as late as 10 ms after that. So it gets one
+	// more than there are CPUs; otherwise the receivers see answers that much later.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1))
 	if err := wakeOnTime(); err != nil {
 		return err
 	}
