@@ -83,11 +83,16 @@ func (d *Domain) number() uint32 {
 // stack, since stalls are reported with the place of the call and the goroutine.
 func (d *Domain) Register(name string) *Reader { return d.register(name) }
 
-// register is Register for its caller's caller.
+// register is Register for its caller's caller. If that is the runtime, since a go statement calls
+// Register or Run, the place is in that function: the runtime is around all goroutines.
 func (d *Domain) register(name string) *Reader {
-	var pc [1]uintptr
-	runtime.Callers(3, pc[:]) // Callers, register, and Register or Run
-	r := &Reader{domain: d, plain: never, name: name, goroutine: goroutineID(), registered: pc[0]}
+	var pcs [2]uintptr
+	runtime.Callers(2, pcs[:]) // past Callers and register: in Register or Run, and in its caller
+	pc := pcs[1]
+	if callsAll(functionOf(pc)) {
+		pc = pcs[0]
+	}
+	r := &Reader{domain: d, plain: never, name: name, goroutine: goroutineID(), registered: pc}
 	d.watch()
 	d.mu.Lock()
 	list := append(slices.Clip(d.list()), r)

@@ -27,7 +27,8 @@ type entrance struct {
 // grace periods wait for it meanwhile. An Enter and its Exit together cost about as much as a slub
 // Alloc and Free. The first Enter of a domain makes the counters. Some calls also note their
 // caller, for reports of stalls: the first 64 of a domain, 4 after each 64 grace periods of
-// sections, and, while sections hold up a grace period for long, 16 at each look for stalls.
+// sections, and 16 at each look for stalls while sections hold up a grace period for long, until
+// that is reported. Builds with -tags invariants or -race leave out the last.
 //
 //	defer d.Enter().Exit()
 func (d *Domain) Enter() Section {

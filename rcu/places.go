@@ -6,13 +6,16 @@ import (
 )
 
 const (
-	// maxPlaces is how many lines that call Enter are kept for a domain.
+	// maxPlaces is how many return addresses of calls of Enter are kept for a domain: the first
+	// ones. Each copy of a line that the compiler makes, inlined or generic, has an address of its
+	// own.
 	maxPlaces = 64
 	// firstLooks is how many calls of Enter are looked at in a new domain.
 	firstLooks = 64
 	// drainsPerLook is how many grace periods of sections pass from one time when calls of Enter
 	// are looked at to the next, and laterLooks is how many it is then. That is one look in 16
-	// grace periods, each of which makes a system call that takes longer than a look.
+	// grace periods. Where sections are sequences each of these makes a system call, which takes
+	// longer than a look.
 	drainsPerLook = 64
 	laterLooks    = 4
 	// stallLooks is how many it is at each look for stalls while sections hold up a grace period.

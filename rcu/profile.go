@@ -39,31 +39,50 @@ func (s *stalls) goroutines() profile {
 
 // stackIn returns the stacks of the goroutines that are in the function around pc; "" for none.
 func (p profile) stackIn(pc uintptr) string {
-	stacks, _ := p.in(functionOf(pc))
-	return stackTexts(stacks, "that function")
+	n, stacks, _ := p.in(functionOf(pc))
+	text := stackTexts(stacks)
+	if n > 1 {
+		return fmt.Sprintf("one of %d goroutines in that function:\n%s", n, text)
+	}
+	return text
 }
 
 // atPlaces returns file:line of those program counters in whose functions goroutines are, and the
-// goroutines' stacks.
+// goroutines' stacks. It says of these that they may be in sections: even a single one need not be.
 func (p profile) atPlaces(pcs []uintptr) (places []string, text string) {
 	var fns []uintptr
 	for _, pc := range pcs {
 		fns = append(fns, functionOf(pc))
 	}
-	stacks, used := p.in(fns...)
+	n, stacks, used := p.in(fns...)
 	for i, pc := range pcs {
 		if used[fns[i]] {
 			places = append(places, site(pc))
 		}
 	}
 	slices.Sort(places)
-	return slices.Compact(places), stackTexts(stacks, "these functions")
+	places, text = slices.Compact(places), stackTexts(stacks)
+	switch n {
+	case 0:
+	case 1:
+		text = "1 goroutine is in a function of these lines, and may be in such a section:\n" + text
+	default:
+		text = fmt.Sprintf("%d goroutines are in the functions of these lines, and may be in such a section; "+
+			"up to %d stacks:\n%s", n, maxStacks, text)
+	}
+	return places, text
 }
 
-// in returns the stacks of the goroutines that are in some of the functions, and in which.
-func (p profile) in(fns ...uintptr) (stacks [][]uintptr, used map[uintptr]bool) {
+// in returns how many goroutines are in some of the functions, their stacks, each once, and in
+// which functions they are. Thousands of handlers may wait at one line.
+func (p profile) in(fns ...uintptr) (n int, stacks [][]uintptr, used map[uintptr]bool) {
 	used = map[uintptr]bool{}
+	known := map[runtime.StackRecord]bool{}
 	for i := range p {
+		if known[p[i]] {
+			n++
+			continue
+		}
 		pcs, found := p[i].Stack(), false
 		for _, pc := range pcs {
 			if fn := functionOf(pc); slices.Contains(fns, fn) && !callsAll(fn) {
@@ -71,22 +90,23 @@ func (p profile) in(fns ...uintptr) (stacks [][]uintptr, used map[uintptr]bool) 
 			}
 		}
 		if found {
+			n++
+			known[p[i]] = true
 			stacks = append(stacks, pcs)
 		}
 	}
-	return stacks, used
+	return n, stacks, used
 }
 
-// callsAll reports whether a function calls the first one of every goroutine. It is the caller
-// in: go d.Register(...).
+// callsAll reports whether a function calls the first one of every goroutine. It is the caller in:
+// go d.Register(...).
 func callsAll(fn uintptr) bool {
 	f := runtime.FuncForPC(fn)
 	return f == nil || f.Name() == "runtime.goexit"
 }
 
-// stackTexts formats up to maxStacks stacks of goroutines, each text once. If there are several
-// goroutines it says that they are where.
-func stackTexts(stacks [][]uintptr, where string) string {
+// stackTexts formats up to maxStacks stacks of goroutines, each text once.
+func stackTexts(stacks [][]uintptr) string {
 	var texts []string
 	for _, pcs := range stacks {
 		if text := stackText(pcs); !slices.Contains(texts, text) {
@@ -96,11 +116,7 @@ func stackTexts(stacks [][]uintptr, where string) string {
 			break
 		}
 	}
-	text := strings.Join(texts, "\n\n")
-	if len(stacks) > 1 {
-		return fmt.Sprintf("one of %d goroutines in %s:\n%s", len(stacks), where, text)
-	}
-	return text
+	return strings.Join(texts, "\n\n")
 }
 
 // functionOf returns where the function starts whose code a return address lies in. What the

@@ -32,7 +32,7 @@ type Reader struct {
 
 	name       string  // immutable, as the next two fields
 	goroutine  uint64  // number of the goroutine that called Register
-	registered uintptr // program counter in the caller of Register or Run
+	registered uintptr // program counter in the caller of Register or Run; see register
 
 	stalledAt Token     // word that Domain.scanStalls last found behind, or offline; Domain.mu
 	since     time.Time // when scanStalls first found that word; Domain.mu

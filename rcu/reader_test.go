@@ -98,6 +98,9 @@ func wantPanic(t *testing.T, want string, f func()) {
 	f()
 }
 
+// end is where a field ends.
+func end(offset, size uintptr) uintptr { return offset + size }
+
 // TestHotWordsAreApart: words that different CPUs write are at least the padding apart, whatever
 // the word size.
 func TestHotWordsAreApart(t *testing.T) {
@@ -105,11 +108,12 @@ func TestHotWordsAreApart(t *testing.T) {
 		"reader's word and what others write in it": unsafe.Offsetof(Reader{}.stalledAt) - unsafe.Offsetof(Reader{}.word),
 		"seq and completed":                         unsafe.Offsetof(Domain{}.completed) - unsafe.Offsetof(Domain{}.seq),
 		"completed and the queue":                   unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.readers),
-		"sections and the queue":                    unsafe.Offsetof(Domain{}.callbacks) - unsafe.Offsetof(Domain{}.sections),
-		"completed and sections":                    unsafe.Offsetof(Domain{}.sections) - unsafe.Offsetof(Domain{}.readers),
+		"entrance and the queue":                    unsafe.Offsetof(Domain{}.callbacks) - end(unsafe.Offsetof(Domain{}.sections), unsafe.Sizeof(Domain{}.sections)),
+		"completed and entrance":                    unsafe.Offsetof(Domain{}.entrance) - end(unsafe.Offsetof(Domain{}.times), unsafe.Sizeof(Domain{}.times)),
 		"queue's two sides":                         unsafe.Offsetof(queue{}.taken) - unsafe.Offsetof(queue{}.active),
 		"two CPUs' stacks":                          unsafe.Sizeof(stack{}),
-		"Enter's words and the driver's":            unsafe.Offsetof(sections{}.completed) - unsafe.Offsetof(sections{}.counts),
+		"Enter's words and places":                  unsafe.Offsetof(sections{}.places) - end(unsafe.Offsetof(sections{}.traces), unsafe.Sizeof(sections{}.traces)),
+		"places and the driver's words":             unsafe.Offsetof(sections{}.completed) - end(unsafe.Offsetof(sections{}.places), unsafe.Sizeof(sections{}.places)),
 	} {
 		if apart < padding {
 			t.Errorf("%s: %d bytes apart", name, apart)

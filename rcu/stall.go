@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/text"
 )
 
@@ -32,20 +34,24 @@ type Stall struct {
 	// Goroutine is the number of the goroutine that registered the reader or, in builds with
 	// -tags invariants or -race, that last used it.
 	Goroutine uint64
-	// Stack is the stack of a goroutine that is in the function that called Register, taken when
-	// the stall was first reported. If several goroutines are there, it says so and has up to three
-	// of their stacks. It is "" if no goroutine is there.
+	// Stack is the stack of a goroutine that was in the function that called Register or Run, or,
+	// for sections, in those of Places, when the stall was first reported. If several goroutines
+	// were there, it says so and has up to three of their stacks. For sections it begins with a
+	// line that says how many were there. It is "" if none was found: of each goroutine the
+	// innermost 32 frames are looked at, and with more than 131,072 goroutines none is.
 	Stack string
 
 	Sections int64 // open sections; 0 for a reader
 	// Entered lists where the open sections were entered, and by which goroutines. It is empty
 	// except in builds with -tags invariants or -race.
 	Entered []string
-	// Places lists, in other builds, file:line of calls of Enter in whose functions goroutines were
-	// when the stall was first reported. The sections that hold up the grace period are among those
-	// that these goroutines have entered, unless the function that called Enter had returned, or
-	// the line is not known: an Enter notes its caller at times only, since that takes dozens of
-	// times as long. Stack has up to three of the goroutines' stacks.
+	// Places lists, in other builds, file:line of the calls of Enter whose surrounding function
+	// some goroutine was still in when the stall was first reported. The sections that hold up the
+	// grace period are among those that these goroutines have entered, unless the function that
+	// called Enter had returned, or no goroutine was found (see Stack), or the line is not known.
+	// An Enter notes its caller at times only, since that takes dozens of times as long. A domain
+	// keeps the first 64 return addresses; each inlined or generic copy of a line has one of its
+	// own.
 	Places []string
 
 	// Membarrier is the error with which the kernel has begun to refuse membarrier(2), though it
@@ -55,7 +61,8 @@ type Stall struct {
 	Membarrier error
 }
 
-// String describes the stall in one line, followed by the stack, if there is one.
+// String describes the stall in one line, followed for sections by a line for each of Entered and
+// Places, and by the stack, if there is one.
 func (s Stall) String() string {
 	if s.Membarrier != nil {
 		return fmt.Sprintf("rcu: %v: every grace period stops all goroutines instead", s.Membarrier)
@@ -174,10 +181,11 @@ func (d *Domain) scanStalls(report bool) (oldest blocker) {
 			}
 			if report && d.due(now, &s.reported) {
 				sites := s.traces.sites()
-				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: sites, Places: s.atPlaces, Stack: s.stack},
+				due = append(due, dueStall{Stall: Stall{Age: age, Sections: open, Entered: sites, Places: slices.Clone(s.atPlaces), Stack: s.stack},
 					sections: s, at: w, profiled: s.profiled || len(sites) > 0})
 			}
-			if limit := d.stalls.limit(); report && limit > 0 && age >= limit/4 {
+			// Once a stall is profiled its later reports repeat what was found then.
+			if limit := d.stalls.limit(); report && limit > 0 && age >= limit/4 && !s.profiled && !invariants.Enabled {
 				d.lookAtEnters(s, stallLooks)
 			}
 		}
@@ -272,7 +280,7 @@ func (d *Domain) keepStack(s *dueStall) {
 	case r != nil && r.stalledAt == s.at:
 		r.stack, r.profiled = s.Stack, true
 	case sec != nil && sec.stalledAt == s.at:
-		sec.atPlaces, sec.stack, sec.profiled = s.Places, s.Stack, true
+		sec.atPlaces, sec.stack, sec.profiled = slices.Clone(s.Places), s.Stack, true
 	}
 }
 

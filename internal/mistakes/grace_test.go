@@ -168,9 +168,7 @@ rcu/loop.go
 	{"StallUnlooked", "no Enter is looked at while sections hold up a grace period",
 		test{pkg: "rcu", pattern: `^TestEntersAreLookedAt$`}, `when it has waited: sections are looked at: false`, `
 rcu/stall.go
--			if limit := d.stalls.limit(); report && limit > 0 && age >= limit/4 {
 -				d.lookAtEnters(s, stallLooks)
--			}
 `},
 }
 
