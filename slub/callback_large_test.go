@@ -174,7 +174,11 @@ func largeLeavesNothing(t *testing.T, cfg BucketsConfig, callback string, n int,
 		objs = append(objs, malloc(t, b, n))
 	}
 	use, held := objs[:2], objs[2:]
-	short := shrinkerThatLeaves(t, a, callback, l)
+	short := shrinkerThatLeaves(t, a, callback, l, func() {
+		for c := range b.all() {
+			c.shrinkSlabs()
+		}
+	})
 	// Until the callback is armed no timer can reclaim what it is to be called for.
 	section := cfg.Domain.Enter()
 	b.large.deferred.draining.Lock()
@@ -197,8 +201,8 @@ func largeLeavesNothing(t *testing.T, cfg BucketsConfig, callback string, n int,
 }
 
 // shrinkerThatLeaves adds a shrinker whose Scan or Count is l.call, if that is the callback, and
-// returns what makes memory short, so that allocations call it.
-func shrinkerThatLeaves(t *testing.T, a *arena.Arena, callback string, l *leaving) (short func()) {
+// returns what makes memory short, so that allocations call it. shrink empties the sheaves.
+func shrinkerThatLeaves(t *testing.T, a *arena.Arena, callback string, l *leaving, shrink func()) (short func()) {
 	count, call := int64(0), func(name string) {
 		if name == callback {
 			l.call()
@@ -212,7 +216,10 @@ func shrinkerThatLeaves(t *testing.T, a *arena.Arena, callback string, l *leavin
 		Count: func() int64 { count++; call("Count"); return count },
 		Scan:  func(int64) int64 { call("Scan"); return 0 },
 	}))
-	return func() { a.SetLimit(max(1, a.InUse())) }
+	return func() {
+		shrink() // a goroutine that moves to another CPU may leave enough objects in a sheaf
+		a.SetLimit(max(1, a.InUse()))
+	}
 }
 
 // calledBy reports whether a function with that name is on the goroutine's stack.

@@ -360,7 +360,7 @@ func leavesNothing(t *testing.T, cfg Config, callback string, pl place, l *leavi
 	if pl.held {
 		release = holdStacks(c, percpu.RCU)
 	}
-	short := shrinkerThatLeaves(t, a, callback, l)
+	short := shrinkerThatLeaves(t, a, callback, l, func() {})
 	pl.run(c, held, func() {
 		release()
 		short()
