@@ -25,8 +25,8 @@ const child = "SLUBD_TEST_CHILD"
 //	}
 //	... // judge out and err
 //
-// It skips the test where the kernel can't execute the test binary, as under qemu-user, an emulator
-// of one process.
+// Where the kernel can't execute the test binary, as under qemu-user, an emulator of one process,
+// the test is skipped, as by NeedHost.
 func Rerun(t testing.TB, env ...string) (output string, isChild bool, err error) {
 	t.Helper()
 	if os.Getenv(child) == t.Name() {
@@ -40,7 +40,7 @@ func Rerun(t testing.TB, env ...string) (output string, isChild bool, err error)
 	cmd.Env = append(append(os.Environ(), child+"="+t.Name()), env...)
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.ENOEXEC) {
-		t.Skip("under an emulator of one process: ", err)
+		NeedHost(t, "an emulator that the kernel starts for each program", "qemu-user-binfmt", err)
 	}
 	return string(out), false, err
 }
