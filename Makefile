@@ -47,7 +47,7 @@ CONCURRENT := Checker|Stress|Rseq|SelfTest|Thread|Malloc
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help test race nocgo invariants hardened asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
+.PHONY: help test race nocgo invariants hardened sampled asan flags images vet tidy cross platforms staticcheck lint bench mistakes numa ci
 
 help:           ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,10 @@ invariants:     ## all tests with the types' equations checked
 
 hardened:       ## quick tests of slub in a process in which all caches are hardened
 	SLUBD_HARDENED=1 go test -short -count=1 -skip '$(OF_SOURCE)' ./slub
+
+sampled:        ## quick tests of slub in processes that sample, or guard, most objects
+	SLUBD_PROFILE_RATE=1 go test -short -count=1 -skip '$(OF_SOURCE)' ./slub
+	SLUBD_GUARD=64 go test -short -count=1 -skip '$(OF_SOURCE)' ./slub
 
 asan:           ## tests of what handles raw memory, with the address sanitizer
 	go test -asan ./slub ./sheaves ./arena ./internal/percpu

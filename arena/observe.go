@@ -144,7 +144,7 @@ func (a *Arena) anyCharged() bool {
 
 // observed is the timer's function. It returns the time until the timer's next run, 0 for none if
 // the arena has no pages.
-func (a *Arena) observed() (rest time.Duration) {
+func (a *Arena) observed() time.Duration {
 	o := &a.observer
 	o.running.Lock()
 	defer o.running.Unlock()
@@ -158,14 +158,14 @@ func (a *Arena) observed() (rest time.Duration) {
 	mending := a.mend(start)
 	a.judge()
 	switch {
-	case mending:
-		o.rest, rest = 0, pace
+	case mending: // o.rest stays for the end of the sweep, whose pages may not move
+		return max(pace, duty*time.Since(start))
 	case changed || o.rest == 0:
 		o.rest = a.cfg.Observe
 	default:
 		o.rest = min(2*o.rest, slowest*a.cfg.Observe)
 	}
-	return max(rest, o.rest, duty*time.Since(start))
+	return max(o.rest, duty*time.Since(start))
 }
 
 // judge derives the errors of PlacementError from the last look. It logs what changes.

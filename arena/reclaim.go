@@ -88,8 +88,11 @@ func (a *Arena) RemoveReclaimer(m *Reclaimer) {
 // locked.
 func (a *Arena) Reclaim(bytes int64, first func() (objects int), again func() bool) bool {
 	r := &a.reclaim
-	if bytes > a.limit.Load() || !r.round.Take() {
+	if bytes > a.limit.Load() {
 		return false
+	}
+	if !r.round.Take() {
+		return again() // the round that was waited for in vain may have given back enough
 	}
 	defer r.round.Give()
 	r.rounds.Add(1)

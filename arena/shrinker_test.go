@@ -35,6 +35,21 @@ func TestShrinkerIsAskedAgain(t *testing.T) {
 	}
 }
 
+// An allocation that waits for another round in vain tries once more: the other one may have given
+// back enough, and not be over.
+func TestRoundThatIsWaitedForInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := new(Arena)
+		a.limit.Store(Unlimited)
+		a.reclaim.round = lock.NewTurn()
+		a.reclaim.round.TryTake()
+		tries := 0
+		if !a.Reclaim(1, nil, func() bool { tries++; return true }) || tries != 1 {
+			t.Errorf("%d tries after a round that does not end", tries)
+		}
+	})
+}
+
 // TestRoundWaitsForRunningShrinker: an allocation that finds no memory while a shrinker is freeing
 // some on another goroutine waits for it. What it freed counts, though nothing is left to free.
 func TestRoundWaitsForRunningShrinker(t *testing.T) {

@@ -36,6 +36,9 @@ const (
 	// PaddingOverwritten says that bytes in a slab of a debug cache were written that are of no
 	// object and no red zone.
 	PaddingOverwritten
+	// SheafCorrupt says that a sheaf had the address Report.Addr, where no object of the cache
+	// starts: the sheaf was overwritten. Hardened caches, and checked builds, look for it.
+	SheafCorrupt
 )
 
 var kindText = [...]string{
@@ -49,6 +52,7 @@ var kindText = [...]string{
 
 	RedZoneOverwritten: "red zone overwritten",
 	PaddingOverwritten: "padding overwritten",
+	SheafCorrupt:       "corrupt sheaf",
 }
 
 // String gives the kind in words.
@@ -86,7 +90,7 @@ type Report struct {
 type Overwrite struct {
 	Part        string  // what they are of, by the kernel's name: "Right Redzone", "Poison"
 	First, Last uintptr // addresses of the first and the last byte with another value
-	Got, Want   byte    // value of the first one, and what it should have been
+	Got, Want   byte    // value of the first one, and the right one; 0 for a track or request
 	Window      string  // the bytes around the first one, as they were, 16 in a line
 }
 

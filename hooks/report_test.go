@@ -37,17 +37,17 @@ func TestErrorIsOneLineWithEverythingKnown(t *testing.T) {
 
 func TestEveryKindHasItsOwnWords(t *testing.T) {
 	seen := map[string]bool{}
-	for k := ForeignPointer; k <= PaddingOverwritten; k++ {
+	for k := ForeignPointer; k <= SheafCorrupt; k++ {
 		if s := k.String(); s == "" || strings.HasPrefix(s, "Kind(") || seen[s] {
 			t.Errorf("kind %d is called %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if int(PaddingOverwritten) != len(kindText)-1 {
-		t.Errorf("%d kinds, texts for %d", PaddingOverwritten, len(kindText)-1)
+	if int(SheafCorrupt) != len(kindText)-1 {
+		t.Errorf("%d kinds, texts for %d", SheafCorrupt, len(kindText)-1)
 	}
-	for k, want := range map[Kind]string{0: "Kind(0)", PaddingOverwritten + 1: "Kind(10)"} {
+	for k, want := range map[Kind]string{0: "Kind(0)", SheafCorrupt + 1: "Kind(11)"} {
 		if got := k.String(); got != want {
 			t.Errorf("unknown kind reads %q, want %q", got, want)
 		}

@@ -118,8 +118,8 @@ func (c *collector) sendCache(o *output, s cacheStats) {
 	}
 	sendFailures(o, f.allocFailures, s.Failures, name)
 	f.foreignFrees.send(o, float64(s.ForeignFrees), name)
-	if s.Quarantined > 0 { // in a sound program there is no such series
-		f.quarantined.send(o, float64(s.Quarantined), name)
+	if s.IsolatedSlabs > 0 { // in a sound program there is no such series
+		f.isolatedSlabs.send(o, float64(s.IsolatedSlabs), name)
 	}
 
 	var inBarns, inSlabs uint64

@@ -46,7 +46,7 @@ type families struct {
 	all []*family // in order of definition
 
 	events                                                   [slub.NumEvents]*family
-	allocFailures, foreignFrees, quarantined                 *family
+	allocFailures, foreignFrees, isolatedSlabs               *family
 	inUseBytes, slabBytes                                    *family
 	cpuObjects, cpuAllocs, cpuFrees                          *family
 	objects, slabObjects, slabs                              *family
@@ -108,7 +108,7 @@ func newFamilies() *families {
 			"up (range), a kernel that refuses (kernel), memory that is not on the node (placement), too_large, closed, other.", "cache", "reason")
 	f.foreignFrees = f.counter("cache_foreign_frees_total",
 		"Frees refused because the pointer was not an object of the cache.", "cache")
-	f.quarantined = f.gauge("cache_quarantined_slabs",
+	f.isolatedSlabs = f.gauge("cache_isolated_slabs",
 		"Slabs that are never used again, since the chain of their free objects is damaged.", "cache")
 
 	f.objects = f.gauge("cache_objects",

@@ -30,7 +30,7 @@ func (f fixed) Collect(ch chan<- prometheus.Metric) { f.send(&output{client: ch}
 func handmade() world {
 	s := slub.Stats{
 		Name: "session", ID: 7, Size: 200, SlotSize: 208, Align: 16, ObjectsPerSlab: 78, Order: 2, SheafCapacity: 60, Aliases: 2,
-		AllocFailures: 203, ForeignFrees: 204, Quarantined: 205,
+		AllocFailures: 203, ForeignFrees: 204, IsolatedSlabs: 205,
 		InUse: 301, SheafObjects: 302, RCUObjects: 303, DeferredObjects: 304,
 		Nodes: []slub.NodeStats{
 			{Node: 0, Slabs: 20, Partial: 6, Objects: 1560, FreeInSlabs: 401, Retired: 402, Remote: 403, BarnFull: 3, BarnEmpty: 4, BarnWaiting: 5, BarnObjects: 180},

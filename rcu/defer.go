@@ -74,11 +74,17 @@ func (d *Domain) Barrier(ctx context.Context) error {
 	for i := range *p {
 		d.enqueue(&(*p)[i], &callback{fn: pass})
 	}
-	select {
-	case <-passed:
-		return nil
-	case <-ctx.Done():
-		return d.waitError(ctx)
+	for {
+		select {
+		case <-passed:
+			return nil
+		case <-ctx.Done():
+			return d.waitError(ctx)
+		case <-lookAgain():
+			if err := d.scanStalls(true).selfWait(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

@@ -46,9 +46,11 @@
 // # Rules for goroutines
 //
 //   - A Reader belongs to one goroutine at a time. Handing it on needs a happens-before edge, such
-//     as a channel send. The Reader must be offline at that time, or not used since Register. Race
-//     builds report two goroutines that use one Reader unordered. Builds with -tags invariants or
-//     -race panic if a goroutine calls Quiescent of a Reader that is online on another goroutine.
+//     as a channel send. The Reader must be offline at that time, or not used since Register, or
+//     its goroutine must have ended. Race builds report two goroutines that use one Reader
+//     unordered. Builds with -tags invariants or -race panic if a goroutine calls a method of a
+//     Reader that is online on another goroutine, which has not ended. An iterator and the caller
+//     of iter.Pull, which run in turn, may use one Reader, or Section.
 //   - What an online reader has found stays valid until its own next Quiescent, Offline or Close;
 //     what a section has found stays valid until its Exit. Keep no reference across these.
 //   - Load the pointers of the shared structure with sync/atomic or Pointer. The proof at

@@ -11,3 +11,5 @@ func (nesting) lock(*Reader)                 {}
 func (nesting) unlock(*Reader)               {}
 func (nesting) enter(*Reader)                {}
 func (nesting) exit(*Reader)                 {}
+func (nesting) afterRound(*Reader)           {}
+func (nesting) afterWork(*Reader)            {}

@@ -8,19 +8,26 @@ const reportEvery = 64
 // the caller's goroutine, so that Run combines with functions that choose the thread:
 //
 //	sheaves.RunPinned(cpus, func() { domain.Run("packets", work) })
+//
+// Builds with -tags invariants or -race panic if work returns inside a section of the reader.
 func (d *Domain) Run(name string, work func(*Reader)) {
 	r := d.register(name)
 	defer r.close()
 	work(r)
+	r.nesting.afterWork(r)
 }
 
-// Loop runs an event loop. It calls round again and again, and reports every 64 rounds. round
-// returns whether there was anything to do. When there was not, Loop goes offline and calls wait,
-// which may block until there is, and returns false to end the loop. Between rounds the caller
-// holds no references. The reader is online in every round, and when Loop returns.
+// Loop runs an event loop. It goes online, calls round again and again, and reports every 64
+// rounds. round returns whether there was anything to do. When there was not, Loop goes offline and
+// calls wait, which may block until there is, and returns false to end the loop. Between rounds the
+// caller holds no references. The reader is online in every round, and when Loop returns. A round
+// may go offline, but must end online and outside of sections: builds with -tags invariants or
+// -race panic otherwise.
 func (r *Reader) Loop(round, wait func() bool) {
+	r.Online()
 	for n := 1; ; n++ {
 		if round() {
+			r.nesting.afterRound(r)
 			if n%reportEvery == 0 {
 				r.Quiescent()
 			}

@@ -56,6 +56,18 @@ func TestRunCloses(t *testing.T) {
 	}
 }
 
+// TestLoopGoesOnline: the first round is online, too, if the reader was offline.
+func TestLoopGoesOnline(t *testing.T) {
+	var d Domain
+	r := d.Register("reader")
+	r.Offline()
+	online := 0
+	r.Loop(func() bool { online += d.Stats().Online; return online == 1 }, func() bool { return false })
+	if online != 2 {
+		t.Errorf("%d of 2 rounds were online", online)
+	}
+}
+
 func TestBlockingEndsOnline(t *testing.T) {
 	var d Domain
 	r := d.Register("reader")

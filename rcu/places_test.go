@@ -5,11 +5,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/slubd/slubd/internal/invariants"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 // runHere is a reader of Run that doesn't report until released.
@@ -182,6 +185,43 @@ func TestEntersAreLookedAt(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// TestPlacesOfOneLine: goroutines that note the same line at once take one place for it.
+func TestPlacesOfOneLine(t *testing.T) {
+	const goroutines = 2
+	rounds := testutil.Stress(t, 100_000)
+	var p places
+	var arrived atomic.Int64
+	wrong := false // written by the first goroutine between two meetings
+	meet := func(times int) {
+		for arrived.Add(1); arrived.Load() < int64(goroutines*times); {
+			runtime.Gosched()
+		}
+	}
+	var done sync.WaitGroup
+	for id := range goroutines {
+		done.Go(func() {
+			for i := range rounds {
+				if meet(2*i + 1); wrong {
+					return
+				}
+				p.add(1)
+				meet(2*i + 2)
+				if id > 0 {
+					continue
+				}
+				if n := len(p.all()); n != 1 {
+					t.Errorf("round %d: a line has %d places", i, n)
+					wrong = true
+				}
+				for i := range p.pcs {
+					p.pcs[i].Store(0)
+				}
+			}
+		})
+	}
+	done.Wait()
 }
 
 // TestPlacesAreBounded: there is room for some lines, each once.

@@ -17,6 +17,8 @@ func TestPointer(t *testing.T) {
 	}
 	defer percpu.Unreserve(addr, mem.PageSize)
 	one, two := mem.At[pair](addr), mem.At[pair](addr+16)
+	var d Domain
+	section := d.Enter()
 	var p Pointer[pair]
 	if p.Load() != nil || p.CompareAndSwap(one, two) || p.Swap(one) != nil || p.Load() != one {
 		t.Error("the zero Pointer is not nil")
@@ -27,9 +29,9 @@ func TestPointer(t *testing.T) {
 	if p.Store(one); p.Swap(nil) != one || p.Load() != nil {
 		t.Error("Store has not stored")
 	}
+	section.Exit()
 
 	// A published object is complete: a and b agree, though they are written plainly.
-	var d Domain
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {

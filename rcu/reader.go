@@ -57,7 +57,6 @@ func (r *Reader) Quiescent() {
 	r.nesting.holdsNothing(r, "Quiescent")
 	now, w := r.domain.seq.load(), r.seen()
 	if invariants.Enabled && w != offline {
-		r.owner.check(r, "Quiescent")
 		r.owner.record()
 	}
 	if w == now {
@@ -91,8 +90,8 @@ func (r *Reader) Online() {
 	r.nesting.outside(r, "Online")
 	r.mustBeOpen("Online")
 	if r.seen() == offline {
+		r.owner.record() // before it is online: the last owner may call Synchronize now
 		r.goOnline()
-		r.owner.record()
 	}
 }
 
@@ -101,8 +100,8 @@ func (r *Reader) goOnline() { r.store(r.domain.seq.load()) }
 
 // Lock marks the beginning of a section in which the caller uses references. Sections nest. Lock
 // only asserts, in builds with -tags invariants or -race: Lock on an offline or closed reader
-// panics, and so do Quiescent, Offline, Online and Close inside the section. In other builds it
-// does nothing.
+// panics, and so do Quiescent, Offline, Online and Close inside the section, and an Exit that makes
+// the reader offline there. In other builds it does nothing.
 func (r *Reader) Lock() { r.nesting.lock(r) }
 
 // Unlock ends the section that the last Lock began. It only asserts, as Lock does.

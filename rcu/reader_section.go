@@ -27,10 +27,10 @@ func (r *Reader) Enter() {
 
 // Exit ends the section that the last Enter began. Quiescent, Offline, Online and Close must not be
 // called inside a section: builds with -tags invariants or -race panic, as they do at an Exit
-// without Enter. Other builds don't find these mistakes. Offline and Close end the section.
-// Quiescent gives up what the section has found so far. Online does nothing, and the next Exit
-// makes the reader offline. An Exit without Enter makes an online reader offline: what it finds
-// then is not protected.
+// without Enter, and at one that makes the reader offline between Lock and Unlock. Other builds
+// don't find these mistakes. Offline and Close end the section. Quiescent gives up what the section
+// has found so far. Online does nothing, and the next Exit makes the reader offline. An Exit
+// without Enter makes an online reader offline: what it finds then is not protected.
 func (r *Reader) Exit() {
 	r.nesting.exit(r)
 	if r.depth != 0 {

@@ -5,6 +5,7 @@ package rcu
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"weak"
@@ -55,13 +56,34 @@ func (d *Domain) reading(goroutine uint64) bool {
 	return false
 }
 
+// readingInPull reports whether a goroutine that is in iter.Pull is a reader of the domain: the
+// caller may be on the other side.
+func (d *Domain) readingInPull() bool {
+	var readers []uint64
+	if s := d.sections.Load(); s != nil {
+		readers = s.traces.goroutines()
+	}
+	for _, r := range d.list() {
+		if r.seen() != offline {
+			readers = append(readers, r.owner.last())
+		}
+	}
+	if len(readers) == 0 {
+		return false
+	}
+	stacks := allStacks()
+	return slices.ContainsFunc(readers, func(g uint64) bool {
+		state, _ := stateOf(g, stacks)
+		return state == inPull
+	})
+}
+
 // assertReading panics unless the caller is a reader of some domain.
 func assertReading(what string) {
-	me := goroutineID()
-	for _, d := range watchedDomains() {
-		if d.reading(me) {
-			return
-		}
+	me, all := goroutineID(), watchedDomains()
+	if slices.ContainsFunc(all, func(d *Domain) bool { return d.reading(me) }) ||
+		slices.ContainsFunc(all, (*Domain).readingInPull) {
+		return
 	}
 	panic(fmt.Sprintf("rcu: %s outside a section, by goroutine %d at %s: what it returns may be freed at any moment",
 		what, me, callSite()))
@@ -69,7 +91,7 @@ func assertReading(what string) {
 
 // assertReading panics unless the caller is a reader of the domain.
 func (d *Domain) assertReading() {
-	if me := goroutineID(); !d.reading(me) {
+	if me := goroutineID(); !d.reading(me) && !d.readingInPull() {
 		panic(fmt.Sprintf("rcu: goroutine %d is no reader of domain %q at %s", me, d.Name, callSite()))
 	}
 }

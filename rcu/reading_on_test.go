@@ -83,28 +83,3 @@ func TestLoadOutsideSection(t *testing.T) {
 		t.Error("LoadProtected has loaded nothing")
 	}
 }
-
-// A goroutine that reports for a reader that another one has online is found, with both places.
-// Where the reader is handed on offline, it is not.
-func TestQuiescentOfAnotherGoroutine(t *testing.T) {
-	var d Domain
-	r := d.Register("reader")
-	apart := func(f func()) string {
-		done := make(chan string)
-		go func() { done <- panicText(f) }()
-		return <-done
-	}
-	d.Start()
-	r.Quiescent()
-	text := apart(r.Quiescent) // also where it has nothing to report
-	for _, want := range []string{`reader "reader": Quiescent by goroutine`, "while it is online on goroutine"} {
-		if !strings.Contains(text, want) || strings.Count(text, "reading_on_test.go:") != 2 {
-			t.Errorf("panic %q, want %q and two places", text, want)
-		}
-	}
-	r.Offline()
-	if text := apart(func() { r.Online(); d.Start(); r.Quiescent(); r.Offline() }); text != "" {
-		t.Errorf("handed on offline: %s", text)
-	}
-	_ = r.Close() // always nil
-}

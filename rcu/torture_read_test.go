@@ -101,7 +101,7 @@ func (m *sectionsOfReader) enter(rng *rand.Rand) {
 	}
 }
 
-// exit exits, has another goroutine exit, or closes the reader and waits.
+// exit exits, on a random CPU at times, or closes the reader and waits.
 func (m *sectionsOfReader) exit(rng *rand.Rand) {
 	switch n := rng.IntN(512); {
 	case n < 2:
@@ -109,12 +109,7 @@ func (m *sectionsOfReader) exit(rng *rand.Rand) {
 		m.close()
 		randomDelay(rng)
 	case n < 4:
-		exited := make(chan struct{})
-		go func() {
-			defer close(exited)
-			onCPU(rng.IntN(percpu.NumCPU()), m.r.Exit)
-		}()
-		<-exited
+		onCPU(rng.IntN(percpu.NumCPU()), m.r.Exit)
 	default:
 		m.r.Exit()
 	}

@@ -5,6 +5,7 @@ package rcu
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,16 @@ func (all *traces) holds(goroutine uint64) bool {
 	return false
 }
 
+// goroutines lists which goroutines entered the open sections.
+func (all *traces) goroutines() (list []uint64) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, e := range all.open {
+		list = append(list, e.goroutine)
+	}
+	return list
+}
+
 // sites lists where the open sections were entered, with their goroutines.
 func (all *traces) sites() (list []string) {
 	all.mu.Lock()
@@ -91,10 +102,14 @@ func (o *owner) record() {
 
 func (o *owner) last() uint64 { return o.goroutine.Load() }
 
-// check panics if another goroutine than the caller has used the reader last, which is online.
+// check panics if the reader is online on another goroutine than the caller, which has not ended.
 func (o *owner) check(r *Reader, method string) {
-	last, me := o.last(), goroutineID()
-	if last == 0 || last == me {
+	last := o.last()
+	if last == 0 || r.seen() == offline {
+		return
+	}
+	me := goroutineID()
+	if last == me || mayNotUse(last) {
 		return
 	}
 	since := ""
@@ -103,6 +118,54 @@ func (o *owner) check(r *Reader, method string) {
 	}
 	r.misused(method, fmt.Sprintf("by goroutine %d at %s, while it is online on goroutine %d%s: "+
 		"hand a reader on offline", me, callSite(), last, since))
+}
+
+// mayNotUse reports whether a goroutine can use no reader at this moment: it has ended, or is in
+// iter.Pull. One that has told others that it is done may still have some instructions to go: while
+// it is not blocked, mayNotUse looks again, for a second.
+func mayNotUse(goroutine uint64) bool {
+	for range 1000 {
+		state, found := stateOf(goroutine, allStacks())
+		if !found || state == inPull {
+			return true
+		}
+		if !strings.HasPrefix(state, "run") { // running or runnable
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
+}
+
+// inPull is the state of a goroutine that has called next or stop of iter.Pull, while the iterator
+// runs on another one, and of the iterator's goroutine otherwise. Only one of the two runs at a
+// time, so what the one has online may be used by the other.
+const inPull = "coroutine"
+
+// maxStackText bounds the text of allStacks.
+const maxStackText = 64 << 20
+
+// allStacks returns the stacks of all goroutines as the runtime prints them, or "" if these take
+// too much room.
+func allStacks() string {
+	for size := 64 << 10; size <= maxStackText; size *= 4 {
+		text := make([]byte, size)
+		if n := runtime.Stack(text, true); n < size {
+			return "\n" + string(text[:n])
+		}
+	}
+	return ""
+}
+
+// stateOf returns the state of a goroutine, such as "chan receive", as stacks has it. Where
+// there are no stacks, none is found: better no report than a wrong one.
+func stateOf(goroutine uint64, stacks string) (state string, found bool) {
+	_, rest, found := strings.Cut(stacks, fmt.Sprintf("\ngoroutine %d ", goroutine))
+	_, rest, _ = strings.Cut(rest, "[")
+	if end := strings.IndexAny(rest, ",]"); end >= 0 {
+		rest = rest[:end]
+	}
+	return rest, found
 }
 
 // selfWait returns an error if the calling goroutine is in a section, or was the last to use a
@@ -123,6 +186,9 @@ func (d *Domain) selfWait(method string) error {
 // handedOn is how long a reader that has not been used since Register may be on its way to another
 // goroutine.
 const handedOn = 2 * time.Second
+
+// lookAgain returns a channel that yields when a waiter should look whether it waits for itself.
+func lookAgain() <-chan time.Time { return time.After(handedOn / 4) }
 
 // selfWait returns an error if the caller has waited for handedOn for a reader that it has
 // registered itself and that has not been used since.

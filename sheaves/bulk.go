@@ -47,24 +47,24 @@ func (s *Set) popPicking(dst []unsafe.Pointer, counted bool, picked *bool) int {
 			}
 		}
 		s.unlock(st)
-		if got == len(dst) || !b.anyWaiting() || !s.reclaimFor(b, dst[:got], counted) {
+		if got == len(dst) || !b.anyWaiting() || !s.reclaimFor(b, dst, got, counted) {
 			break
 		}
 	}
 	return got
 }
 
-// reclaimFor reclaims a ready sheaf, the CPU's own first, for a popBulk that has taken objs. If the
-// Source doesn't return, objs go back to it, and popBulk's dst is cleared.
-func (s *Set) reclaimFor(b *barn, objs []unsafe.Pointer, counted bool) (ok bool) {
+// reclaimFor reclaims a ready sheaf, the CPU's own first, for a popBulk that has taken the first
+// got of dst. If the Source doesn't return, these go back to it, and dst is cleared.
+func (s *Set) reclaimFor(b *barn, dst []unsafe.Pointer, got int, counted bool) (ok bool) {
 	callback.Guard(
 		func() { ok = s.reclaimBy(b, b.takeReady) },
 		func() {
-			defer clear(objs)
+			defer clear(dst)
 			if counted {
-				s.freeToSource(objs)
+				s.freeToSource(dst[:got])
 			} else {
-				s.flush(objs)
+				s.flush(dst[:got])
 			}
 		})
 	return ok

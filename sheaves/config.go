@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/slubd/slubd/internal/backlog"
@@ -60,9 +61,11 @@ type Config struct {
 	// SampleMean is for a caller of TryAllocSample: the mean number of allocations from one that is
 	// picked to the next. Each is picked with the probability 1 - exp(-1/SampleMean). 0: none.
 	// SampleScale, if it is not nil, returns a factor of it, at least 1, for the calling CPU at the
-	// moment. It is called under a lock, and takes none.
+	// moment. It is called under a lock, and takes none. SampleEpoch changes after a factor has
+	// become smaller: then each CPU draws again, with its next sheaf. It may be nil.
 	SampleMean  float64
 	SampleScale func() float64
+	SampleEpoch *atomic.Uint32
 	// Slots are the CPUs' stacks, for a caller whose own operations begin with their sequences.
 	// They stay the caller's, to be freed after Close. Zero: New makes them, and Close frees them.
 	Slots Slots

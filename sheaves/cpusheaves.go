@@ -152,6 +152,9 @@ func (c *cpuSheaves) allocNode(node int, sample bool) (p unsafe.Pointer, weight 
 		}
 		return nil, 0
 	}
+	if sample && !st.Due() {
+		c.set.renew(st)
+	}
 	if st.Due() {
 		if weight = c.set.rearm(st); weight > 0 && sample {
 			return nil, weight

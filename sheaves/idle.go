@@ -3,6 +3,7 @@ package sheaves
 import (
 	"context"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -86,15 +87,13 @@ func (c *cpuSheaves) emptyCPU(cpu int) (objects int) {
 	}
 	left := st.Size()
 	st.Unlock()
-	for _, sh := range []*sheaf{main, spare} {
+	// Each of them, also if the Source doesn't return.
+	callback.Each([]*sheaf{main, spare, empty}, func(sh *sheaf) {
 		if sh != nil {
 			objects += int(sh.size)
 			c.set.discard(sh)
 		}
-	}
-	if empty != nil {
-		c.set.freeSheaf(empty)
-	}
+	})
 	if left > 0 {
 		objects += c.flushMain(cpu, true)
 	}

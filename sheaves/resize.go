@@ -3,6 +3,7 @@ package sheaves
 import (
 	"slices"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/percpu"
 )
 
@@ -42,18 +43,29 @@ func (s *Set) SetCapacity(capacity, maxWaiting int) error {
 		}
 		s.capacity.Store(int32(capacity))
 		s.pool.retain(capacity)
-		for i := range s.barns {
-			s.discardAll(s.barns[i].setCapacity(capacity))
-		}
 		defer func() { s.discardAll(mains, list{}) }()
-		s.all(func(c *cpuSheaves) {
-			for cpu := range c.slots.CPUs() {
-				c.resizeCPU(cpu, &mains)
-			}
-		})
+		callback.Each(s.resizing(capacity, &mains), func(visit func()) { visit() })
 	}
 	s.maxWaiting.Store(limit(maxWaiting, defaultWaiting))
 	return nil
+}
+
+// resizing returns the visits that SetCapacity makes, in their order. All are made even if the
+// Source doesn't return from what one gives it: nothing would make up for them later.
+func (s *Set) resizing(capacity int, mains *list) (visits []func()) {
+	for i := range s.barns {
+		visits = append(visits, func() { s.discardAll(s.barns[i].setCapacity(capacity)) })
+	}
+	resize := func(c *cpuSheaves) {
+		if c != nil {
+			callback.Each(slices.Collect(c.slots.CPUs()), func(cpu int) { c.resizeCPU(cpu, mains) })
+		}
+	}
+	visits = append(visits, func() { resize(&s.cpuSheaves) })
+	for rank := range s.byRank {
+		visits = append(visits, func() { resize(s.byRank[rank].Load()) })
+	}
+	return visits
 }
 
 // newMains makes n main sheaves.

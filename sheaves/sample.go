@@ -25,6 +25,9 @@ func (s *Set) TryAllocSample() (p unsafe.Pointer, weight float64) {
 	if st == nil {
 		return nil, 0
 	}
+	if !st.Due() {
+		s.renew(st)
+	}
 	if st.Due() {
 		if weight = s.rearm(st); weight > 0 {
 			s.unlock(st)
@@ -34,6 +37,22 @@ func (s *Set) TryAllocSample() (p unsafe.Pointer, weight float64) {
 	p = st.Pop()
 	s.unlock(st)
 	return p, 0
+}
+
+// renew draws the distance again, from the next operation on, if the mean may have become smaller.
+// Otherwise a CPU that was busy would sample nothing for as long as it has drawn then. No pick is
+// lost, since the stack is not due, and each operation keeps the chance that the mean says, which
+// doesn't depend on the operations before it. A site that leaks gets here: it uses up sheaves.
+//
+// It loads the epoch first, then drawGap the scale; the caller's Config stores the scale first.
+func (s *Set) renew(st *percpu.Stack) {
+	if s.sampleEpoch == nil {
+		return
+	}
+	if epoch := s.sampleEpoch.Load(); epoch != st.Epoch && s.sampleMean > 0 {
+		st.Epoch = epoch
+		st.Arm(s.drawGap(st))
+	}
 }
 
 // TryAllocNodeSample is TryAllocNode for a caller that samples; the weight is as TryAllocSample's.

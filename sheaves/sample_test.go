@@ -2,6 +2,7 @@ package sheaves
 
 import (
 	"math"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -16,8 +17,13 @@ type sampler struct {
 	weight  float64 // of all that were
 }
 
-func newSampler(t *testing.T, mean float64) *sampler {
-	s := &sampler{rig: newRigOf(t, 1, func(cfg *Config) { cfg.SampleMean = mean })}
+func newSampler(t *testing.T, mean float64) *sampler { return newScaledSampler(t, mean, nil, nil) }
+
+// newScaledSampler is newSampler for a caller that changes the mean.
+func newScaledSampler(t *testing.T, mean float64, scale func() float64, epoch *atomic.Uint32) *sampler {
+	s := &sampler{rig: newRigOf(t, 1, func(cfg *Config) {
+		cfg.SampleMean, cfg.SampleScale, cfg.SampleEpoch = mean, scale, epoch
+	})}
 	s.pop.Init(s.slots, percpu.Main, func() (unsafe.Pointer, error) {
 		p, weight := s.TryAllocSample()
 		if s.weight += weight; weight > 0 {
@@ -76,6 +82,92 @@ func TestSamplesEverySite(t *testing.T) {
 		if bound := 7 * math.Sqrt(want); math.Abs(float64(c.got)-want) > bound {
 			t.Errorf("%s: %d of %d allocations sampled, want %.0f +- %.0f", name, c.got, c.of, want, bound)
 		}
+	}
+}
+
+// A CPU that has drawn a large distance draws again with its next sheaf after the mean has become
+// smaller, and a site that uses up sheaves is sampled from then on. What the samples stand for is
+// right, however often the mean changes.
+func TestSamplesAfterMeanFalls(t *testing.T) {
+	const mean, large, n = 40, 1e12, 20_000
+	var epoch atomic.Uint32
+	scale := large
+	s := newScaledSampler(t, mean, func() float64 { return scale }, &epoch)
+	var kept []unsafe.Pointer
+	free := func() {
+		for _, p := range kept {
+			s.Free(p)
+		}
+		kept = kept[:0]
+	}
+	leak := func(n int) (samples int) {
+		for range n {
+			p, sampled := s.alloc(t)
+			if kept = append(kept, p); sampled {
+				samples++
+			}
+		}
+		return samples
+	}
+	if got := leak(n); got != 0 {
+		t.Fatalf("%d samples at a mean of %g", got, mean*large)
+	}
+	scale = 1
+	epoch.Add(1)
+	want := -math.Expm1(-1.0/mean) * n
+	bound := 7 * math.Sqrt(want) // and what was left of a sheaf
+	if got := float64(leak(n)); math.Abs(got-want) > bound+float64(s.Capacity())/mean {
+		t.Errorf("%.0f of %d allocations sampled, want %.0f +- %.0f", got, n, want, bound)
+	}
+	due, sampled := 0, 0
+	for tries := 0; due < 100 && tries < 1_000_000; tries++ {
+		if leak(1); s.slots.Stack(percpu.CPU(), percpu.Main).LooksDue() {
+			due++
+			scale = large
+			epoch.Add(1)
+			sampled += leak(1)
+			scale = 1
+			epoch.Add(1)
+		}
+	}
+	if due < 100 || sampled < 50 { // the goroutine may have moved to another CPU
+		t.Errorf("of %d allocations that were picked before, %d are sampled", due, sampled)
+	}
+	free()
+	s.weight = 0
+	const rounds = 10_000
+	for i := range rounds {
+		if scale = float64(1 + i%3); scale == 1 {
+			epoch.Add(1)
+		}
+		if leak(100); i%10 == 0 {
+			free()
+		}
+	}
+	free()
+	// A sample that stands for w allocations comes with a chance of about 1/w.
+	if bound := 7 * math.Sqrt(3*mean*rounds*100); math.Abs(s.weight-rounds*100) > bound {
+		t.Errorf("samples stand for %.0f allocations, want %d +- %.0f", s.weight, rounds*100, bound)
+	}
+}
+
+// An allocation of a node has the CPU draw again after the mean has become smaller, too.
+func TestNodeSamplesAfterMeanFalls(t *testing.T) {
+	const mean, large = 1e-3, 1e15 // each allocation is picked, or none
+	var epoch atomic.Uint32
+	scale := large
+	s := newScaledSampler(t, mean, func() float64 { return scale }, &epoch)
+	p, _ := s.alloc(t)
+	s.Free(p)
+	p, weight := s.TryAllocNodeSample(0)
+	if s.Free(p); weight != 0 {
+		t.Fatalf("an allocation is picked at a mean of %g", mean*large)
+	}
+	scale = 1
+	epoch.Add(1)
+	if p, weight = s.TryAllocNodeSample(0); weight == 0 {
+		s.Free(p)
+		t.Errorf("no allocation is picked at a mean of %g", mean)
 	}
 }
 

@@ -38,6 +38,7 @@ type Set struct {
 	sampleMean float64 // see sample.go, also for the next field
 
 	sampleScale func() float64
+	sampleEpoch *atomic.Uint32
 
 	limits
 	counters percpu.Counters
@@ -67,7 +68,7 @@ func New(cfg Config) (*Set, error) {
 		return nil, err
 	}
 	s := &Set{source: cfg.Source, nodes: cfg.cpuNodes(), domain: cfg.Domain, owners: cfg.owners(), objectSize: cfg.ObjectSize,
-		backlog: cfg.Backlog, delay: cfg.Delay, sampleMean: cfg.SampleMean, sampleScale: cfg.SampleScale}
+		backlog: cfg.Backlog, delay: cfg.Delay, sampleMean: cfg.SampleMean, sampleScale: cfg.SampleScale, sampleEpoch: cfg.SampleEpoch}
 	s.homes = s.nodes.NodeOf
 	s.cpuSheaves.init(s, percpu.Slots(cfg.Slots))
 	s.limits.init(&cfg)

@@ -22,22 +22,22 @@ import (
 //
 // # What is charged
 //
-// Malloc, MallocZero and Bytes charge the bytes that the object has room for: those of its size
-// class, or of its pages. The charge ends when the object is free, in whichever way, on whichever
-// goroutine: by Account.Free, Reset, Buckets.Free, FreeBytes, FreeBulk, Slice or Cache.Free; by
-// FreeRCU when the grace period is over and the destructor has returned; by FreeDeferred when the
-// list is drained. It ends before the Free hook is called. An object that the hook keeps is charged
-// to nothing. The object that Buckets.Realloc returns in another place is charged to nothing
-// either.
+// Malloc, MallocZero, Bytes and Realloc charge the bytes that the object has room for: those of its
+// size class, or of its pages. The charge ends when the object is free, in whichever way, on
+// whichever goroutine: by Account.Free, Reset, Buckets.Free, FreeBytes, FreeBulk, Slice or
+// Cache.Free; by FreeRCU when the grace period is over and the destructor has returned; by
+// FreeDeferred when the list is drained. It ends before the Free hook is called. An object that the
+// hook keeps is charged to nothing. The object that Buckets.Realloc returns in another place is
+// charged to nothing either; that of Account.Realloc is charged to the Account.
 //
 // # Which goroutine may call what
 //
-// One goroutine at a time may call Malloc, MallocZero, Bytes, Free, Reset and Close; to hand an
-// Account on needs a happens-before edge, such as a channel or a mutex of the caller's. Builds with
-// -race report other uses; builds with -tags invariants panic. Usage, Name and Limit are for any
-// goroutine, and so are all other ways to free an Account's objects. Goroutines that work on one
-// request at the same time have an Account each, and a Group as the Parent of these. A hook
-// that one of these methods calls must not call them for the same Account.
+// One goroutine at a time may call Malloc, MallocZero, Bytes, Realloc, Free, Reset, SetLimit and
+// Close; to hand an Account on needs a happens-before edge, such as a channel or a mutex of the
+// caller's. Builds with -race report other uses; builds with -tags invariants panic. Usage, Name
+// and Limit are for any goroutine, and so are all other ways to free an Account's objects.
+// Goroutines that work on one request at the same time have an Account each, and a Group as the
+// Parent of these. A hook that one of these methods calls must not call them for the same Account.
 //
 // # What it costs
 //
@@ -58,7 +58,7 @@ type AccountConfig struct {
 	// Name appears in errors and in OwnerInfo. Any text; several Accounts may have the same.
 	Name string
 	// Limit bounds the bytes that may be charged. None lets nothing be allocated. 0 is automatic:
-	// Unlimited.
+	// Unlimited. See SetLimit.
 	Limit int64
 	// Parent is a Group that is charged for the Account as well, in steps of 4 KiB: it answers for
 	// up to 12 KiB more than the Account's objects have. The Group of the Buckets and that one's
@@ -76,25 +76,12 @@ func (b *Buckets) NewAccount(cfg AccountConfig) (*Account, error) {
 	if err := b.validateAccount(cfg); err != nil {
 		return nil, err
 	}
-	limit := cfg.Limit
-	switch {
-	case limit == 0:
-		limit = Unlimited
-	case limit < 0:
-		limit = 0
-	}
 	set, err := b.accountedSet()
 	if err != nil {
 		return nil, err
 	}
-	s := &accountState{buckets: b, set: set, name: cfg.Name, parent: cfg.Parent, limit: limit, hole: noSlot}
-	if s.parent == nil {
-		granted := min(limit, notDirect-1) // there is never room for notDirect
-		s.granted.Store(granted)
-		s.room, s.mostRoom = uint64(granted), math.MaxInt64
-	} else {
-		s.mostRoom = 2 * accountStep
-	}
+	s := &accountState{buckets: b, set: set, name: cfg.Name, parent: cfg.Parent, hole: noSlot}
+	s.setLimit(limitOrUnlimited(cfg.Limit))
 	return &Account{state: s}, nil
 }
 
@@ -120,7 +107,7 @@ func (b *Buckets) validateAccount(cfg AccountConfig) error {
 func (a *Account) Name() string { return a.state.name }
 
 // Limit returns the bound in bytes, or Unlimited. Any goroutine.
-func (a *Account) Limit() int64 { return a.state.limit }
+func (a *Account) Limit() int64 { return a.state.limit.Load() }
 
 // Usage returns the bytes that are charged: the exact sum at one moment between the call and the
 // return. Any goroutine, also after Close, when it tells what FreeRCU and FreeDeferred have left.
@@ -140,11 +127,18 @@ func (a *Account) Malloc(n int) (unsafe.Pointer, error) {
 		defer s.use()()
 	}
 	if less := uint(n) - 1; less < maxPageClass {
-		c := &s.set.classes[accountedClassOf(less)&accountedMask]
+		class := accountedClassOf(less) & accountedMask
+		c := &s.set.classes[class]
 		if int64(s.room) >= c.direct.Load() && s.hole != noSlot {
 			p, err := c.pop()
 			if err != nil {
 				return nil, err
+			}
+			if invariants.Enabled {
+				var ok bool
+				if p, ok = s.set.caches[class].Load().look(p); !ok {
+					return a.mallocSlow(n, false)
+				}
 			}
 			if ext := c.extAt(p); ext.Mark() != slab.InUse {
 				slot := s.hole

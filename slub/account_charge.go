@@ -19,7 +19,7 @@ func (a *Account) mallocSlow(n int, zero bool) (unsafe.Pointer, error) {
 	defer runtime.KeepAlive(a)
 	switch {
 	case s.closed:
-		return nil, fmt.Errorf("slub: account %q: %w", s.name, errAccountClosed)
+		return nil, fmt.Errorf("slub: account %q is closed: %w", s.name, ErrClosed)
 	case n < 0:
 		return nil, fmt.Errorf("%w: %d", ErrSize, n)
 	case n == 0:
@@ -62,14 +62,11 @@ func (a *Account) mallocSlow(n int, zero bool) (unsafe.Pointer, error) {
 	return p, nil
 }
 
-// errAccountClosed is what allocations of a closed Account return.
-var errAccountClosed = fmt.Errorf("%w: and so is the account", ErrClosed)
-
 // allocator returns what allocates n bytes, which are not charged yet, and how many bytes the
 // object will have.
 func (s *accountState) allocator(n int, zero bool) (alloc func() (unsafe.Pointer, error), bytes int64, err error) {
 	b := s.buckets
-	if n <= maxPageClass {
+	if n <= maxClass || n <= maxPageClass && b.large.debug == nil {
 		c, err := b.accountedCache(accountedClassOf(uint(n) - 1))
 		if err == nil {
 			return func() (unsafe.Pointer, error) {
@@ -113,7 +110,9 @@ func (a *Account) register() error {
 // charge takes bytes from room, or returns an *AccountError, or a *GroupError of the Parent.
 func (s *accountState) charge(bytes int64) error {
 	if int64(s.room) < bytes {
-		s.collect()
+		if s.collect(); s.mostRoom == 0 {
+			s.giveExcess()
+		}
 	}
 	if short := bytes - int64(s.room); short > 0 {
 		if err := s.grow(short); err != nil {
@@ -134,9 +133,10 @@ func (s *accountState) collect() {
 
 // grow raises granted by short bytes, or by a step if the limits have as much.
 func (s *accountState) grow(short int64) error {
-	left := s.limit - s.granted.Load()
+	limit := s.limit.Load()
+	left := limit - s.granted.Load()
 	if short > left {
-		return &AccountError{Account: s.name, Limit: s.limit, InUse: s.usage(), Bytes: int64(s.room) + short}
+		return &AccountError{Account: s.name, Limit: limit, InUse: s.usage(), Bytes: int64(s.room) + short}
 	}
 	step := min(left, int64(mem.AlignUp(uintptr(short), accountStep)))
 	if s.parent.charge(step) != nil {
@@ -172,13 +172,6 @@ func (s *accountState) beginMove() {
 }
 
 func (s *accountState) endMove() { s.version.Add(1) }
-
-// giveRoom gives all room but a step back to the Parent.
-func (s *accountState) giveRoom() {
-	surplus := int64(s.room) - accountStep
-	s.move(-surplus)
-	s.parent.uncharge(surplus)
-}
 
 // unchargeRemote ends the charge of an object that has been freed otherwise than by the Account.
 func (s *accountState) unchargeRemote(bytes int64) {

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ func many() int {
 // A million Accounts that are closed leave nothing: no number, no memory of Go's or the arena's,
 // and no member of their Group.
 func TestManyAccountsClosed(t *testing.T) {
+	withoutSamples(t) // a pool of guards takes more than the test allows
 	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
 	g := newGroup(t, GroupConfig{})
 	request := func() {
@@ -208,6 +210,7 @@ func TestAccountSlotsAreFoundAgain(t *testing.T) {
 // An object that is in use and in a sheaf, as after a second free that was not seen, is reported
 // and not handed out.
 func TestAccountLeavesObjectsInUse(t *testing.T) {
+	withoutSamples(t) // it frees objects twice
 	if sanitized || Hardened() {
 		t.Skip("the caches' own functions allocate in this build")
 	}
@@ -289,6 +292,47 @@ func TestAccountLivesDuringOperations(t *testing.T) {
 		for c := range b.all() {
 			freeLive(c)
 		}
+	}
+}
+
+// TestAccountCloseEndsOnce: an Account of which nothing is left but its Close is not found lost as
+// well: its number would go back twice.
+func TestAccountCloseEndsOnce(t *testing.T) {
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	collect()
+	before, _ := accounts.used()
+	for range 3 {
+		func() {
+			a, err := b.NewAccount(AccountConfig{})
+			same(t, "NewAccount", err, nil)
+			p, err := a.Malloc(100)
+			same(t, "Malloc", err, nil)
+			a.Free(p)
+			a.Close()
+		}()
+	}
+	if after, _ := accounts.used(); after != before {
+		t.Errorf("%d numbers in use, %d before", after, before)
+	}
+}
+
+// TestAccountSetLimitAtOnce: an Account without a Parent whose limit is raised has room for all of
+// it at once, so that Malloc takes the short path. SetLimit keeps the Account alive.
+func TestAccountSetLimitAtOnce(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would be found lost when SetLimit is over
+	b := openBuckets(t, newArena(t, arena.Config{}), BucketsConfig{})
+	var state *accountState
+	func() {
+		a, err := b.NewAccount(AccountConfig{Limit: 1000})
+		same(t, "NewAccount", err, nil)
+		p, err := a.Malloc(64)
+		same(t, "Malloc", err, nil)
+		b.Free(p)
+		state = a.state
+		a.SetLimit(5000)
+	}()
+	if state.closed || state.room != 5000-64 || state.usage() != 0 {
+		t.Errorf("ended: %v; room for %d bytes, %d charged", state.closed, state.room, state.usage())
 	}
 }
 

@@ -45,7 +45,7 @@ import (
 // Account before the Account has found it.
 type accountState struct {
 	room     uint64 // bytes; stored atomically, see above
-	mostRoom int64  // above it room is given back to the Parent
+	mostRoom int64  // above it room is given back to the Parent; see setLimit
 	set      *accountedSet
 	ref      uint64 // the Account's number << slotBits; 0 before the first allocation
 	hole     uint32 // the first free slot; noSlot if there is none
@@ -63,7 +63,8 @@ type accountState struct {
 	buckets *Buckets
 	name    string
 	parent  *Group
-	limit   int64
+
+	limit atomic.Int64 // stored by the Account's goroutine; see setLimit
 
 	touched uint64 // written by every operation in builds with invariants, as is the next field
 	inUse   atomic.Bool
@@ -113,6 +114,11 @@ func (s *accountState) giveSlot(slot uint32) {
 
 // reset is Reset.
 func (s *accountState) reset() {
+	defer func() { // also if a report or a hook does not return
+		if int64(s.room) > s.mostRoom {
+			s.giveRoom()
+		}
+	}()
 	for i, addr := range s.slots {
 		if addr%2 == 0 {
 			s.freeSlot(uint32(i), mem.Ptr(addr))
@@ -122,9 +128,6 @@ func (s *accountState) reset() {
 		s.setSlots(nil)
 	}
 	s.linkSlots(0)
-	if s.parent != nil && int64(s.room) > s.mostRoom {
-		s.giveRoom()
-	}
 }
 
 // keptSlots is how many slots an Account keeps over Reset.

@@ -34,8 +34,9 @@ type charged struct {
 	of   *accountLedger
 }
 
-// Goroutines allocate, each in Accounts of its own, and free by all means what they and others have
-// allocated; requests end with Reset. Whenever all pause, each Account is charged for the bytes
+// Goroutines allocate, each in Accounts of its own, whose limits they change, and free by all means
+// what they and others have allocated; requests end with Reset. No allocation goes beyond the limit
+// of that moment. Whenever all pause, each Account is charged for the bytes
 // that the test's ledger has, and a walk over all objects finds as many. At the end nothing is
 // charged.
 func TestAccountStorm(t *testing.T) {
@@ -135,6 +136,9 @@ func accountWork(t *testing.T, r *rand.Rand, rounds int, b *slub.Buckets, mine [
 				o := charged{p, int64(b.Size(p)), l}
 				l.bytes.Add(o.size)
 				held = append(held, o)
+				if usage := l.account.Usage(); usage > l.account.Limit() {
+					t.Errorf("%d bytes are charged, with a limit of %d", usage, l.account.Limit())
+				}
 			case !errors.Is(err, slub.ErrAccountLimit):
 				t.Errorf("Malloc: %v", err)
 			}
@@ -158,6 +162,20 @@ func accountWork(t *testing.T, r *rand.Rand, rounds int, b *slub.Buckets, mine [
 			held[i] = held[len(held)-1]
 			held = held[:len(held)-1]
 			free(o)
+		case k == 19 && r.IntN(2) == 0 && len(held) > 0:
+			l, o := mine[r.IntN(len(mine))], &held[r.IntN(len(held))]
+			p, err := l.account.Realloc(o.p, stormSize(r))
+			switch {
+			case err == nil && p != o.p:
+				o.of.bytes.Add(-o.size)
+				*o = charged{p, int64(b.Size(p)), l}
+				l.bytes.Add(o.size)
+			case err != nil && !errors.Is(err, slub.ErrAccountLimit):
+				t.Errorf("Realloc: %v", err)
+			}
+		case k == 19:
+			l := mine[r.IntN(len(mine))]
+			l.account.SetLimit(int64(50+r.IntN(400)) << 10)
 		}
 	}
 	for _, o := range held {
@@ -218,7 +236,8 @@ func checkLedgers(t *testing.T, b *slub.Buckets, ledgers [][]*accountLedger, par
 	}
 }
 
-// Readers see no sum that the Account never had, while its goroutine and another one change it.
+// Readers see no sum that the Account never had, while its goroutine and another one change it, and
+// its limit.
 func TestAccountUsageWhileChanging(t *testing.T) {
 	const size, least, most = 640, 10, 50 // steps of the Parent are no multiples of the size
 	b := openBuckets(t, newArena(t, arena.Config{}), slub.BucketsConfig{})
@@ -254,6 +273,9 @@ func TestAccountUsageWhileChanging(t *testing.T) {
 			})
 			r := rand.New(rand.NewPCG(1, 2))
 			for range rounds {
+				if r.IntN(100) == 0 {
+					a.SetLimit(int64(most+r.IntN(most)) * size)
+				}
 				if len(held) < most && (len(held) == least || r.IntN(2) == 0) {
 					p, err := a.Malloc(size)
 					if err != nil && !errors.Is(err, slub.ErrAccountLimit) {

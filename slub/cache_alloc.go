@@ -7,6 +7,7 @@ import (
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/percpu"
+	"github.com/slubd/slubd/slub/internal/failslab"
 )
 
 // Alloc returns an object of Config.Size bytes. Its content is what its last owner or the
@@ -92,6 +93,7 @@ func (c *Cache) takeRelieved(err error, node int, dst []unsafe.Pointer, strict b
 func (c *Cache) tryTakeSlabs(node int, dst []unsafe.Pointer, strict bool) error {
 	var n int
 	var err error
+	c.delay(failslab.Refill)
 	open := c.closed.whileOpen(func() { n, err = c.slabs.Take(node, dst, strict) })
 	if open && n == len(dst) {
 		return nil
@@ -124,7 +126,7 @@ func (c *Cache) AllocZero() (unsafe.Pointer, error) { return c.allocZero(uintptr
 // allocZero is Alloc with the object's first n bytes zeroed, before a hook sees it.
 func (c *Cache) allocZero(n uintptr) (unsafe.Pointer, error) {
 	for {
-		p, err := c.popRaw.Func()()
+		p, err := c.popLooking()
 		switch {
 		case err != nil:
 		case !c.instrumented():

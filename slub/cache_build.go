@@ -15,6 +15,7 @@ import (
 	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/numa"
 	"github.com/slubd/slubd/sheaves"
+	"github.com/slubd/slubd/slub/internal/failslab"
 	"github.com/slubd/slubd/slub/internal/guard"
 	"github.com/slubd/slubd/slub/internal/sampling"
 	"github.com/slubd/slubd/slub/internal/slab"
@@ -227,7 +228,7 @@ func (c *Cache) slabConfig(a *arena.Arena, order int) (slab.Config, error) {
 			AllocSlab: int(AllocSlab), FreeSlab: int(FreeSlab),
 			FreeAddPartial: int(FreeAddPartial), FreeRemovePartial: int(FreeRemovePartial),
 			OrderFallback: int(OrderFallback), CmpxchgDoubleFail: int(CmpxchgDoubleFail)},
-		OnNewSlab: c.onNewSlab(), OnCorrupt: c.reportCorrupt, OnDoubleFree: c.reportTwice,
+		OnGrow: func() { c.delay(failslab.NewSlab) }, OnNewSlab: c.onNewSlab(), OnCorrupt: c.reportCorrupt, OnDoubleFree: c.reportTwice,
 		OnDamage: c.reportDamage,
 	}
 	if g := c.config.Group; g != nil {

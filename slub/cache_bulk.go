@@ -5,6 +5,7 @@ import (
 
 	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/slub/internal/failslab"
 	"github.com/slubd/slubd/slub/internal/slab"
 )
 
@@ -21,7 +22,9 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		clear(dst)
 		return err
 	}
-	c.drain(drainMost)
+	if !c.deferFree.empty() {
+		callback.Guard(func() { c.drain(drainMost) }, func() { clear(dst) })
+	}
 	got, picked, guardsOnly := 0, false, c.guardsOnly()
 	switch {
 	case c.sheaves == nil:
@@ -29,6 +32,10 @@ func (c *Cache) AllocBulk(dst []unsafe.Pointer) error {
 		got, picked = c.sheaves.AllocBulkPicks(dst)
 	default:
 		got = c.sheaves.AllocBulk(dst)
+	}
+	if got > 0 && c.checksSheaves() {
+		got = c.keepObjects(dst, got)
+		picked = picked && got > 0
 	}
 	if got < len(dst) {
 		if err := c.fillBulk(dst, got); err != nil {
@@ -67,8 +74,8 @@ func (c *Cache) fillBulk(dst []unsafe.Pointer, got int) (err error) {
 		c.returnBulk(dst[:got])
 	})
 	if err != nil {
+		defer clear(dst) // also if a report does not return
 		c.returnBulk(dst[:got])
-		clear(dst)
 		return err
 	}
 	c.count(AllocSlowpath, len(dst)-got)
@@ -145,6 +152,7 @@ func (c *Cache) freeToSlabs(objs []unsafe.Pointer, drained bool) {
 	} else {
 		c.count(FreeSlowpath, len(objs))
 	}
+	c.delay(failslab.Flush)
 	c.toSlabs(objs)
 }
 
@@ -160,8 +168,8 @@ func (c *Cache) partition(ps []unsafe.Pointer, front int, local owner.Word, of o
 	asked := false // a hook has been called for ps[front] and has not returned
 	callback.Guard(func() {
 		for front < end {
-			p := ps[front]
-			o := c.ownerOrReport(p)
+			o := c.ownerOrReport(ps[front])
+			p := ps[front] // after a report, as in look
 			free := o != 0 && (drained || c.claim(p, o, slab.Free))
 			if free && of != fromLocal && c.instrumented() {
 				asked = true

@@ -11,7 +11,7 @@ import (
 
 // damage is what the slabs of a cache have found, for Close.
 type damage struct {
-	first atomic.Pointer[hooks.Report] // the first about a slab that is quarantined; nil: none
+	first atomic.Pointer[hooks.Report] // the first about a slab that is isolated; nil: none
 	stale atomic.Pointer[hooks.Report] // the first of Close about a free object; nil: none
 }
 
@@ -23,7 +23,7 @@ func (d *damage) err() error {
 	return nil
 }
 
-// reportDamage reports a slab that is quarantined, an object without one, a guarded object, or one
+// reportDamage reports a slab that is isolated, an object without one, a guarded object, or one
 // that was written to when it was free. A Close that finds the last kind returns the report as its
 // error, and does not panic.
 func (c *Cache) reportDamage(d slab.Damage) {
@@ -57,11 +57,11 @@ func (c *Cache) noteDamage(d slab.Damage) *hooks.Report {
 	return r
 }
 
-// damaged returns an error about the slabs that are quarantined, which wraps the report about the
+// damaged returns an error about the slabs that are isolated, which wraps the report about the
 // first; nil if there are none. It looks for damage that no operation has met yet, and passes it
 // to the Report hook, if there is one.
 func (c *Cache) damaged() error {
-	for _, d := range c.slabs.QuarantineDamaged() {
+	for _, d := range c.slabs.IsolateDamaged() {
 		if r := c.noteDamage(d); c.reports() {
 			c.fire(r)
 		}
@@ -70,5 +70,5 @@ func (c *Cache) damaged() error {
 	if r == nil {
 		return nil
 	}
-	return fmt.Errorf("%s quarantined, the first since %w", text.Count(c.slabs.Quarantined(), "slab is", "slabs are"), r)
+	return fmt.Errorf("%s isolated, the first since %w", text.Count(c.slabs.Isolated(), "slab is", "slabs are"), r)
 }

@@ -13,15 +13,17 @@ import (
 
 // openDamaged makes a cache whose slabs don't all go back, in an arena that stays open, and notes
 // its reports. The test is a process of its own.
-func openDamaged(t *testing.T, flags Flags) *reportRecorder {
+func openDamaged(t *testing.T, cfg Config) *reportRecorder {
 	t.Helper()
 	a, err := arena.New(arena.Config{Span: 32 * mib})
 	if err != nil {
 		t.Fatal(err)
 	}
+	withoutSamples(t) // the test frees objects twice
 	tt := new(reportRecorder)
-	tt.Cache, err = New(a, Config{Name: "broken", Size: 64, Flags: flags, SheafCapacity: 8,
-		Hooks: hooks.Hooks{Report: func(r *hooks.Report) { tt.Reports = append(tt.Reports, r) }}})
+	cfg.Name, cfg.Size, cfg.SheafCapacity = "broken", 64, 8
+	cfg.Hooks.Report = func(r *hooks.Report) { tt.Reports = append(tt.Reports, r) }
+	tt.Cache, err = New(a, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func TestCloseAfterDoubleFree(t *testing.T) {
 		return
 	}
 	for name, flags := range map[string]Flags{"sheaves": 0, "NoSheaves": NoSheaves, "TypesafeByRCU": TypesafeByRCU} {
-		c := openDamaged(t, flags)
+		c := openDamaged(t, Config{Flags: flags})
 		ps := take(t, c.Cache, 4*c.perSlab)
 		held, twice := ps[0], ps[1]
 		paint(held, 64, 0x5a)
@@ -58,8 +60,8 @@ func TestCloseAfterDoubleFree(t *testing.T) {
 		if again := c.Close(); again == nil || again.Error() != err.Error() || len(c.Reports) != 1 {
 			t.Errorf("%s: Close: %v, then %v; reports: %v", name, err, again, c.Reports)
 		}
-		if n := c.Stats().Quarantined; n != 1 {
-			t.Errorf("%s: %d slabs are quarantined", name, n)
+		if n := c.Stats().IsolatedSlabs; n != 1 {
+			t.Errorf("%s: %d slabs are isolated", name, n)
 		}
 		// Another cache gets the arena's pages.
 		other := open(t, c.Arena(), Config{Name: "other", Size: 64, Flags: NoSheaves})
@@ -84,7 +86,7 @@ func TestCloseFindsDamage(t *testing.T) {
 		return
 	}
 	for _, hook := range []bool{true, false} {
-		c := openDamaged(t, NoSheaves)
+		c := openDamaged(t, Config{Flags: NoSheaves})
 		ps := take(t, c.Cache, 2*c.perSlab)
 		twice, leaked := ps[1], ps[len(ps)-1]
 		c.Free(twice)

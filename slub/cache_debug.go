@@ -106,7 +106,7 @@ func (d *debugging) track(stack bool) debug.Track {
 func (c *Cache) initDebug(s slab.Ref) {
 	d := c.marks.debug
 	for i := range uint32(s.Objects()) {
-		d.layout.Free(c.slabs.Object(s, i))
+		d.layout.Init(c.slabs.Object(s, i))
 	}
 	d.layout.FillTail(c.slabs.Addr(s), s.Bytes(), uintptr(s.Objects()))
 }
@@ -160,7 +160,7 @@ func (c *Cache) begun(p unsafe.Pointer, zero uintptr, found []*hooks.Report, ok 
 			zero = c.layout.size // what the free would have left
 		}
 		c.prepareMemory(p, zero)
-		d.trace(c, "alloc", p)
+		d.trace(c.name, "alloc", p)
 	}
 	for i, r := range found {
 		callback.Guard(func() { c.fire(r) }, func() {
@@ -194,10 +194,10 @@ func (c *Cache) endDebug(p unsafe.Pointer) {
 		t = d.track(true)
 	}
 	d.mu.Lock()
-	c.slabs.SetFree(p)
 	if d.has(debug.Consistency) {
-		d.keepLocked(c.inspect(obj, true))
+		c.inspectUsed(p)
 	}
+	c.slabs.SetFree(p)
 	if c.config.Flags&InitOnFree != 0 && !d.layout.Poisons() {
 		c.wipe(p)
 	}
@@ -208,7 +208,19 @@ func (c *Cache) endDebug(p unsafe.Pointer) {
 	d.layout.Free(obj)
 	c.slabs.SetPoisoned(p)
 	d.mu.Unlock()
-	d.trace(c, "free", p)
+	d.trace(c.name, "free", p)
+}
+
+// inspectUsed looks at an object that is or was in use, and keeps what it finds for reportFound. A
+// Free that goes on is not a call that has freed the object before. The caller holds the lock.
+func (c *Cache) inspectUsed(p unsafe.Pointer) {
+	d, obj := c.marks.debug, uintptr(p)
+	look := func() { d.keepLocked(c.inspect(obj, true)) }
+	if c.slabs.MarkOf(p, 0) == slab.Free {
+		d.layout.Unfreed(obj, look)
+	} else {
+		look()
+	}
 }
 
 // limitDebug makes n of an object's bytes those that its user asked for. What it finds is reported
@@ -238,7 +250,7 @@ func (c *Cache) limitLocked(p unsafe.Pointer, n uintptr) {
 		return
 	}
 	if d.has(debug.Consistency) && d.layout.Requested(obj) < d.layout.Size {
-		d.keepLocked(c.inspect(obj, true)) // or what was overwritten would become the user's
+		c.inspectUsed(p) // or what was overwritten would become the user's
 	}
 	d.layout.SetRequest(obj, n, c.config.Flags&InitOnAlloc != 0)
 }

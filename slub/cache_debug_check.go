@@ -56,7 +56,7 @@ func (c *Cache) mendChains() (found []*hooks.Report) {
 		r := hooks.NewReport(hooks.FreelistCorrupt, c.name, m.Object, "%s", m.Detail)
 		r.Slab, r.Repaired = m.Slab, m.Fix != ""
 		c.debug().cut.Store(true)
-		c.describe(r, debug.Bug{Problem: "Freechain corrupt", Detail: m.Detail, Fix: m.Fix})
+		describe(&c.debug().layout, r, debug.Bug{Problem: "Freechain corrupt", Detail: m.Detail, Fix: m.Fix})
 		found = append(found, r)
 	}
 	return found
@@ -81,11 +81,15 @@ func (c *Cache) closeDebug() error {
 // fireAll makes the reports of Validate and Close, where there is a hook or an action for them, and
 // returns them as an error. If one doesn't return, the next operation makes those behind it.
 func (c *Cache) fireAll(found []*hooks.Report) error {
-	d := c.debug()
+	return c.debug().fireAll(found, c.reports(), c.fire)
+}
+
+// fireAll is Cache.fireAll. hooked says that there is a hook, and fire makes a report.
+func (d *debugging) fireAll(found []*hooks.Report, hooked bool, fire func(*hooks.Report)) error {
 	var errs []error
 	for i, r := range found {
-		if c.reports() || d.action != 0 {
-			callback.Guard(func() { c.fire(r) }, func() { d.keep(found[i+1:]) })
+		if hooked || d.action != 0 {
+			callback.Guard(func() { fire(r) }, func() { d.keep(found[i+1:]) })
 		}
 		errs = append(errs, r)
 	}
@@ -126,6 +130,11 @@ func (l *debugLeaks) add(c *Cache, obj uintptr) {
 		return
 	}
 	allocated, _ := c.debug().layout.Tracks(obj)
+	l.addCall(allocated)
+}
+
+// addCall counts an object that this call has allocated.
+func (l *debugLeaks) addCall(allocated debug.Track) {
 	site := "a call that was not kept"
 	if stack := calls.Numbered(allocated.Stack); len(stack) > 0 {
 		site = callSite(stack)

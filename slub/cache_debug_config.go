@@ -50,7 +50,7 @@ func readDebugEnvironment() (env debugEnvironment) {
 	name := os.Getenv("SLUBD_DEBUG_ACTION")
 	action, ok := actionNames[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "slubd: SLUBD_DEBUG_ACTION is ignored: %q is neither panic nor abort nor repair\n", name)
+		warnIgnored("SLUBD_DEBUG_ACTION", fmt.Errorf("%q is neither panic nor abort nor repair", name))
 	}
 	env.action = action
 	return env

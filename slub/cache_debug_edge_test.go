@@ -18,6 +18,7 @@ func debugBuckets(t *testing.T, cfg BucketsConfig) (b *Buckets, reports *[]*hook
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
+	withoutSamples(t) // the tests write to free objects
 	reports = new([]*hooks.Report)
 	cfg.Hooks.Report = func(r *hooks.Report) { *reports = append(*reports, r) }
 	b, err := NewBuckets(newArena(t, arena.Config{}), cfg)
@@ -139,6 +140,7 @@ func TestDebugReportsLoseNoObject(t *testing.T) {
 
 // Size of an object that is free is reported, and changes none of its bytes.
 func TestDebugSizeOfAFreeObject(t *testing.T) {
+	withoutSamples(t) // it looks at free objects
 	b, reports := debugBuckets(t, BucketsConfig{Debug: "FZP"})
 	p := mustMalloc(t, b, 10)
 	c := b.cacheOf(p)
@@ -192,6 +194,7 @@ func TestDebugFreeHookHasTheWholeObject(t *testing.T) {
 
 // If a report of Validate or Close doesn't return, the next operation makes the others.
 func TestDebugValidateLosesNoReport(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
@@ -270,6 +273,7 @@ func TestDebugTuning(t *testing.T) {
 
 // Free objects that a cut has taken out of their slab's chain are no leak of the program's.
 func TestDebugLostObjects(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if hidesBytes {
 		t.Skip("the address sanitizer finds the write itself")
 	}
@@ -342,5 +346,66 @@ func TestReallocWithAPanickingHook(t *testing.T) {
 			t.Error("the hook was not called")
 		}
 		same(t, "Close", b.Close(), nil)
+	}
+}
+
+// With FZPU a write to any byte of a slot is found, except to the object's own while it is in use,
+// and to the link, where a slab writes what it needs: an overrun may well leave the red zone out.
+func TestDebugEveryByteOfASlot(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
+	if hidesBytes {
+		t.Skip("the address sanitizer finds the write itself")
+	}
+	for _, size := range []int{8, 24, 29, 64} {
+		c := openRecorder(t, nil, Config{Name: "slot", Size: int64(size), Debug: "FZPU"})
+		l := c.debug().layout
+		for off := -int(l.Left); off < int(l.Slot-l.Left); off++ {
+			if int(l.Inuse) <= off && off < int(l.Inuse)+8 {
+				continue
+			}
+			for _, free := range []bool{false, true} {
+				p := take(t, c.Cache, 1)[0]
+				switch {
+				case free:
+					c.Free(p)
+					*at(p, off) ^= 0x11
+					p = take(t, c.Cache, 1)[0]
+				case off < 0 || off >= size:
+					*at(p, off) ^= 0x11
+				default:
+					c.Free(p)
+					continue
+				}
+				c.Free(p)
+				if len(c.Reports) != 1 || c.Reports[0].Addr != uintptr(p) || c.Reports[0].Overwrite == nil {
+					t.Fatalf("%d bytes, byte %+d, free %t: reports %v of %p", size, off, free, c.Reports, p)
+				}
+				c.Reports = nil
+			}
+		}
+	}
+}
+
+// The report of a track that was overwritten says so. The object was in use, so it has no track of
+// a free either.
+func TestDebugTrackOverwritten(t *testing.T) {
+	if hidesBytes {
+		t.Skip("the address sanitizer finds the write itself")
+	}
+	c := openRecorder(t, nil, Config{Name: "track", Size: 64, Debug: "FZU"})
+	p := take(t, c.Cache, 1)[0]
+	*at(p, int(c.debug().layout.Inuse)+8+3) ^= 1
+	c.Free(p)
+	if len(c.Reports) != 1 {
+		t.Fatal(c.Reports)
+	}
+	r := c.Reports[0]
+	for _, text := range []string{"BUG track (debug FZU): Allocation track overwritten\n", "@offset=88. Its check bits do not fit\n", "FIX track: Resetting Allocation track 0x"} {
+		if !strings.Contains(r.History, text) {
+			t.Errorf("no %q in\n%s", text, r.History)
+		}
+	}
+	if strings.Contains(r.History, " on CPU ") || r.Kind != hooks.RedZoneOverwritten {
+		t.Errorf("%v:\n%s", r.Kind, r.History)
 	}
 }

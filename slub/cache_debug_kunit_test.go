@@ -30,6 +30,7 @@ func newKunit(t *testing.T, cfg Config) *kunit {
 	if hidesBytes {
 		t.Skip("Z and P do nothing with the address sanitizer, as the kernel's cases are skipped with KASAN")
 	}
+	withoutSamples(t) // Validate does not look at sampled objects
 	k := new(kunit)
 	cfg.Hooks.Report = k.count
 	k.Cache = open(t, nil, cfg)
@@ -110,6 +111,7 @@ func newKunitBuckets(t *testing.T) (b *Buckets, k *kunit) {
 	if hidesBytes {
 		t.Skip("Z does nothing with the address sanitizer")
 	}
+	withoutSamples(t) // as in newKunit
 	k = new(kunit)
 	b, err := NewBuckets(newArena(t, arena.Config{}), BucketsConfig{Debug: "UZ", Hooks: hooks.Hooks{Report: k.count}})
 	if err != nil {

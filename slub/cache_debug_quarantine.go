@@ -1,7 +1,6 @@
 package slub
 
 import (
-	"os"
 	"sync"
 	"unsafe"
 
@@ -36,7 +35,7 @@ const defaultQuarantine = 1 << 20
 
 // quarantineBytes is that number in this process.
 var quarantineBytes = sync.OnceValue(func() uintptr {
-	return uintptr(parseRate(os.Getenv("SLUBD_QUARANTINE"), defaultQuarantine))
+	return uintptr(readBytes("SLUBD_QUARANTINE", defaultQuarantine))
 })
 
 // newQuarantine returns that of a debug cache with the given flags, nil for none.

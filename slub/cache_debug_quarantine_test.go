@@ -12,6 +12,7 @@ import (
 
 // openQuarantine makes a debug cache in which that many objects may wait, and notes its reports.
 func openQuarantine(t *testing.T, a *arena.Arena, letters string, wait int) *reportRecorder {
+	withoutSamples(t) // it counts objects by where they are
 	c := openRecorder(t, a, Config{Name: "late", Size: 64, Debug: letters})
 	c.debug().quarantine.limit = uintptr(wait)*c.layout.slot + c.layout.slot - 1
 	return c

@@ -35,27 +35,32 @@ func (c *Cache) slabAt(obj uintptr) uintptr {
 var overwrittenKinds = map[string]hooks.Kind{
 	"Poison": hooks.WriteAfterFree, "Redzone": hooks.RedZoneOverwritten,
 	"padding": hooks.PaddingOverwritten, "Padding": hooks.PaddingOverwritten,
+	"track": hooks.RedZoneOverwritten, "Request": hooks.RedZoneOverwritten,
 }
 
 // repair restores what was overwritten, in an object or, with obj 0, in its slab, and returns the
 // report about it.
 func (c *Cache) repair(o debug.Overwrite, obj, slab uintptr, window string) *hooks.Report {
+	return repair(&c.marks.debug.layout, c.name, o, obj, slab, window)
+}
+
+// repair is Cache.repair for the layout of any object, and the name that its report has.
+func repair(l *debug.Layout, name string, o debug.Overwrite, obj, slab uintptr, window string) *hooks.Report {
 	problem, detail := o.Part+" overwritten", o.Detail(slab)
 	kind := overwrittenKinds[o.Part[strings.LastIndexByte(o.Part, ' ')+1:]]
-	r := hooks.NewReport(kind, c.name, obj, "%s: %s", problem, detail)
+	r := hooks.NewReport(kind, name, obj, "%s: %s", problem, detail)
 	r.Slab = slab
 	r.Overwrite = &hooks.Overwrite{Part: o.Part, First: o.First, Last: o.Last, Got: o.Got, Want: o.Want, Window: window}
 	r.Repaired = true
 	o.Repair()
-	c.describe(r, debug.Bug{Problem: problem, Detail: detail, Window: window, Fix: o.Fix()})
+	describe(l, r, debug.Bug{Problem: problem, Detail: detail, Window: window, Fix: o.Fix()})
 	return r
 }
 
-// describe adds to a report of a debug cache its form in the kernel's style, and the calls that
-// have allocated and freed the object last.
-func (c *Cache) describe(r *hooks.Report, b debug.Bug) {
-	l := &c.marks.debug.layout
-	b.Cache, b.Flags, b.Object, b.Slab = c.name, l.Flags, r.Addr, r.Slab
+// describe adds to a report about an object of that layout its form in the kernel's style, and the
+// calls that have allocated and freed the object last.
+func describe(l *debug.Layout, r *hooks.Report, b debug.Bug) {
+	b.Cache, b.Flags, b.Object, b.Slab = r.Cache, l.Flags, r.Addr, r.Slab
 	if r.Addr != 0 {
 		allocated, freed := l.Tracks(r.Addr)
 		b.Allocated, b.Freed = call(allocated), call(freed)
@@ -80,8 +85,14 @@ func (c *Cache) fire(r *hooks.Report) {
 		return
 	}
 	if r.History == "" && c.isObject(r) {
-		c.describe(r, debug.Bug{Problem: r.Kind.String(), Detail: r.Detail})
+		r.Slab = c.slabAt(r.Addr)
+		describe(&d.layout, r, debug.Bug{Problem: r.Kind.String(), Detail: r.Detail})
 	}
+	d.act(h, r)
+}
+
+// act makes a report, and then does what Config.DebugAction says.
+func (d *debugging) act(h *hookSet, r *hooks.Report) {
 	switch {
 	case h.Report != nil:
 		callback.Run(h.Report, r)
@@ -143,25 +154,29 @@ func (c *Cache) reportFound() {
 		return
 	}
 	for d.pending.Load() {
-		d.mu.Lock()
-		var r *hooks.Report
-		if len(d.reports) > 0 {
-			r, d.reports = d.reports[0], d.reports[1:]
-		}
-		d.pending.Store(len(d.reports) > 0)
-		d.mu.Unlock()
-		if r != nil {
+		if r := d.nextFound(); r != nil {
 			c.fire(r)
 		}
 	}
 }
 
+// nextFound takes the first of the reports that frees have found; nil if there is none.
+func (d *debugging) nextFound() (r *hooks.Report) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.reports) > 0 {
+		r, d.reports = d.reports[0], d.reports[1:]
+	}
+	d.pending.Store(len(d.reports) > 0)
+	return r
+}
+
 // trace prints that an object is allocated or freed, and the call stack (kernel: trace).
-func (d *debugging) trace(c *Cache, what string, p unsafe.Pointer) {
+func (d *debugging) trace(name, what string, p unsafe.Pointer) {
 	if d.has(debug.Trace) {
-		t := hooks.NewReport(0, c.name, uintptr(p), "")
+		t := hooks.NewReport(0, name, uintptr(p), "")
 		var s strings.Builder
-		fmt.Fprintf(&s, "TRACE %s %s 0x%x\n", c.name, what, uintptr(p))
+		fmt.Fprintf(&s, "TRACE %s %s 0x%x\n", name, what, uintptr(p))
 		debug.WriteStack(&s, t.Stack)
 		os.Stderr.WriteString(s.String())
 	}

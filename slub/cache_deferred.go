@@ -50,7 +50,9 @@ func (c *Cache) FreeDeferred(p unsafe.Pointer) {
 	if c.claimOrReport(p, slab.GivenDeferred) == 0 {
 		return
 	}
-	c.noteGuardedFree(p)
+	if c.isAlone(p) && !c.noteGuardedFree(p) {
+		return
+	}
 	c.deferFree.given.Add(1) // before the push: freeListed relies on it
 	c.listDeferred(p)
 }
@@ -192,7 +194,7 @@ func sweep() {
 			c.sheaves.FlushIdle()
 		}
 		if b := c.Buckets(); b != nil && c == b.caches[0] {
-			b.drainLarge()
+			b.drainLarge(math.MaxUint)
 		}
 	}
 }

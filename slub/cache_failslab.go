@@ -35,3 +35,14 @@ func (c *Cache) injected(n int) error {
 	}
 	return fmt.Errorf("slub: cache %q: %w: %w", c.name, c.failed(ErrNoMemory), errInjected)
 }
+
+// delay is called on a slow path of the cache, which a test may want to take longer. NoWait
+// operations have none of these paths.
+func (c *Cache) delay(path failslab.Path) { failslab.Delay(path, c.name) }
+
+// delay is called where a page run or a mapping is allocated or freed.
+func (b *Buckets) delay() {
+	if failslab.Delaying() {
+		failslab.Delay(failslab.Large, b.config.name()+"-large")
+	}
+}

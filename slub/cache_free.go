@@ -4,7 +4,9 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/slub/internal/failslab"
 	"github.com/slubd/slubd/slub/internal/slab"
 )
 
@@ -55,14 +57,25 @@ func (c *Cache) freeChecked(p unsafe.Pointer, o owner.Word) {
 		c.freeAlone(p, false)
 		return
 	}
-	if c.sheaves != nil && c.sheaves.TryFree(p, o.Node()) {
+	if c.sheaves != nil && c.tryFree(p, o.Node()) {
 		if o.Node() != c.localNode() {
 			c.makeNodeOps()
 		}
 		return
 	}
+	c.delay(failslab.Flush)
 	c.count(FreeSlowpath, 1)
 	c.toSlab(p)
+}
+
+// tryFree puts an object into a sheaf, if there is room. That may flush another sheaf. If a report
+// about what is flushed doesn't return, the object goes to its slab.
+func (c *Cache) tryFree(p unsafe.Pointer, node int) (ok bool) {
+	callback.Guard(func() { ok = c.sheaves.TryFree(p, node) }, func() {
+		c.count(FreeSlowpath, 1)
+		c.toSlab(p)
+	})
+	return ok
 }
 
 // verify checks a pointer as thoroughly as the slab's descriptor allows, and returns its owner
@@ -71,24 +84,34 @@ func (c *Cache) verify(p unsafe.Pointer) owner.Word {
 	if p == nil {
 		return 0
 	}
+	o, r := c.lookUp(p)
+	if r != nil {
+		return c.refuse(r)
+	}
+	return o
+}
+
+// lookUp returns the owner without marks of an object of this cache, or a report that says what p
+// is instead.
+func (c *Cache) lookUp(p unsafe.Pointer) (owner.Word, *hooks.Report) {
 	a, addr := c.slabs.Arena(), uintptr(p)
 	page, ok := a.PageOf(addr)
 	if !ok {
-		return c.refuse(explain(p).report(c.name, p))
+		return 0, explain(p).report(c.name, p)
 	}
 	o := a.Owner(page)
 	head, _, ok := a.Head(page)
 	if o.ID() != c.id || !ok {
-		return c.refuse(explain(p).report(c.name, p))
+		return 0, explain(p).report(c.name, p)
 	}
-	slab := c.slabs.Start(head)
-	off, objects := addr-slab, c.slabs.ObjectsIn(head)
+	start := c.slabs.Start(head)
+	off, objects := addr-start, c.slabs.ObjectsIn(head)
 	if off%c.layout.slot != 0 || off/c.layout.slot >= objects {
-		r := c.explain(addr, slab, objects*c.layout.slot).report(c.name, p)
+		r := c.explain(addr, start, objects*c.layout.slot).report(c.name, p)
 		r.Kind, r.Owner = hooks.MisalignedPointer, ""
-		return c.refuse(r)
+		return 0, r
 	}
-	return o.WithoutFlags()
+	return o.WithoutFlags(), nil
 }
 
 func (c *Cache) refuse(r *hooks.Report) owner.Word {
@@ -114,7 +137,7 @@ func sayClosed(r *hooks.Report, subject string, closed bool) {
 // reportTwice reports an object that is freed although it is free.
 func (c *Cache) reportTwice(obj, slab uintptr) {
 	c.count(kept, 1)
-	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, obj, "its slab was given it just before")
+	r := hooks.NewReport(hooks.DoubleFree, c.primary().name, obj, "the last object freed to its slab is this one")
 	r.Slab = slab
 	c.fire(r)
 }

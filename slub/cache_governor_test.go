@@ -5,46 +5,117 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/sheaves"
 	"github.com/slubd/slubd/slub/internal/sampling"
 )
 
 // Samples that come too often for the time that they take are taken further apart, and when they
-// come seldom as near as they were.
+// come seldom as near as they were. What a CPU has saved is used first.
 func TestGovernor(t *testing.T) {
 	var p cpuPace
 	now := time.Duration(0)
 	take := func(n int, distance time.Duration) {
 		for range n {
 			now += distance
-			p.took(now-time.Microsecond, now)
+			p.took(time.Microsecond, now)
 		}
 	}
 	take(1, time.Second)
 	for _, step := range []struct {
+		what     string
 		n        int
 		distance time.Duration
 		level    int32
 	}{
-		{5, 10 * time.Microsecond, 5}, {100, 500 * time.Microsecond, 5}, {3, 2 * time.Millisecond, 2},
-		{100, 10 * time.Microsecond, maxLevel}, {100, time.Second, 0},
+		{"a burst", 290, 10 * time.Microsecond, 0},
+		{"too often", 60, 10 * time.Microsecond, maxLevel},
+		{"as often as they may", 100, 1000 * time.Microsecond, maxLevel},
+		{"a bit less often", 3, 3 * time.Millisecond, maxLevel - 3},
+		{"seldom", 1, 17 * time.Millisecond, maxLevel - 7},
+		{"a second later", 1, time.Second, 0},
+		{"another burst", 280, 10 * time.Microsecond, 0},
 	} {
 		take(step.n, step.distance)
 		if got := p.level.Load(); got != step.level {
-			t.Errorf("after %d samples each %v the level is %d, want %d", step.n, step.distance, got, step.level)
+			t.Errorf("%s: after %d samples each %v the level is %d, want %d", step.what, step.n, step.distance, got, step.level)
 		}
 	}
 }
 
-// setLevels sets the levels of all CPUs until the test ends.
-func setLevels(t *testing.T, samples, guards int32) {
+// A goroutine that is interrupted, or moves to another CPU, may note a sample that ended before the
+// latest one. That is no reason to take the next ones further apart.
+func TestGovernorForgivesDisorder(t *testing.T) {
+	var p cpuPace
+	p.took(time.Microsecond, time.Hour)
+	p.took(time.Microsecond, time.Minute)
+	if level := p.level.Load(); level != 0 {
+		t.Errorf("the level is %d", level)
+	}
+}
+
+// A sample that seems to take milliseconds was interrupted: the CPU does not pay for it.
+func TestGovernorForgivesInterruption(t *testing.T) {
+	setLevels(t, 0, 0)
 	for i := range pace.cpus {
-		cpu := &pace.cpus[i]
-		oldSamples, oldGuards := cpu.samples.level.Swap(samples), cpu.guards.level.Swap(guards)
+		pace.cpus[i].samples.spent.Store(0)
+	}
+	for range 5 {
+		pace.took(time.Now().Add(-time.Second))
+	}
+	for i := range pace.cpus {
+		if got := pace.cpus[i].samples.level.Load(); got != 0 {
+			t.Errorf("the level of CPU %d is %d", i, got)
+		}
+	}
+}
+
+// A CPU that takes no samples any more gets its distances back, and what has drawn large ones draws
+// again.
+func TestGovernorRelaxes(t *testing.T) {
+	setLevels(t, 9, 7)
+	last := time.Since(begin) - time.Hour
+	cpu := &pace.cpus[0]
+	for _, p := range []*cpuPace{&cpu.samples, &cpu.guards} {
+		p.last.Store(int64(last))
+		p.cost.Store(1000)
+	}
+	epoch := pace.epoch.Load()
+	pace.relax()
+	if samples, guards := cpu.samples.level.Load(), cpu.guards.level.Load(); samples != 0 || guards != 0 {
+		t.Errorf("after an hour the levels are %d and %d", samples, guards)
+	}
+	if pace.epoch.Load() == epoch {
+		t.Error("the epoch is the same")
+	}
+	if got := pace.cpus[1].samples.level.Load(); percpu.NumCPU() > 1 && got != 9 {
+		t.Errorf("a CPU that is busy has level %d, want 9", got)
+	}
+}
+
+// A CPU may be taking its first sample while the timer looks, and have a level before the timer has
+// seen what the sample costs.
+func TestGovernorRelaxesBesideTheFirst(t *testing.T) {
+	var p cpuPace
+	p.level.Store(1)
+	if change := p.relax(time.Hour); change != -1 || p.level.Load() != 0 {
+		t.Errorf("the level is %d, changed by %d", p.level.Load(), change)
+	}
+}
+
+// setLevels sets the levels of all CPUs until the test ends. They count as busy: no timer lowers
+// the levels.
+func setLevels(t *testing.T, samples, guards int32) {
+	set := func(p *cpuPace, level int32) {
+		oldLevel, oldLast := p.level.Swap(level), p.last.Swap(math.MaxInt64)
 		t.Cleanup(func() {
-			cpu.samples.level.Store(oldSamples)
-			cpu.guards.level.Store(oldGuards)
+			p.level.Store(oldLevel)
+			p.last.Store(oldLast)
 		})
+	}
+	for i := range pace.cpus {
+		set(&pace.cpus[i].samples, samples)
+		set(&pace.cpus[i].guards, guards)
 	}
 }
 

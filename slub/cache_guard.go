@@ -3,7 +3,6 @@ package slub
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"time"
 	"unsafe"
@@ -26,7 +25,7 @@ const defaultGuardRate = 64 << 20
 
 // processGuardRate is the automatic Config.GuardRate of the process.
 var processGuardRate = sync.OnceValue(func() int64 {
-	return parseRate(os.Getenv("SLUBD_GUARD"), defaultGuardRate)
+	return readBytes("SLUBD_GUARD", defaultGuardRate)
 })
 
 // guardsPossible says whether this build can report a fault. The race detector's builds have their
@@ -121,13 +120,20 @@ func (c *Cache) takeGuarded(node int) unsafe.Pointer {
 // guardedFreed is what the slabs tell of a guarded object that is freed.
 func (c *Cache) guardedFreed(obj uintptr) (found, history string) { return guard.Check(c.guarded(obj)) }
 
-// noteGuardedFree records the stack that frees a guarded object, where another goroutine will end
-// the object's life.
-func (c *Cache) noteGuardedFree(p unsafe.Pointer) {
-	if c.guards() {
-		guard.NoteFree(uintptr(p))
+// noteGuardedFree records the stack that frees an object that is alone in its slab, if it is a
+// guarded one. It reports an object that was freed before, which its slab still has in use, and
+// returns false: a list of FreeDeferred's, or a grace period, must not meet it as a page without
+// access.
+func (c *Cache) noteGuardedFree(p unsafe.Pointer) (first bool) {
+	if !c.guards() || guard.NoteFree(uintptr(p)) {
+		return true
 	}
+	c.refuse(hooks.NewReport(hooks.DoubleFree, c.name, uintptr(p), "%s", saysGiven))
+	return false
 }
+
+// saysGiven says how an object came to be free whose memory nothing else has yet.
+const saysGiven = "it has been freed before, or given to FreeRCU or FreeDeferred"
 
 // explainGuarded is explain for an address among guarded pages, where no object is in use.
 func explainGuarded(addr uintptr) (i pointerInfo, ok bool) {

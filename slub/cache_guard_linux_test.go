@@ -230,6 +230,7 @@ var guardCases = map[string]struct {
 
 // Each error dies with the report, whose lines come in this order, and with Go's exit status.
 func TestGuardReports(t *testing.T) {
+	withoutSamples(t) // a sampled object is not guarded
 	for name, c := range guardCases {
 		t.Run(name, func(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_GUARD=off", "GOTRACEBACK=single")
@@ -263,6 +264,7 @@ func TestGuardReports(t *testing.T) {
 
 // A Report hook gets what Free finds, with the object's history, and the program goes on.
 func TestGuardReportHook(t *testing.T) {
+	withoutSamples(t) // a sampled object is not guarded
 	var reports []*hooks.Report
 	a := newArena(t, largeArena)
 	c := open(t, a, slub.Config{Name: "hooked", Size: 40, GuardRate: everyGuarded,

@@ -26,6 +26,7 @@ var largeArena = arena.Config{Span: 64 << 20}
 
 // A guarded object is one of the cache's in every other respect.
 func TestGuardedObjectIsOrdinary(t *testing.T) {
+	withoutSamples(t) // a sampled object is not guarded
 	for name, cfg := range map[string]slub.Config{
 		"plain":       {Size: 64},
 		"odd":         {Size: 61},
@@ -228,6 +229,7 @@ func TestBulkIsGuarded(t *testing.T) {
 
 // A Local, a Prefilled, AllocNode and Realloc pass guarded objects on.
 func TestGuardedByOtherWays(t *testing.T) {
+	withoutSamples(t) // a sampled object is not guarded
 	// A sheaf has fewer objects than a pool.
 	c := open(t, newArena(t, largeArena), slub.Config{Size: 64, GuardRate: everyGuarded, SheafCapacity: 100})
 	l, err := c.NewLocal(0)
@@ -370,6 +372,7 @@ func freeFirst(c *slub.Cache, p unsafe.Pointer) { c.FreeRCU(p) }
 // Of an object that a Free hook has kept, a report names the free that ended its use, and not the
 // one before.
 func TestKeptObjectIsFreedLater(t *testing.T) {
+	withoutSamples(t) // a sampled object is not guarded
 	keep := true
 	var reports []*hooks.Report
 	c := open(t, newArena(t, largeArena), slub.Config{Size: 64, GuardRate: everyGuarded, Domain: new(rcu.Domain),

@@ -3,7 +3,6 @@ package slub
 import (
 	"bytes"
 	"math/rand/v2"
-	"os"
 	"unsafe"
 
 	"github.com/slubd/slubd/hooks"
@@ -32,15 +31,11 @@ import (
 const On = 1
 
 // hardenAll hardens all caches whose Config says nothing.
-var hardenAll = hardensAll(os.Getenv("SLUBD_HARDENED"))
-
-// hardensAll reports what a value of SLUBD_HARDENED means. A value that is not known hardens: it is
-// slow, and a process that is not hardened although it was meant to be is not safe.
-func hardensAll(value string) bool { return value != "" && value != "0" && value != "off" }
+var hardenAll = readHardened()
 
 // Hardened reports whether caches and Buckets are hardened whose Config.Hardened is 0: if
-// SLUBD_HARDENED was in the environment when the process began, and was neither empty nor 0 nor
-// off. Any goroutine.
+// SLUBD_HARDENED was in the environment when the process began, and was neither empty nor 0, off,
+// false or no. Any goroutine.
 func Hardened() bool { return hardenAll }
 
 // hardened reports whether the config asks for a hardened cache. A debug cache is none.
@@ -50,7 +45,7 @@ func (c Config) hardened() bool {
 
 // clearAll is what SLUBD_INIT_ON_FREE says: all caches have the flag InitOnFree that may have it
 // (kernel: init_on_free=1).
-var clearAll = os.Getenv("SLUBD_INIT_ON_FREE") == "1"
+var clearAll = readSwitch("SLUBD_INIT_ON_FREE")
 
 // impliedFlags returns the flags that a cache has in addition to its own, as it is hardened or as
 // the environment says.
@@ -83,18 +78,19 @@ type hardenedOps struct {
 // operateHardened makes Alloc and Free sequences that look at marks and clear objects.
 func (c *Cache) operateHardened(pop *percpu.Pop, free *percpu.Free) {
 	ops := new(hardenedOps)
-	ops.pop.Init(c.stacks, percpu.Main, c.objectMarks(), c.allocMarked)
-	ops.free.Init(c.marks.push.Filter, owner.Of(c.id, 0), c.objectMarks(), c.freeMarked, c.freeClaimed)
+	ops.pop.Init(c.markedObjects(), c.allocMarked)
+	ops.free.Init(c.markedObjects(), c.freeMarked, c.freeClaimed)
 	pop.SetSlowOnly(ops.pop.Func())
 	free.SetSlowOnly(ops.free.Func())
 }
 
-// objectMarks returns what sequences have to know of the cache's marks.
-func (c *Cache) objectMarks() percpu.ObjectMarks {
+// markedObjects returns what sequences have to know of the cache's objects and their marks.
+func (c *Cache) markedObjects() percpu.MarkedObjects {
+	zero := c.layout.size
 	if c.config.Flags&InitOnFree == 0 {
-		return c.slabs.ObjectMarks(0)
+		zero = 0
 	}
-	return c.slabs.ObjectMarks(c.layout.size)
+	return c.marks.push.Filter.Marked(owner.Of(c.id, 0), c.slabs.ObjectMarks(zero))
 }
 
 // clearLinks clears the free pointers of objects that come from slabs, so that the sequences find

@@ -12,6 +12,7 @@ import (
 // A write to a free object that is never allocated again is reported when the pages of its slab go
 // back, by Shrink or by Close.
 func TestStaleWriteIsFoundAtTheEnd(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if sanitized {
 		t.Skip("a sanitizer reports the write itself")
 	}
@@ -44,6 +45,7 @@ func TestStaleWriteIsFoundAtTheEnd(t *testing.T) {
 // Size reports an object that is free, in a hardened cache. A reader may ask for it while it waits
 // for a grace period, and a hook while it is freed.
 func TestSizeOfFreeObject(t *testing.T) {
+	withoutSamples(t) // it looks at free objects
 	for _, size := range []int{16, 40_000} {
 		var reports []*hooks.Report
 		note := func(r *hooks.Report) { reports = append(reports, r) }
@@ -106,6 +108,7 @@ func TestSizeInHookThatGoes(t *testing.T) {
 // Close calls the Report hook in force for what was written to a free object, and panics without
 // one as little as with it.
 func TestStaleWriteAfterSetHooks(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if sanitized {
 		t.Skip("a sanitizer reports the write itself")
 	}
@@ -133,6 +136,7 @@ func TestStaleWriteAfterSetHooks(t *testing.T) {
 // Without a Report hook a Shrink that finds a write panics, as every other operation. Close returns
 // what it finds itself, and nothing of that.
 func TestStaleWriteThatShrinkFinds(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if sanitized {
 		t.Skip("a sanitizer reports the write itself")
 	}
@@ -157,6 +161,7 @@ func TestStaleWriteThatShrinkFinds(t *testing.T) {
 // A slab that goes back counts as one that does, whatever was found in its free objects: reclaim
 // goes on by that number.
 func TestStaleWriteGivesBack(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	if sanitized {
 		t.Skip("a sanitizer reports the write itself")
 	}
@@ -166,23 +171,5 @@ func TestStaleWriteGivesBack(t *testing.T) {
 	*at(ps[0], int(c.layout.fp)^8) = 0x5a
 	if n := c.slabs.FreeEmpty(); n != 3 || len(c.Reports) != 1 {
 		t.Errorf("%d of 3 slabs went back, reports: %v", n, c.Reports)
-	}
-}
-
-// SLUBD_DEBUG with P hardens the classes that can't be debug caches.
-func TestDebugHardensPageClasses(t *testing.T) {
-	if hidesBytes {
-		t.Skip("the address sanitizer finds the write itself")
-	}
-	before := hardenAll
-	defer func() { hardenAll = before }()
-	hardenAll = false
-	for letters, want := range map[string]bool{"FZPU": true, "-": false, "U": false, "P,other-40960": false, "P,big-*": true} {
-		b := openBuckets(t, nil, BucketsConfig{Name: "big", Debug: letters})
-		p := malloc(t, b, 40_000)
-		if c := b.cacheOf(p); c.debug() != nil || c.marks.hardened != want {
-			t.Errorf("%s: hardened %t, want %t", letters, c.marks.hardened, want)
-		}
-		b.Free(p)
 	}
 }

@@ -175,6 +175,7 @@ func TestSetHooksOfBuckets(t *testing.T) {
 // A cache of Accounts, and a Local with objects in it, have hooks from SetHooks on, and are as fast
 // as before without: the Local holds objects again.
 func TestSetHooksOfAccountsAndLocals(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	b := openBuckets(t, nil, slub.BucketsConfig{})
 	a, err := b.NewAccount(slub.AccountConfig{})
 	if err != nil {
@@ -301,33 +302,40 @@ func (c *countedContext) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
+// enterHook sets a hook that blocks, Free or Alloc, and returns when another goroutine is in it.
+// leave has the hook return, and waits until the goroutine has ended.
+func enterHook(t *testing.T, c *slub.Cache, free bool) (leave func()) {
+	entered, left, done := make(chan bool), make(chan bool), make(chan bool)
+	block := func() { close(entered); <-left }
+	h := hooks.Hooks{Alloc: func(hooks.Object) { block() }}
+	if free {
+		h = hooks.Hooks{Free: func(hooks.Object) bool { block(); return false }}
+	}
+	set(t, c, h)
+	go func() {
+		defer close(done)
+		p, err := c.Alloc()
+		if err != nil {
+			t.Error(err)
+		}
+		c.Free(p)
+	}()
+	<-entered
+	return func() { close(left); <-done }
+}
+
 // WaitHooks does not wait for hooks that are replaced when it has begun.
 func TestWaitHooksIgnoresLater(t *testing.T) {
 	c := open(t, nil, slub.Config{Size: 64})
-	// block sets a hook that blocks, and has an allocation call it.
-	block := func() (leave func()) {
-		entered, left, done := make(chan bool), make(chan bool), make(chan bool)
-		set(t, c, hooks.Hooks{Alloc: func(hooks.Object) { close(entered); <-left }})
-		go func() {
-			defer close(done)
-			p, err := c.Alloc()
-			if err != nil {
-				t.Error(err)
-			}
-			c.Free(p)
-		}()
-		<-entered
-		return func() { close(left); <-done }
-	}
 	ctx := &countedContext{begun: make(chan bool)}
 	ctx.Context, ctx.cancel = context.WithCancel(t.Context())
 	defer ctx.cancel()
-	leaveFirst := block()
+	leaveFirst := enterHook(t, c, false)
 	set(t, c, hooks.Hooks{})
 	waited := make(chan error)
 	go func() { waited <- c.WaitHooks(ctx) }()
 	<-ctx.begun
-	leaveLater := block()
+	leaveLater := enterHook(t, c, false)
 	set(t, c, hooks.Hooks{})
 	leaveFirst()
 	ctx.left.Store(10) // collections, of which the first finds that the hook runs no more
@@ -337,32 +345,15 @@ func TestWaitHooksIgnoresLater(t *testing.T) {
 
 // WaitHooks waits for a replaced hook that still runs, and no longer.
 func TestWaitHooks(t *testing.T) {
-	for name, keep := range map[string]bool{"Alloc": false, "Free": true} {
+	for name, free := range map[string]bool{"Alloc": false, "Free": true} {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, nil, slub.Config{Size: 64})
 			same(t, "WaitHooks without hooks", c.WaitHooks(canceled(t)), nil)
-			entered, leave, done := make(chan bool), make(chan bool), make(chan bool)
-			block := func() { entered <- true; <-leave }
-			h := hooks.Hooks{Alloc: func(hooks.Object) { block() }}
-			if keep {
-				h = hooks.Hooks{Free: func(hooks.Object) bool { block(); return false }}
-			}
-			set(t, c, h)
-			h = hooks.Hooks{} // so that nothing but the set refers to it
-			go func() {
-				defer close(done)
-				p, err := c.Alloc()
-				if err != nil {
-					t.Error(err)
-				}
-				c.Free(p)
-			}()
-			<-entered
+			leave := enterHook(t, c, free)
 			set(t, c, hooks.Hooks{})
 			same(t, "WaitHooks while the hook runs", c.WaitHooks(canceled(t)), context.Canceled)
-			leave <- true
+			leave()
 			same(t, "WaitHooks", c.WaitHooks(context.Background()), nil)
-			<-done
 		})
 	}
 }

@@ -95,7 +95,7 @@ func (c *Cache) allocSlowCleared() (unsafe.Pointer, error) {
 // allocInstrumented is Alloc of an instrumented cache.
 func (c *Cache) allocInstrumented() (unsafe.Pointer, error) {
 	for {
-		p, err := c.popRaw.Func()()
+		p, err := c.popLooking()
 		if err != nil || c.onAlloc(p, 0) {
 			return p, err
 		}
@@ -151,7 +151,7 @@ func (c *Cache) prepareAll(objs []unsafe.Pointer) (err error) {
 	callback.Guard(func() {
 		for ; n < len(objs) && err == nil; n++ {
 			for !c.prepare(objs[n], 0) {
-				if objs[n], err = c.popRaw.Func()(); err != nil {
+				if objs[n], err = c.popLooking(); err != nil {
 					return
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slubd/slubd/internal/frames"
 	"github.com/slubd/slubd/internal/text"
 )
 
@@ -63,13 +64,12 @@ func (l *sampledLeaks) String() string {
 	return b.String()
 }
 
-// callSite returns the function, file and line of the first frame of a stack that is neither of
-// this package nor of package percpu, whose functions the engine without sequences passes through.
+// callSite returns the function, file and line of the first frame of a stack outside the allocator.
 func callSite(stack []uintptr) string {
-	frames := runtime.CallersFrames(stack)
+	rest := runtime.CallersFrames(stack)
 	for {
-		f, more := frames.Next()
-		if !more || !strings.HasPrefix(f.Function, "github.com/slubd/slubd/slub.") && !strings.HasPrefix(f.Function, "github.com/slubd/slubd/internal/percpu.") {
+		f, more := rest.Next()
+		if !more || !frames.Own(f.Function) {
 			return fmt.Sprintf("%s (%s:%d)", f.Function, f.File, f.Line)
 		}
 	}

@@ -25,7 +25,7 @@ func (o LiveObject) Sampled() (s SampledObject, ok bool) { return sampledAt(o.Ad
 // Live yields the objects whose memory can't serve another allocation, in the order of their
 // addresses: those in use, those that a Prefilled holds, and those given to FreeRCU or FreeDeferred
 // that still wait; Barrier makes these free. Of aliases, which share slabs, it yields the objects
-// of all. Objects of quarantined slabs (see Stats.Quarantined) are left out.
+// of all. Objects of isolated slabs (see Stats.IsolatedSlabs) are left out.
 //
 // Other operations may go on meanwhile, also in the loop's body, which runs under no lock. Then an
 // object that is in use all the time is yielded once. One that is allocated or freed meanwhile is

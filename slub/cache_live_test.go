@@ -35,6 +35,7 @@ func addrsOf(lists ...[]unsafe.Pointer) (addrs []uintptr) {
 // While nothing else runs Live yields the objects that are not free, whichever place the others are
 // in: slabs, sheaves, barns, Locals. What waits for a grace period is not free.
 func TestLive(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	for name, cfg := range map[string]slub.Config{
 		"plain": {Size: 64}, "no sheaves": {Size: 64, Flags: slub.NoSheaves}, "pages": {Size: 9000, Hardened: slub.None},
 		"typesafe": {Size: 200, Flags: slub.TypesafeByRCU}, "sampled": {Size: 64, ProfileRate: 640},
@@ -170,6 +171,7 @@ func TestLiveBesideOthers(t *testing.T) {
 
 // Live of Buckets has objects of all kinds, with the lines that allocated them.
 func TestBucketsLive(t *testing.T) {
+	withoutSamples(t) // a guarded object is no sample
 	b, err := slub.NewBuckets(nil, slub.BucketsConfig{Name: "live", ProfileRate: everyObject})
 	if err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func (c *Cache) onlyMarked() bool { return c.onlyMarks() && !c.hooked() }
 // what is common: a hardened cache without InitOnAlloc.
 func (c *Cache) allocMarked() (unsafe.Pointer, error) {
 	for {
-		p, err := c.popRaw.Func()()
+		p, err := c.popLooking()
 		if err != nil {
 			return nil, err
 		}

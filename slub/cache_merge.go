@@ -2,7 +2,6 @@ package slub
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,7 +34,7 @@ type shared struct {
 	nodes       *percpu.Nodes           // with the cache's nodeOf, constant
 	lease       *lease                  // number and cells, constant; ends after Close
 	hooking     hookState               // a cache with hooks has no aliases
-	ofBuckets   bool                    // it is a size class; constant
+	ofBuckets   bool                    // it is a size class; constant once the cache is published
 	member      *groupMember            // of all members' Config.Group; constant as well
 	refillError atomic.Pointer[error]   // of the latest source.Refill that failed; see loanError
 	backlog     *sharedBacklog          // of this group alone, or of its Buckets
@@ -47,7 +46,7 @@ type shared struct {
 }
 
 // mergeAll gives all caches the flag Merge (kernel: slab_merge).
-var mergeAll = os.Getenv("SLUBD_MERGE") == "1"
+var mergeAll = readSwitch("SLUBD_MERGE")
 
 // mergeable reports whether a cache may share slabs.
 func (c Config) mergeable() bool {

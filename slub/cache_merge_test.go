@@ -44,6 +44,7 @@ func TestMergeIsAskedFor(t *testing.T) {
 }
 
 func TestAliasesShare(t *testing.T) {
+	withoutSamples(t) // it says which object comes next
 	needMerging(t)
 	a := newArena(t, arena.Config{})
 	first := open(t, a, slub.Config{Name: "first", Size: 60})
@@ -294,6 +295,7 @@ func give(c *slub.Cache, alloc func() (unsafe.Pointer, error)) error {
 // The objects of an alias may be larger than those of the first cache, where their slot has room.
 // This must be zeroed, too.
 func TestAliasesWipeTheWholeSlot(t *testing.T) {
+	withoutSamples(t) // it looks at free objects
 	needMerging(t)
 	wipesTheWholeSlot(t, slub.Config{Size: 57, Flags: slub.InitOnFree})
 	wipesTheWholeSlot(t, slub.Config{Size: 40, Flags: slub.InitOnFree | slub.HWCacheAlign})

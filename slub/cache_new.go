@@ -72,7 +72,7 @@ func newCache(a *arena.Arena, cfg Config, reserved reservation) (*Cache, error) 
 		reserved.hooks = newHookSet(cfg.Hooks)
 	}
 	c.hooking.now.Store(reserved.hooks)
-	c.ofBuckets = reserved.id != 0
+	c.ofBuckets = reserved.id != 0 // pairs with publish: a SetHooks that finds the cache sees it
 	if cfg.mergeable() {
 		c.layout.size = c.layout.slot // an alias's objects may be up to 7 bytes larger
 	}

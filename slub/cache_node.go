@@ -92,10 +92,13 @@ func (c *Cache) allocNodeSlow(node numa.Node, i int) (unsafe.Pointer, error) {
 		c.drain(drainMost)
 		p, err = c.allocSlab(i, true, dropped)
 	}
-	if err == nil && c.instrumented() && !c.onAlloc(p, 0) {
-		return c.allocNodeSlow(node, i)
+	if err != nil || !c.instrumented() {
+		return p, err
 	}
-	return p, err
+	if p, ok := c.look(p); ok && c.onAlloc(p, 0) {
+		return p, nil
+	}
+	return c.allocNodeSlow(node, i)
 }
 
 // nodeOps are the operations of a cache that are for one node: AllocNode, and what Free and FreeRCU

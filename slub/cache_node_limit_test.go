@@ -41,6 +41,7 @@ func nodeLimited(t *testing.T, err error, node numa.Node, limit int64) {
 // A node at its limit counts as full: AllocNode fails, Alloc takes from the other node until that
 // is full, too.
 func TestNodeLimit(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	a := twoLimited(t, mib)
 	c := open(t, a, slub.Config{Size: 1024, Hardened: slub.None})
 	for _, node := range a.Topology().Nodes() {
@@ -73,6 +74,7 @@ func TestNodeLimit(t *testing.T) {
 // Before AllocNode fails at a node's limit, other caches give back what they keep of the node, and
 // freed runs and mappings of the node are discarded.
 func TestNodeLimitReclaims(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	a := twoLimited(t, 8*mib)
 	keeps := open(t, a, slub.Config{Size: 2048, Hardened: slub.None, MinPartial: 1000})
 	wants := open(t, a, slub.Config{Size: 512, Hardened: slub.None})

@@ -25,11 +25,15 @@ func (c *Cache) AllocNoWait() (unsafe.Pointer, error) {
 	if c.debug() != nil {
 		return c.allocNoWaitDebug()
 	}
-	p, err := c.noWait.Func()()
-	for err == nil && c.instrumented() && !c.onAlloc(p, 0) {
-		p, err = c.noWait.Func()()
+	for {
+		p, err := c.noWait.Func()()
+		if err != nil || !c.instrumented() {
+			return p, err
+		}
+		if p, ok := c.look(p); ok && c.onAlloc(p, 0) {
+			return p, nil
+		}
 	}
-	return p, err
 }
 
 // allocNoWaitSlow is AllocNoWait when the CPU's main sheaf is empty. It does not wrap errors,

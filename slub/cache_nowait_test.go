@@ -13,6 +13,7 @@ import (
 // AllocNoWait takes each object of a partial slab once. With the last the slab leaves the list; a
 // free lists it again.
 func TestNoWaitFromSlab(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, nil, slub.Config{Size: 64, Flags: slub.NoSheaves})
 	perSlab := c.Stats().ObjectsPerSlab
 	ps := take(t, c, perSlab)
@@ -53,6 +54,7 @@ func TestNoWaitDoesNotWait(t *testing.T) {
 
 // While the stack of the CPU is locked, objects come from slabs.
 func TestNoWaitWhileStackIsHeld(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, nil, slub.Config{Size: 64})
 	freeAll(c, take(t, c, 200))
 	release := holdStacks(c, percpu.Main)
@@ -66,7 +68,10 @@ func TestNoWaitWhileStackIsHeld(t *testing.T) {
 }
 
 // AllocNoWait takes objects from other nodes' partial slabs beyond those that these keep.
-func TestNoWaitFromOtherNode(t *testing.T) { pinned(t, 0, func() { noWaitFromOtherNode(t) }) }
+func TestNoWaitFromOtherNode(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
+	pinned(t, 0, func() { noWaitFromOtherNode(t) })
+}
 
 func noWaitFromOtherNode(t *testing.T) {
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})
@@ -99,6 +104,7 @@ func noWaitFromOtherNode(t *testing.T) {
 
 // AllocNoWait does not report a chain that leads out of its slab; the next Alloc does.
 func TestNoWaitLeavesCorruptChain(t *testing.T) {
+	withoutSamples(t) // it writes to free objects
 	c := openRecorder(t, nil, slub.Config{Size: 64, Hardened: slub.None, Flags: slub.NoSheaves})
 	ps := take(t, c.Cache, c.Stats().ObjectsPerSlab)
 	freeAll(c.Cache, ps[:3])

@@ -180,6 +180,7 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 	}
 	p.loan, p.array, p.room = loan, unsafe.Pointer(unsafe.SliceData(room)), uint(len(room))
 	p.n, p.lent = uint(loan.Size()), uint(loan.Size())
+	p.keepObjects(func(objs []unsafe.Pointer) { p.end(p.lent-uint(len(objs)), objs, nil) })
 	p.sample(room[:p.n])
 	if p.cache.marks != nil {
 		if checked {
@@ -192,7 +193,7 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 			for _, obj := range rest {
 				p.scrub(obj)
 			}
-			p.end(0, rest, accepted)
+			p.end(p.lent-uint(len(accepted)+len(rest)), rest, accepted)
 		})
 	}
 }
@@ -201,6 +202,7 @@ func (p *Prefilled) adopt(loan sheaves.Loan) {
 // passes the loan on. It returns the samples among what is left, which no sheaf may take: they are
 // no longer in the array.
 func (p *Prefilled) settle() (samples []unsafe.Pointer) {
+	p.keepObjects(func(objs []unsafe.Pointer) { p.end(p.lent-uint(len(objs)), nil, objs) })
 	left := int(p.n)
 	if p.cache.instrumented() {
 		objs := p.loan.Slots()[:p.n]
@@ -223,8 +225,8 @@ func (p *Prefilled) count(taken uint) {
 	p.lent = 0
 }
 
-// end ends the loan when a hook has not returned. taken of its objects are in use. free and rest,
-// which lie in its array, are as for finishFree.
+// end ends the loan when a hook or a report has not returned. taken of its objects are in use. free
+// and rest, which lie in its array, are as for finishFree.
 func (p *Prefilled) end(taken uint, free, rest []unsafe.Pointer) {
 	loan := p.loan
 	p.count(taken)

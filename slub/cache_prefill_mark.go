@@ -59,8 +59,8 @@ func (p *Prefilled) scrub(obj unsafe.Pointer) {
 func (p *Prefilled) allocMarked() unsafe.Pointer {
 	for c := p.cache; p.n > 0 && c.marks != nil; {
 		p.n--
-		switch obj := p.loan.Slots()[p.n]; {
-		case !c.markInUse(obj):
+		switch obj, ok := c.look(p.loan.Slots()[p.n]); {
+		case !ok || !c.markInUse(obj):
 		case p.shown:
 			return obj // adopt has prepared it, and its hook may have written to it
 		default:
@@ -87,4 +87,16 @@ func (p *Prefilled) freeMarked(obj unsafe.Pointer) bool {
 		p.n++
 	}
 	return true
+}
+
+// keepObjects drops from what the sheaf has what is no object of the cache: it counts as taken. If
+// a report doesn't return, lost gets the objects.
+func (p *Prefilled) keepObjects(lost func(objs []unsafe.Pointer)) {
+	if !p.cache.checksSheaves() {
+		return
+	}
+	objs := p.loan.Slots()[:p.n]
+	n, wrong := p.cache.objects(objs)
+	p.n = uint(n)
+	p.cache.reportAll(wrong, func() { lost(objs[:n]) })
 }

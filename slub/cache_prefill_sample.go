@@ -23,7 +23,7 @@ func (p *Prefilled) sample(objs []unsafe.Pointer) {
 	if first.gap >= len(objs) {
 		return
 	}
-	callback.Guard(func() { p.samples = p.cache.substitute(objs, first, p.loan.Node()) }, func() { p.end(0, objs, nil) })
+	callback.Guard(func() { p.samples = p.cache.substitute(objs, first, p.loan.Node()) }, func() { p.end(p.lent-uint(len(objs)), objs, nil) })
 }
 
 // withdraw takes the samples out of objs, the objects that are left, moves the others to the front

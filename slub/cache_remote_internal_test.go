@@ -11,6 +11,7 @@ import (
 // The first free of an object of another node makes the sequences for such objects, one for each
 // other node. A cache without such frees has none, nor has one whose frees call hooks.
 func TestNodeOpsAreMadeOnDemand(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 3)})
 	for name, free := range map[string]func(*Cache, unsafe.Pointer){"Free": (*Cache).Free, "FreeRCU": (*Cache).FreeRCU} {
 		for _, hooked := range []bool{false, true} {
@@ -40,6 +41,7 @@ func TestNodeOpsAreMadeOnDemand(t *testing.T) {
 // Where its own node is full, a CPU's main sheaf has objects of another one. AllocNode pops such an
 // object, gives it back, and counts nothing.
 func TestUnwantedNodeIsNotCounted(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})
 	c := open(t, a, Config{Size: 64})
 	for name, node := range map[string]int{"own": 0, "remote": 1} {
@@ -100,6 +102,7 @@ func TestClosedAliasHasNoNodes(t *testing.T) {
 // Only the first AllocNode of a node takes the slow path: the CPU's own node and the other one are
 // served by sequences, which refuse unknown nodes.
 func TestAllocNodeBySequence(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	if checked {
 		return // allocates in Go
 	}

@@ -3,8 +3,6 @@ package slub
 import (
 	"math"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"time"
 	"unsafe"
@@ -31,20 +29,8 @@ const defaultProfileRate = 512 << 10
 
 // processProfileRate is the automatic Config.ProfileRate of the process.
 var processProfileRate = sync.OnceValue(func() int64 {
-	return parseRate(os.Getenv("SLUBD_PROFILE_RATE"), defaultProfileRate)
+	return readBytes("SLUBD_PROFILE_RATE", defaultProfileRate)
 })
-
-// parseRate returns the rate that a value of the environment stands for, 0 for none. What is no
-// rate counts as not set.
-func parseRate(value string, automatic int64) int64 {
-	if value == "off" {
-		return 0
-	}
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
-		return n
-	}
-	return automatic
-}
 
 // profileRate returns the rate that a config's ProfileRate stands for, 0 for none.
 func profileRate(configured int64) int64 {
@@ -138,7 +124,7 @@ func (c *Cache) sampleSheaves(cfg *sheaves.Config) {
 	s := c.sampler
 	cfg.SampleMean = 1 / ((s.samples.rate + s.guards.rate) * float64(c.layout.slot))
 	if s.samples.scaled || s.guards.scaled {
-		cfg.SampleScale = s.scale
+		cfg.SampleScale, cfg.SampleEpoch = s.scale, &pace.epoch
 	}
 }
 
@@ -254,9 +240,12 @@ func (c *Cache) isAlone(p unsafe.Pointer) bool { return c.sampler != nil && c.sl
 
 // freeAlone frees an object that is alone. ended says that its use has ended, and is counted.
 func (c *Cache) freeAlone(p unsafe.Pointer, ended bool) {
-	if ended {
+	switch {
+	case ended:
 		c.count(reclaimed, 1)
-	} else {
+	case !c.noteGuardedFree(p):
+		return
+	default:
 		c.count(FreeSlowpath, 1)
 	}
 	c.slabs.Free(p)

@@ -15,6 +15,7 @@ import (
 
 // Close's error names the call sites of sampled leaks, those with the most samples first.
 func TestLeakNamesSite(t *testing.T) {
+	withoutSamples(t) // a guarded object is no sample
 	c := newCache(t, slub.Config{Name: "leak-sites", Size: 64, ProfileRate: everyObject})
 	objs := []unsafe.Pointer{hotSite(t, c), leakySite(t, c), leakySite(t, c)}
 	err := c.Close()
@@ -42,6 +43,7 @@ func TestLeakNamesSite(t *testing.T) {
 
 // A pointer beside a sampled object is no object, however well it is aligned.
 func TestBesideSampled(t *testing.T) {
+	withoutSamples(t) // a guarded object is no sample
 	var reports []hooks.Kind
 	cfg := slub.Config{Name: "beside", Size: 64, ProfileRate: everyObject}
 	cfg.Hooks.Report = func(r *hooks.Report) { reports = append(reports, r.Kind) }
@@ -64,6 +66,7 @@ func TestBesideSampled(t *testing.T) {
 // Large objects and page classes are sampled as objects are, and are in use until their pages can
 // serve another allocation.
 func TestLargeSampled(t *testing.T) {
+	withoutSamples(t) // a guarded object is no sample
 	b, err := slub.NewBuckets(nil, slub.BucketsConfig{Name: "big", ProfileRate: everyObject, Tag: "large"})
 	if err != nil {
 		t.Fatal(err)

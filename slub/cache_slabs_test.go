@@ -19,6 +19,7 @@ import (
 // A node keeps an empty slab only if it has fewer than MinPartial partial slabs, the empty one
 // included.
 func TestMinPartial(t *testing.T) {
+	withoutSamples(t) // it counts slabs
 	c := open(t, nil, slub.Config{Size: 1024, Flags: slub.NoSheaves, MinPartial: 3, Slabs: slub.SlabLimits{MinObjects: 1}})
 	empty := func(want uint64) {
 		t.Helper()
@@ -43,6 +44,7 @@ func TestMinPartial(t *testing.T) {
 
 // A shuffled slab hands out each of its objects once, and slabs differ in where they begin.
 func TestShuffleFreelist(t *testing.T) {
+	withoutSamples(t) // it says which object comes next
 	a := newArena(t, arena.Config{})
 	c := open(t, a, slub.Config{Size: 64, Hardened: slub.None, Flags: slub.NoSheaves | slub.ShuffleFreelist})
 	perSlab := c.Stats().ObjectsPerSlab
@@ -85,6 +87,7 @@ func TestShuffleFreelist(t *testing.T) {
 
 // A slab of less than the preferred order hands out only its own objects, in random order.
 func TestShuffleSmallSlab(t *testing.T) {
+	withoutSamples(t) // it says which object comes next
 	a := newArena(t, arena.Config{Span: 8 * mib})
 	c := open(t, a, slub.Config{Size: 512, Flags: slub.NoSheaves | slub.ShuffleFreelist, Slabs: slub.SlabLimits{MinOrder: 3}})
 	var runs []arena.Run
@@ -117,6 +120,7 @@ func TestShuffleSmallSlab(t *testing.T) {
 // An object that its slab is given twice in a row is reported, and is free once. Objects that were
 // freed in the same call are free, too.
 func TestImmediateDoubleFree(t *testing.T) {
+	withoutSamples(t) // it frees objects twice
 	c := openRecorder(t, nil, slub.Config{Size: 64, Flags: slub.NoSheaves})
 	ps := take(t, c.Cache, 4)
 	for name, twice := range map[string]struct {

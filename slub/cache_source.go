@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/callback"
+	"github.com/slubd/slubd/slub/internal/failslab"
 )
 
 // A source is a cache as its sheaves see it: it joins them to the slabs. It implements
@@ -16,6 +17,7 @@ type source struct{ c *Cache }
 func (s source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 	var n int
 	var err error
+	s.c.delay(failslab.Refill)
 	if !s.c.groupClosed.whileOpen(func() { n, err = s.c.slabs.Take(node, dst, strict) }) {
 		s.c.slabs.FreeBulk(dst[:n])
 		return 0
@@ -33,7 +35,10 @@ func (s source) Refill(node int, dst []unsafe.Pointer, strict bool) int {
 }
 
 // Flush returns objects to their slabs.
-func (s source) Flush(objs []unsafe.Pointer) { s.c.slabs.FreeBulk(objs) }
+func (s source) Flush(objs []unsafe.Pointer) {
+	s.c.delay(failslab.Flush)
+	s.c.flushChecked(objs)
+}
 
 // Reclaim ends the lives of objects whose grace period is over; see Cache.endLives.
 func (s source) Reclaim(objs []unsafe.Pointer) (free int) { return s.c.endLives(objs) }
@@ -44,6 +49,12 @@ func (s source) NodeOf(obj unsafe.Pointer) int { return s.c.slabs.Arena().NodeIn
 // endLives runs the destructor, then the free hooks, and moves the objects that are free now to the
 // front. If it doesn't return, all of objs have a place nevertheless.
 func (c *Cache) endLives(objs []unsafe.Pointer) (free int) {
+	c.delay(failslab.Reclaim)
+	if n, wrong := c.objects(objs); n < len(objs) {
+		c.count(kept, len(wrong))
+		objs = objs[:n]
+		c.reportAll(wrong, func() { c.rescue(nil, objs) })
+	}
 	if c.config.RCUDtor != nil || sanitized {
 		c.destroy(objs)
 	}

@@ -26,10 +26,10 @@ type Stats struct {
 	AllocFailures uint64
 	Failures      [NumFailureReasons]uint64
 	ForeignFrees  uint64 // pointers that Free refused
-	// Quarantined is the number of slabs that are never used again, since the chain of their free
-	// objects is damaged: an object was freed twice, or written to while it was free. They are
-	// among the slabs and objects of Nodes.
-	Quarantined uint64
+	// IsolatedSlabs is the number of slabs that are never used again, since the chain of their
+	// free objects is damaged: an object was freed twice, or written to while it was free. They
+	// are among the slabs and objects of Nodes.
+	IsolatedSlabs uint64
 	// InUse is the number of objects that users hold, those in prefilled sheaves included. FreeRCU
 	// and FreeDeferred end an object's use. It is exact while no operation is running, whatever is
 	// being reclaimed meanwhile, and otherwise off by no more than the objects of the operations
@@ -78,7 +78,7 @@ func (c *Cache) Stats() Stats {
 	copy(s.Events[:], counts[:])
 	s.AllocFailures, s.ForeignFrees = counts[allocFailed], counts[refused]
 	s.Failures = c.failures.read()
-	s.Quarantined = uint64(c.slabs.Quarantined())
+	s.IsolatedSlabs = uint64(c.slabs.Isolated())
 	q := &c.freeQueue
 	s.Backlog = c.backlog.stats()
 	s.RCUQueue = QueueStats(q.Stats())

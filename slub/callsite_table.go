@@ -3,10 +3,11 @@ package slub
 import (
 	"maps"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/frames"
 )
 
 // Caches and Buckets with CallSites count, for each line of the program that allocates, what it has
@@ -70,7 +71,7 @@ func (t *siteTable) find(pc uintptr) (number uint32) {
 		known = maps.Clone(*m)
 	}
 	frame, _ := runtime.CallersFrames([]uintptr{pc}).Next()
-	if !ownFunction(frame.Function) {
+	if !frames.Own(frame.Function) {
 		list := t.all()
 		if len(list) < slotMask {
 			list = append(list[:len(list):len(list)], &allocSite{pc: pc})
@@ -81,12 +82,6 @@ func (t *siteTable) find(pc uintptr) (number uint32) {
 	known[pc] = number
 	t.byPC.Store(&known)
 	return number
-}
-
-// ownFunction reports whether a function is of this package, or of one that calls its callbacks.
-func ownFunction(name string) bool {
-	name, own := strings.CutPrefix(name, "github.com/slubd/slubd/")
-	return own && (strings.HasPrefix(name, "slub.") || strings.HasPrefix(name, "internal/") || strings.HasPrefix(name, "slub/internal/"))
 }
 
 func (t *siteTable) all() []*allocSite {

@@ -127,6 +127,24 @@ func TestCallSites(t *testing.T) {
 	}
 }
 
+// An object whose Alloc hook panics is counted for no line afterwards, whatever its size.
+func TestCallSitesHookPanics(t *testing.T) {
+	for kind, n := range kinds {
+		b := openBuckets(t, nil, slub.BucketsConfig{CallSites: true, Hooks: hooks.Hooks{Alloc: func(hooks.Object) { panic("the hook's") }}})
+		before := siteOfFunction("panickingSite")
+		panickingSite(b, n)
+		if now := siteOfFunction("panickingSite"); now.Objects != before.Objects || now.Bytes != before.Bytes {
+			t.Errorf("%s: %+v became %+v", kind, before, now)
+		}
+	}
+}
+
+//go:noinline
+func panickingSite(b *slub.Buckets, n int) {
+	defer func() { _ = recover() }()
+	_, _ = b.Malloc(n)
+}
+
 // Goroutines allocate at one line and free at others, and the sum is exact whenever they pause. The
 // text has what CallSites has, in the kernel's form.
 func TestCallSitesStorm(t *testing.T) {

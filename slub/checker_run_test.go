@@ -19,6 +19,7 @@ type plan struct {
 	kinds   []kind
 	menu    []op
 	percent int  // of the operations of all runs
+	most    int  // operations, if not 0
 	scarce  bool // allocations may fail
 	tune    bool // sheaf capacities and barn limits change meanwhile
 	pin     func(worker int) (unpin func())
@@ -51,7 +52,11 @@ func (p plan) run(t *testing.T) {
 		subjects = append(subjects, newSubject(b, a, k.Config, k.traits))
 	}
 	workers := make([]*worker, 4*runtime.NumCPU())
-	share := testutil.Stress(t, defaultOps) / 100 * p.percent / len(workers)
+	ops := testutil.Stress(t, defaultOps) / 100 * p.percent
+	if p.most != 0 {
+		ops = min(ops, p.most)
+	}
+	share := ops / len(workers)
 	for i := range workers {
 		workers[i] = newWorker(i, seed, share, subjects)
 	}
@@ -130,10 +135,10 @@ func TestCheckerLimits(t *testing.T) {
 	plan{kinds: everyKind, percent: 10, menu: everyOp, tune: true}.run(t)
 }
 
-// The arena's limit makes allocations fail. An operation costs as much as twenty elsewhere, since
-// most of them reclaim first: a few percent more would be most of the time of all runs.
+// The arena's limit makes allocations fail. An operation costs as much as a hundred elsewhere,
+// since most of them reclaim first: one percent of a long run would be half of its time.
 func TestCheckerShortOfMemory(t *testing.T) {
-	plan{kinds: everyKind, percent: 1, menu: everyOp, scarce: true,
+	plan{kinds: everyKind, percent: 1, most: 20_000_000, menu: everyOp, scarce: true,
 		arena: arena.Config{Limit: 2 * mib, MaxDirty: mib / 4, Span: 8 * mib}}.run(t)
 }
 

@@ -20,7 +20,7 @@ var (
 	// ErrGoPointers is wrapped by NewTyped's error for types that hold Go pointers: the garbage
 	// collector would not see them off-heap.
 	ErrGoPointers = errors.New("slub: type holds Go pointers")
-	// ErrClosed is returned by allocations from a closed cache.
+	// ErrClosed is returned by allocations from a closed cache, closed Buckets or a closed Account.
 	ErrClosed = errors.New("slub: cache is closed")
 	// ErrWouldBlock is returned by AllocNoWait if no object is at hand, or another goroutine
 	// holds the lock of what is.

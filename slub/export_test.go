@@ -42,6 +42,7 @@ var (
 	RunApart        = apart
 	CloseElsewhere  = elsewhere
 	NeedMerging     = needMerging
+	WithoutSamples  = withoutSamples
 	FreeAllBy       = freeAllBy
 	OneOf           = oneOf
 	FirstOf         = first

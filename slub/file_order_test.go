@@ -20,17 +20,17 @@ import (
 // fileOrder lists the files of package slub from upper to lower: a file refers to what the files
 // below it declare. First comes what only users call, last what every file needs.
 var fileOrder = []string{
-	"doc.go", "engine.go", "malloc_live.go", "cache_live.go", "profile.go", "callsite.go", "typed_ref.go", "typed_prefill.go", "typed_local.go", "typed.go", "owner.go", "published.go", "pointer.go", "account.go", "account_charge.go", "account_state.go", "group.go",
+	"doc.go", "engine.go", "malloc_live.go", "cache_live.go", "profile.go", "callsite.go", "typed_ref.go", "typed_prefill.go", "typed_local.go", "typed.go", "owner.go", "published.go", "pointer.go", "account_realloc.go", "account.go", "account_limit.go", "account_charge.go", "account_state.go", "group.go",
 	"malloc_default.go", "malloc_slice.go", "malloc_bytes.go", "malloc_realloc.go", "malloc_stats.go", "malloc_bulk.go", "malloc_place.go", "malloc_nowait.go",
-	"malloc_deferred.go", "malloc_hooks.go", "malloc.go", "malloc_large_free.go", "malloc_large.go", "malloc_large_freed.go", "malloc_large_charge.go", "malloc_close.go", "malloc_accounted.go", "malloc_buckets.go", "malloc_sequences.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
+	"malloc_deferred.go", "malloc_hooks.go", "malloc.go", "malloc_large_free.go", "malloc_large_leak.go", "malloc_large_debug_check.go", "malloc_large_debug.go", "malloc_large.go", "malloc_large_freed.go", "malloc_large_charge.go", "malloc_close.go", "malloc_accounted.go", "malloc_buckets.go", "malloc_sequences.go", "malloc_registry.go", "malloc_pageclass.go", "malloc_classes.go",
 	"cache_new.go", "cache_build.go", "cache_hooked.go",
 	"cache_close.go", "cache_leak.go", "cache_leak_sampled.go", "cache_damage.go", "cache_hooks.go", "cache_tune.go", "cache_stats.go", "cache_stats_cpu.go", "cache_validate.go", "cache_debug_check.go",
 	"cache_source.go", "local.go", "local_slow.go", "local_sample.go", "cache_reserve.go", "cache_wait.go", "cache_prefill_debug.go", "cache_prefill.go", "cache_prefill_mark.go", "cache_prefill_sample.go", "cache_nowait.go", "cache_node.go", "cache_alloc.go",
 	"cache_reclaim.go", "group_reclaim.go",
-	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_account.go", "callsite_table.go", "account_table.go", "cache_hardened_slab.go", "cache_hardened.go", "cache_free.go", "cache_failslab.go", "cache_sample.go", "cache_guard.go", "cache_governor.go", "cache_instrument.go", "cache_hooked.go", "cache_debug_report.go", "cache_debug_quarantine.go", "cache_debug.go",
+	"rcu.go", "cache_deferred.go", "cache_bulk.go", "cache_mark.go", "cache_sheafcheck.go", "cache_account.go", "callsite_table.go", "account_table.go", "cache_hardened_slab.go", "cache_hardened.go", "cache_free.go", "cache_failslab.go", "cache_sample.go", "cache_guard.go", "cache_governor.go", "cache_instrument.go", "cache_hooked.go", "cache_debug_report.go", "cache_debug_quarantine.go", "cache_debug.go",
 	"sanitize_asan.go", "sanitize_race.go", "sanitize_off.go",
 	"local_state.go", "cache_merge.go", "cache_registry.go", "cache_lease.go", "cache.go",
-	"cache_layout.go", "cache_debug_config.go", "rcu_backlog.go", "cache_config.go", "group_members.go", "group_charge.go", "cache_order.go", "cache_hookset.go", "cache_event.go", "cache_failure.go",
+	"cache_layout.go", "cache_debug_config.go", "rcu_backlog.go", "cache_config.go", "group_members.go", "group_charge.go", "cache_order.go", "cache_hookset.go", "cache_event.go", "cache_failure.go", "environment.go",
 	"errors_config.go", "errors.go", "closeflag.go",
 }
 

@@ -74,7 +74,11 @@ func (r *groupRound) over() bool {
 // run asks the members of the failing group, of the level that has refused, and of its children.
 func (r *groupRound) run(own *Group, a *arena.Arena, first func() int) {
 	g := r.level
-	if r.bytes > g.limit.Load() || !g.round.Take() {
+	if r.bytes > g.limit.Load() {
+		return
+	}
+	if !g.round.Take() {
+		r.over() // the round that was waited for in vain may have given back enough
 		return
 	}
 	defer g.round.Give()

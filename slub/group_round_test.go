@@ -109,6 +109,16 @@ func TestGroupRoundsTakeTurns(t *testing.T) {
 	g.round.Give()
 	g.leave(m)
 
+	// An allocation that has waited in vain tries once more.
+	tries := 0
+	if !parent.round.Take() {
+		t.Fatal("a turn was not given back")
+	}
+	err := relieve(g.refusal(parent, 1), g, a, 1, nil, func() error { tries++; return nil })
+	if parent.round.Give(); err != nil || tries != 1 {
+		t.Errorf("after a round that does not end: %d tries, %v", tries, err)
+	}
+
 	// A destructor or hook that panics leaves no turn taken.
 	m = member(func() { panic("in a round") })
 	func() {

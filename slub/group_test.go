@@ -153,6 +153,7 @@ func TestMergeWithinGroup(t *testing.T) {
 // Every way to allocate fails at the limit of the group and at that of its parent, with an error
 // that names both, and nothing is charged for what has failed.
 func TestGroupLimit(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	const limit = 64 * mem.PageSize
 	alloc := map[string]func(b *slub.Buckets, c *slub.Cache) error{
 		"Alloc":     func(_ *slub.Buckets, c *slub.Cache) error { return oneOf(c.Alloc()).FreeTo(c.Free) },
@@ -240,10 +241,12 @@ func TestGroupLimitNone(t *testing.T) {
 // What no arena can give is refused as ever, and bothers no other allocation of the group.
 func TestGroupHugeValue(t *testing.T) {
 	g := newGroup(t, slub.GroupConfig{})
-	b := openBuckets(t, nil, slub.BucketsConfig{Group: g})
-	for _, n := range []int{1<<63 - 1, 1 << 62, arena.MaxMapping + 1} {
-		if _, err := b.Malloc(n); !errors.Is(err, arena.ErrTooLarge) {
-			t.Errorf("%d bytes: %v", n, err)
+	for _, letters := range []string{"-", "FZ"} {
+		b := openBuckets(t, nil, slub.BucketsConfig{Group: g, Debug: letters})
+		for _, n := range []int{1<<63 - 1, 1<<63 - mem.PageSize, 1 << 62, arena.MaxMapping + 1} {
+			if _, err := b.Malloc(n); !errors.Is(err, arena.ErrTooLarge) {
+				t.Errorf("Debug %q, %d bytes: %v", letters, n, err)
+			}
 		}
 	}
 	if s := g.Stats(); s.Peak != 0 || s.Bytes != 0 {

@@ -46,6 +46,7 @@ var (
 	apart           = slub.RunApart
 	elsewhere       = slub.CloseElsewhere
 	needMerging     = slub.NeedMerging
+	withoutSamples  = slub.WithoutSamples
 	freeAllBy       = slub.FreeAllBy
 	oneOf           = slub.OneOf
 	first           = slub.FirstOf

@@ -245,6 +245,17 @@ func needMerging(t *testing.T) {
 	t.Cleanup(func() { mergeAll = before })
 }
 
+// withoutSamples has the test's caches sample and guard no objects, whatever the environment says,
+// where their configs don't ask for that. A sampled or guarded object is not in a slab with others:
+// no sheaf has it, and its memory is gone, or faults, when it is free. Tests that look at free
+// objects call this, and those that tell which objects, or how many, slabs and sheaves hand out.
+func withoutSamples(t testing.TB) {
+	profile, guards := processProfileRate, processGuardRate
+	none := func() int64 { return 0 }
+	processProfileRate, processGuardRate = none, none
+	t.Cleanup(func() { processProfileRate, processGuardRate = profile, guards })
+}
+
 // fillArena allocates from c until there is no memory.
 func fillArena(t *testing.T, c *Cache) (ps []unsafe.Pointer) {
 	t.Helper()

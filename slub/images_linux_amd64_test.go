@@ -3,10 +3,13 @@
 package slub_test
 
 import (
+	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +75,37 @@ func copyInto(t *testing.T, root, path string) {
 	}
 }
 
+// loadedWith returns the files that an ELF program is loaded with, as its loader finds them on this
+// host: the loader and C libraries. A static program has none.
+func loadedWith(t *testing.T, exe string) (files []string) {
+	t.Helper()
+	f, err := elf.Open(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	i := slices.IndexFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
+	if i < 0 {
+		return nil
+	}
+	name, err := io.ReadAll(f.Progs[i].Open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader := strings.TrimRight(string(name), "\x00")
+	list, err := exec.Command(loader, "--list", exe).Output()
+	if err != nil {
+		t.Fatalf("%s --list %s: %v\n%s", loader, exe, err, list)
+	}
+	files = []string{loader}
+	for _, word := range strings.Fields(string(list)) {
+		if filepath.IsAbs(word) && !slices.Contains(files, word) {
+			files = append(files, word)
+		}
+	}
+	return files
+}
+
 // TestImages: a program that is linked with each C library, dynamically and as one file, uses
 // sequences, whether libc registers its threads or not. So it does in a root file system in which
 // there is nothing else: no /proc, no /sys, and of libc what the program loads, as in distroless
@@ -82,13 +116,12 @@ func TestImages(t *testing.T) {
 	for name, c := range map[string]struct {
 		cc, aptPackage string
 		args           []string
-		loads          []string
 		want           string
 	}{
-		"glibc":        {"gcc", "gcc", nil, []string{"/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"}, byLibc},
-		"static glibc": {"gcc", "gcc", []string{static}, nil, byLibc},
-		"musl":         {"musl-gcc", "musl-tools", nil, []string{"/lib/ld-musl-x86_64.so.1"}, bySlubd},
-		"static musl":  {"musl-gcc", "musl-tools", []string{static}, nil, bySlubd},
+		"glibc":        {"gcc", "gcc", nil, byLibc},
+		"static glibc": {"gcc", "gcc", []string{static}, byLibc},
+		"musl":         {"musl-gcc", "musl-tools", nil, bySlubd},
+		"static musl":  {"musl-gcc", "musl-tools", []string{static}, bySlubd},
 	} {
 		t.Run(name, func(t *testing.T) {
 			exe := buildImage(t, c.args, "CC="+testutil.Need(t, c.cc, c.aptPackage))
@@ -96,7 +129,11 @@ func TestImages(t *testing.T) {
 			cmd := exec.Command(exe)
 			cmd.Env = append(cmd.Environ(), "SLUBD_ENGINE=trylock")
 			printed(t, "by the variable", cmd, "engine trylock: SLUBD_ENGINE=trylock\n")
-			for _, path := range c.loads {
+			files := loadedWith(t, exe)
+			if dynamic := c.args == nil; (len(files) > 0) != dynamic {
+				t.Errorf("it is loaded with %q", files)
+			}
+			for _, path := range files {
 				copyInto(t, filepath.Dir(exe), path)
 			}
 			cmd = exec.Command("/image")

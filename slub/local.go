@@ -111,8 +111,8 @@ func (s *localState) pop() (p unsafe.Pointer, ok bool) {
 	}
 	s.head = h + localOne - 1
 	if invariants.Enabled {
-		p = mem.Ptr(s.objs[(h-1)&localMask])
-		return p, s.cache.prepare(p, 0)
+		p, ok = s.cache.look(mem.Ptr(s.objs[(h-1)&localMask]))
+		return p, ok && s.cache.prepare(p, 0)
 	}
 	return *(*unsafe.Pointer)(unsafe.Pointer(&s.objs[(h-1)&localMask])), true
 }

@@ -33,6 +33,7 @@ func onNode(t *testing.T, c *Cache, node numa.Node, n int) []unsafe.Pointer {
 
 // An object of another node goes the way that Cache.Free takes: to the CPU's sheaf for that node.
 func TestLocalFreesRemoteObjects(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	const n = 20
 	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 3)}), Config{Size: 64})
 	// Where no instruction tells the CPU, that is where the goroutine was last found.
@@ -61,6 +62,7 @@ func TestLocalFreesRemoteObjects(t *testing.T) {
 // A Local whose goroutine has moved to another node follows it: with the first object of that node
 // which it frees it sends home what it held.
 func TestLocalFollows(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64, Hardened: None})
 	pinned(t, 0, func() {
 		l, err := c.NewLocal(0)
@@ -87,6 +89,7 @@ func TestLocalFollows(t *testing.T) {
 // What a Local gives back goes to its node, also where it holds objects of several, as it may get
 // them when memory is short.
 func TestLocalOfMixedNodes(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, newArena(t, arena.Config{Topology: fakeNodes(t, 2)}), Config{Size: 64, Hardened: None})
 	pinned(t, 0, func() {
 		l, err := c.NewLocal(0)
@@ -132,6 +135,7 @@ func TestLocalDoubleFree(t *testing.T) {
 // An operation may come between the two stores by which another goroutine closes the fast path.
 // The Local then gives back what it holds, and takes nothing on top of it.
 func TestLocalHalfRefused(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, nil, Config{Size: 64, Hardened: None})
 	l, err := c.NewLocal(0)
 	same(t, "NewLocal", err, nil)
@@ -182,6 +186,7 @@ func TestLocalCountsEnd(t *testing.T) {
 
 // A request that comes while the Local gives back is honored by the operation after that.
 func TestLocalAskedMeanwhile(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	c := open(t, nil, Config{Size: 64, Hardened: None})
 	l, err := c.NewLocal(0)
 	same(t, "NewLocal", err, nil)

@@ -37,11 +37,21 @@ func (s *localState) draw() {
 	s.arm(uint64(min(max(math.Ceil(s.mean*rand.ExpFloat64()), 1), math.MaxInt64)))
 }
 
+// renew draws again if the mean may have become smaller; see sheaves.Set.renew.
+func (s *localState) renew() {
+	if epoch := pace.epoch.Load(); epoch != s.epoch && s.cache.sampler != nil {
+		s.epoch = epoch
+		s.draw()
+	}
+}
+
 // allocDue returns an object if the Local is due, or nil if it is not, or has none: a sample, or if
 // it is not the turn of one, or there is no room for one, an object of its own.
 func (s *localState) allocDue() unsafe.Pointer {
 	if s.head&localOpen != 0 {
-		return nil
+		if s.renew(); s.head&localOpen != 0 {
+			return nil
+		}
 	}
 	if c := s.cache; s.left > 0 {
 		s.arm(s.left + 1)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/invariants"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
@@ -34,8 +35,14 @@ func (l *Local) allocSlow() (unsafe.Pointer, error) {
 		if p == nil {
 			p = s.refill()
 		}
-		if p != nil && (!invariants.Enabled || c.prepare(p, 0)) {
+		switch {
+		case p == nil:
+		case !invariants.Enabled:
 			return p, nil
+		default:
+			if p, ok := c.look(p); ok && c.prepare(p, 0) {
+				return p, nil
+			}
 		}
 	}
 	return c.Alloc()
@@ -55,6 +62,9 @@ func (s *localState) claim(p unsafe.Pointer) bool { return s.cache.slabs.Claim(p
 // returns the last of them. It returns nil if there are none; Cache.Alloc then fills a sheaf from
 // the slabs.
 func (s *localState) refill() unsafe.Pointer {
+	if invariants.Enabled && s.len() > 0 { // pop has refused the one above
+		return s.take()
+	}
 	c := s.cache
 	c.drain(drainMost)
 	own := owner.Of(c.id, c.localNodeNow())
@@ -80,14 +90,20 @@ func (l *Local) freeSlow(p unsafe.Pointer) {
 	s := l.state
 	defer s.use()()
 	c := s.cache
+	kept := false
 	if s.mode == localArray && !s.closed {
-		if s.refused() {
-			s.giveAll()
-		} else if s.keep(p) {
-			return
-		}
+		// What the Local gives back may be reported.
+		callback.Guard(func() {
+			if s.refused() {
+				s.giveAll()
+			} else {
+				kept = s.keep(p)
+			}
+		}, func() { c.FreeDeferred(p) })
 	}
-	c.Free(p)
+	if !kept {
+		c.Free(p)
+	}
 }
 
 // keep keeps an object after it has made room, if the object is of the node that the Local or the
@@ -98,11 +114,14 @@ func (s *localState) keep(p unsafe.Pointer) bool {
 		s.giveAll() // the goroutine has moved, and its Local follows
 		s.own = here
 	}
-	if !s.filter.Owns(p, s.own) || invariants.Enabled && !s.claim(p) {
+	if !s.filter.Owns(p, s.own) {
 		return false
 	}
 	if s.len() == int(s.capacity) {
 		s.makeRoom()
+	}
+	if invariants.Enabled && !s.claim(p) {
+		return false
 	}
 	s.slots()[s.len()] = p
 	atomic.StoreUint64(&s.head, s.head+1)
@@ -156,18 +175,22 @@ func (c *Cache) returnLocal(objs []unsafe.Pointer) (cheap bool) {
 	if front < len(objs) {
 		objs, front = c.partition(objs, front, local, fromLocal)
 	}
-	put, cheap := c.sheaves.Put(objs[:front], local.Node())
-	rest := objs[put:]
-	if remote := objs[front:]; len(remote) > 0 {
-		left := len(c.sheaves.FreeBulkRemote(remote, false))
-		rest = rest[:len(rest)-len(remote)+left]
+	remote := c.sheaves.FreeBulkRemote(objs[front:], false)
+	var put int
+	callback.Guard(
+		func() { put, cheap = c.sheaves.Put(objs[:front], local.Node()) },
+		func() { c.flushLocal(remote) })
+	rest := objs[put : front+len(remote)]
+	c.flushLocal(rest)
+	return cheap && len(rest) == 0
+}
+
+// flushLocal returns to their slabs what a Local held and no sheaf has taken.
+func (c *Cache) flushLocal(objs []unsafe.Pointer) {
+	if len(objs) > 0 {
+		c.count(SheafFlush, len(objs))
+		c.slabs.FreeBulk(objs)
 	}
-	if len(rest) > 0 {
-		c.count(SheafFlush, len(rest))
-		c.slabs.FreeBulk(rest)
-		cheap = false
-	}
-	return cheap
 }
 
 // AllocZero is Alloc with the object's Size bytes zeroed, including what a constructor put there.

@@ -58,6 +58,7 @@ type localState struct {
 	closed   bool    // by Local.Close
 	left     uint64  // allocations from the one that is due to the one that is sampled
 	mean     float64 // of the distance that was drawn for the latter
+	epoch    uint32  // of the governor when it was drawn
 	touched  uint64  // written by every operation in builds with invariants, as is the next field
 	inUse    atomic.Bool
 

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/backlog"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/numa"
@@ -28,8 +29,8 @@ func (b *Buckets) Malloc(n int) (unsafe.Pointer, error) { return b.malloc.Func()
 func (b *Buckets) mallocSlow(n int) (unsafe.Pointer, error) { return b.alloc(n, 2) }
 
 // MallocContext is Malloc that waits until there is memory, or ctx ends; see Cache.AllocContext.
-// Errors: ErrClosed; ErrSize; ErrNoMemory together with ctx.Err(), or alone if n bytes exceed the
-// limit of the arena or the Group.
+// Errors: ErrClosed; ErrSize; ErrNoMemory together with ctx.Err(), or alone if n bytes, or their
+// pages, exceed the limit of the arena or the Group.
 func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, error) {
 	alloc := func() (unsafe.Pointer, error) { return b.allocNoClass(n, numa.NoNode) }
 	if c := b.anyClass(n, 1); c != nil {
@@ -43,7 +44,11 @@ func (b *Buckets) MallocContext(ctx context.Context, n int) (unsafe.Pointer, err
 	if err == nil {
 		return p, nil
 	}
-	return waitForRoom(ctx, b.most, int64(n), err, alloc)
+	bytes := int64(n)
+	if maxClass < n && n <= arena.MaxMapping {
+		bytes = int64(b.largeBytes(uintptr(n))) // its pages must fit
+	}
+	return waitForRoom(ctx, b.most, bytes, err, alloc)
 }
 
 // alloc allocates n bytes from a class or as pages. The function that the user called is skip
@@ -218,11 +223,20 @@ func (b *Buckets) Size(p unsafe.Pointer) int {
 		return 0
 	}
 	l, ok := b.largeAt(p)
-	if !ok {
+	if !ok || b.large.debug.waits(l) {
 		b.refuse(p)
 		return 0
 	}
+	n := b.largeRoom(l)
+	b.reportLargeFound()
+	return n
+}
+
+// largeRoom returns the bytes of a large object, which its user may use from now on.
+func (b *Buckets) largeRoom(l large) int {
+	p := mem.Ptr(l.addr)
 	limitObject(p, l.bytes, l.bytes)
+	b.limitLarge(l, l.bytes)
 	return int(l.bytes)
 }
 

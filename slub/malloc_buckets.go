@@ -47,7 +47,7 @@ type Buckets struct {
 	partitions uint
 	plain      uint // of 1 to plain bytes nothing is to be done but Alloc of the class; or 0
 
-	debugged bool // a class is a debug cache
+	debugged bool // a class is a debug cache, or large objects are checked
 
 	arena  *arena.Arena
 	config BucketsConfig
@@ -95,9 +95,10 @@ type BucketsConfig struct {
 	ProfileRate, GuardRate int64
 	// Hardened is as in Config, for all sizes. Objects of pages are cleared when they are freed.
 	Hardened int
-	// Debug and DebugAction are as in Config, for the sizes up to 32 KiB, whose caches have names
-	// such as "malloc-64", except for what Accounts allocate. A size that is not a debug cache, of
-	// Buckets where another one is, takes some nanoseconds more.
+	// Debug and DebugAction are as in Config. The sizes up to 32 KiB have names such as
+	// "malloc-64"; what Accounts allocate of these is not checked. All above has the name
+	// "malloc-large", and is page runs and mappings if that is named; see docs/debugging.md. A size
+	// that is not a debug cache, of Buckets where another one is, takes some nanoseconds more.
 	Debug       string
 	DebugAction DebugAction
 	// CallSites is as in Config, for all sizes. Objects of Accounts are not counted by call site.
@@ -179,7 +180,8 @@ func (c BucketsConfig) class(partition int, size uintptr) Config {
 		RCUSoftLimit: c.RCUSoftLimit, RCUHardLimit: c.RCUHardLimit, RCUMaxWait: c.RCUMaxWait}
 }
 
-// debugsClass reports whether rules make the cache of a class a debug cache.
+// debugsClass reports whether rules make the cache of a class a debug cache, or the Buckets debug
+// Buckets.
 func (c BucketsConfig) debugsClass(r debug.Rules) bool {
 	for partition := range max(1, c.Partitions) {
 		for _, size := range classSizes {
@@ -188,7 +190,8 @@ func (c BucketsConfig) debugsClass(r debug.Rules) bool {
 			}
 		}
 	}
-	return false
+	f, _ := r.For(c.large().Name)
+	return f != 0
 }
 
 // clearsLarge reports whether what is no object of a class is cleared when it is freed, though
@@ -225,6 +228,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 	}
 	b.hooking.now.Store(newHookSet(cfg.Hooks))
 	b.large.mine = make(map[uintptr]mappingState)
+	b.large.debugLarge(cfg.large())
 	b.freeQueue.Init(freequeue.Config{Domain: cfg.Domain, Backlog: backlog.Backlog, Reclaim: b.reclaimLarge,
 		Delay: cfg.rcuDelay(), Nodes: 1})
 	numbers := n + 1 + len(pageClassSizes)
@@ -255,7 +259,7 @@ func NewBuckets(a *arena.Arena, cfg BucketsConfig) (*Buckets, error) {
 		}
 		b.caches = append(b.caches, c)
 	}
-	b.debugged = slices.ContainsFunc(b.caches, func(c *Cache) bool { return c.debug() != nil })
+	b.debugged = b.large.debug != nil || slices.ContainsFunc(b.caches, func(c *Cache) bool { return c.debug() != nil })
 	ops := sequences{&b.malloc, &b.free, &b.bytes, &b.freeBytes, &b.direct}
 	ops.init(b.mallocSlow, b.freeSlow, b.bytesSlow, b.freeBytesSlow)
 	b.addSequences(ops, false)

@@ -21,8 +21,8 @@ func (b *Buckets) MallocBulk(n int, dst []unsafe.Pointer) error {
 	got := 0
 	defer func() { // also if a hook panics: the caller gets all or nothing
 		if got < len(dst) {
+			defer clear(dst) // also if another hook panics
 			b.FreeBulk(dst[:got])
-			clear(dst)
 		}
 	}()
 	for i := range dst {

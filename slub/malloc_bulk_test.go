@@ -13,6 +13,7 @@ import (
 
 // MallocBulk returns distinct objects of every size, and FreeBulk frees a mix of all.
 func TestMallocBulk(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	b := openBuckets(t, nil, slub.BucketsConfig{})
 	var all []unsafe.Pointer
 	for _, n := range boundaries {

@@ -1,6 +1,11 @@
 package slub
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+
+	"github.com/slubd/slubd/arena"
+)
 
 // Bytes returns a slice of n bytes, not zeroed, whose capacity is all the room there is: an append
 // within it stays off-heap. Free it with FreeBytes. Like Malloc it is one restartable sequence in
@@ -42,6 +47,9 @@ func (b *Buckets) newBytes(p unsafe.Pointer, n int, err error) ([]byte, error) {
 // Any goroutine. It costs what Realloc costs. Errors: as Realloc; ErrForeign, after a report, also
 // for a slice that append has moved to the Go heap.
 func (b *Buckets) ReallocBytes(s []byte, n int) ([]byte, error) {
+	if b.refuseOutgrown(s) {
+		return nil, ErrForeign
+	}
 	p, err := b.realloc(bytesPtr(s), len(s), n, false, 1)
 	return b.bytesAt(p, n, err)
 }
@@ -64,7 +72,8 @@ func (b *Buckets) roomAt(p unsafe.Pointer) int {
 	if c := b.cacheOf(p); c != nil {
 		return c.room(p)
 	}
-	return b.Size(p)
+	l, _ := b.largeAt(p)
+	return b.largeRoom(l)
 }
 
 // bytesPtr returns the address of a slice's first byte; nil for a slice without capacity.
@@ -83,8 +92,35 @@ func (b *Buckets) FreeBytes(s []byte) { b.freeBytes.Func()(s) }
 
 // freeBytesSlow is FreeBytes where the sequence finds no cache, or its stack refuses, and for
 // slices without capacity.
-func (b *Buckets) freeBytesSlow(s []byte) { b.freeSlow(bytesPtr(s)) }
+func (b *Buckets) freeBytesSlow(s []byte) {
+	if !b.refuseOutgrown(s) {
+		b.freeSlow(bytesPtr(s))
+	}
+}
 
 // FreeBytesRCU is FreeBytes after a grace period of the Domain, in which readers may read the
 // bytes; see FreeRCU. Any goroutine that may call FreeRCU, and at its cost.
-func (b *Buckets) FreeBytesRCU(s []byte) { b.FreeRCU(bytesPtr(s)) }
+func (b *Buckets) FreeBytesRCU(s []byte) {
+	if !b.refuseOutgrown(s) {
+		b.FreeRCU(bytesPtr(s))
+	}
+}
+
+// outgrown is what is said of a slice on Go's heap.
+const outgrown = "on Go's heap, as a slice of Bytes is when append has outgrown its capacity"
+
+// refuseOutgrown reports a slice on Go's heap. The pointer of any other slice is looked at where
+// pointers are.
+func (b *Buckets) refuseOutgrown(s []byte) bool {
+	p := bytesPtr(s)
+	if isNothing(p) || b.cacheOf(p) != nil || arena.Find(uintptr(p)) != nil {
+		return false
+	}
+	info := explain(p)
+	if !strings.HasPrefix(info.detail, onHeap) {
+		return false
+	}
+	info.detail = outgrown
+	b.refuseAs(p, info)
+	return true
+}

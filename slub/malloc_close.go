@@ -46,6 +46,7 @@ func (b *Buckets) CloseContext(ctx context.Context) error {
 			break
 		}
 	}
+	ofCaches = errors.Join(ofCaches, b.closeLarge())
 	if n := b.large.inUse.Load(); n > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: buckets %q: %s larger than %d bytes, %s in all:%s",
 			ErrBusy, b.config.name(), text.Objects(n), maxClass, text.Count(b.large.bytes.Load(), "byte", "bytes"), b.listLarge()))

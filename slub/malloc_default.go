@@ -219,7 +219,7 @@ func FreeRCUContext(ctx context.Context, p unsafe.Pointer) { defaultOrNone().Fre
 func FreeBytes(s []byte) { defaults.freeBytes.Func()(s) }
 
 // FreeBytesRCU is DefaultBuckets' FreeBytesRCU.
-func FreeBytesRCU(s []byte) { FreeRCU(bytesPtr(s)) }
+func FreeBytesRCU(s []byte) { defaultOrNone().FreeBytesRCU(s) }
 
 // Size is DefaultBuckets' Size.
 func Size(p unsafe.Pointer) int { return defaultOrNone().Size(p) }

@@ -2,6 +2,7 @@ package slub
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -25,15 +26,16 @@ type deferLarge struct {
 	runs     atomic.Uint32 // head page of the first run + 1; 0: none
 	mappings uintptr       // address of the first mapping; 0: none. Under largeObjects.mu
 
-	draining     sync.Mutex  // held by a drain, while Free hooks are called: operations try
-	busy         atomic.Bool // a drain is running, and may have an object in hand. Under draining
-	restRuns     uint32      // taken off runs, not free yet. Under draining
-	restMappings uintptr     // taken off mappings, not free yet. Under draining
+	draining     sync.Mutex    // held by a drain, while Free hooks are called: operations try
+	busy         atomic.Bool   // a drain is running, and may have an object in hand. Under draining
+	freed        atomic.Uint64 // objects that drains have freed. Stored under draining
+	restRuns     uint32        // taken off runs, not free yet. Under draining
+	restMappings uintptr       // taken off mappings, not free yet. Under draining
 }
 
 // FreeDeferred is a Free that never waits, for hooks, destructors, finalizers and code that runs
-// under a lock; see Cache.FreeDeferred. The object is freed, and its hook called, by a later
-// Malloc, by Shrink, Barrier or Close, and by a timer within two seconds.
+// under a lock; see Cache.FreeDeferred. The object is freed, and its hook called, by later
+// calls of Malloc, by Shrink, Barrier or Close, and by a timer within two seconds.
 //
 // Up to 1 MiB it costs what Cache.FreeDeferred costs, and keeps its promises. So it does up to 4
 // MiB. Above that it looks the mapping up, under a lock that is held for no longer than that. nil
@@ -43,7 +45,7 @@ func (b *Buckets) FreeDeferred(p unsafe.Pointer) {
 		c.FreeDeferred(p)
 		return
 	}
-	l, ok := b.claimOrReport(p)
+	l, ok := b.claimOrReport(p, false)
 	if !ok {
 		return
 	}
@@ -70,20 +72,54 @@ func (b *Buckets) FreeDeferred(p unsafe.Pointer) {
 // nextDeferred returns where a claimed run keeps its link.
 func (b *Buckets) nextDeferred(page uint32) *uint32 { return (*uint32)(b.arena.Meta(page)) }
 
-// drainLarge frees the listed objects, unless another drain is running.
-func (b *Buckets) drainLarge() {
+// portionFor is how many bytes one Malloc of n bytes frees. If it freed all that is listed, it
+// could clear a gigabyte, and others would wait for that.
+func portionFor(n uintptr) uintptr { return max(n, 4*n) } // the product may overflow
+
+// drainLarge frees listed objects until it has freed most bytes, unless another drain is running.
+func (b *Buckets) drainLarge(most uintptr) {
 	if d := &b.large.deferred; d.pending.Load() > 0 && d.draining.TryLock() {
 		defer d.draining.Unlock()
-		_ = b.drainLargeLocked(context.Background())
+		_ = b.drainLargeLocked(context.Background(), most)
+	}
+}
+
+// drainLargePortion frees a portion for an allocation of n bytes that has failed, and reports
+// whether it has freed anything, or has waited for another drain. It does not ask pending, which
+// other goroutines raise meanwhile.
+func (b *Buckets) drainLargePortion(n uintptr) (progress bool) {
+	d := &b.large.deferred
+	waited := !d.draining.TryLock()
+	if waited && !d.lockWhileFreeing(lock.Soon) {
+		return false
+	}
+	defer d.draining.Unlock()
+	before := d.freed.Load()
+	_ = b.drainLargeLocked(context.Background(), portionFor(n))
+	return waited || d.freed.Load() != before
+}
+
+// lockWhileFreeing locks draining, or returns false if the drain that holds it frees nothing
+// during one try of soon, which is lock.Soon: the drain's hook may be the caller's own caller. A
+// drain on a busy machine takes longer than that, but frees an object from time to time.
+func (d *deferLarge) lockWhileFreeing(soon func(*sync.Mutex) bool) bool {
+	for {
+		before := d.freed.Load()
+		if soon(&d.draining) {
+			return true
+		}
+		if d.freed.Load() == before {
+			return false
+		}
 	}
 }
 
 // drainLargeSoon is drainLarge for a round of reclaim. If another drain is running it waits for
-// that, at most lock.MaxWait: what the other one has in hand is neither listed nor free.
+// that, as long as it frees: what the other one has in hand is neither listed nor free.
 func (b *Buckets) drainLargeSoon() {
-	if d := &b.large.deferred; lock.Soon(&d.draining) {
+	if d := &b.large.deferred; d.lockWhileFreeing(lock.Soon) {
 		defer d.draining.Unlock()
-		_ = b.drainLargeLocked(context.Background())
+		_ = b.drainLargeLocked(context.Background(), math.MaxUint)
 	}
 }
 
@@ -95,46 +131,50 @@ func (b *Buckets) drainLargeWait(ctx context.Context) error {
 		return err
 	}
 	defer d.draining.Unlock()
-	return b.drainLargeLocked(ctx)
+	return b.drainLargeLocked(ctx, math.MaxUint)
 }
 
-// drainLargeLocked frees what an earlier drain has left, and then what is listed now. It takes the
-// lists only once: other goroutines may push faster than a loop would free. When ctx ends it stops
-// between two objects. The caller holds draining.
-func (b *Buckets) drainLargeLocked(ctx context.Context) error {
+// drainLargeLocked frees what an earlier drain has left, and then what is listed now, until it has
+// freed most bytes. It takes the lists only once: other goroutines may push faster than a loop
+// would free. When ctx ends it stops between two objects. The caller holds draining.
+func (b *Buckets) drainLargeLocked(ctx context.Context, most uintptr) error {
 	d := &b.large.deferred
 	d.busy.Store(true)
 	defer d.busy.Store(false)
-	if err := b.freeRest(ctx); err != nil {
+	freed, err := b.freeRest(ctx, most)
+	if freed >= most || err != nil {
 		return err
 	}
 	d.restRuns = d.runs.Swap(0)
 	b.large.mu.Lock()
 	d.restMappings, d.mappings = d.mappings, 0
 	b.large.mu.Unlock()
-	return b.freeRest(ctx)
+	_, err = b.freeRest(ctx, most-freed)
+	return err
 }
 
-// freeRest frees the objects that were taken off the lists. It takes each off before its hook is
-// called, so that a hook that does not return leaves the others.
-func (b *Buckets) freeRest(ctx context.Context) error {
+// freeRest frees the objects that were taken off the lists, until it has freed most bytes. It takes
+// each off before its hook is called, so that a hook that does not return leaves the others.
+func (b *Buckets) freeRest(ctx context.Context, most uintptr) (freed uintptr, _ error) {
 	d := &b.large.deferred
 	free := func(addr uintptr) {
 		l, _ := b.largeAt(mem.Ptr(addr))
 		d.pending.Add(-1)
+		freed += l.bytes
 		b.releaseLarge(l)
+		d.freed.Add(1)
 	}
-	for d.restRuns != 0 {
+	for d.restRuns != 0 && freed < most {
 		if err := ctx.Err(); err != nil {
-			return err
+			return freed, err
 		}
 		page := d.restRuns - 1
 		d.restRuns = *b.nextDeferred(page)
-		free(b.arena.Addr(page))
+		free(b.arena.Addr(page) + b.large.lead)
 	}
-	for d.restMappings != 0 {
+	for d.restMappings != 0 && freed < most {
 		if err := ctx.Err(); err != nil {
-			return err
+			return freed, err
 		}
 		addr := d.restMappings
 		b.large.mu.Lock()
@@ -142,5 +182,5 @@ func (b *Buckets) freeRest(ctx context.Context) error {
 		b.large.mu.Unlock()
 		free(addr)
 	}
-	return nil
+	return freed, nil
 }

@@ -18,8 +18,12 @@ var bucketDrains = map[string]func(*slub.Buckets){
 	"Barrier":   func(b *slub.Buckets) { _ = b.Barrier(context.Background()) },
 	"Shrink":    func(b *slub.Buckets) { b.Shrink() },
 	"the timer": func(*slub.Buckets) { fireSweep() },
-	"Malloc":    func(b *slub.Buckets) { b.Free(first(b.Malloc(1_200_000))) },
-	"Close":     func(b *slub.Buckets) { _ = b.Close() },
+	"Malloc": func(b *slub.Buckets) {
+		for range 9 { // each frees a portion, of one object at least
+			b.Free(first(b.Malloc(1_200_000)))
+		}
+	},
+	"Close": func(b *slub.Buckets) { _ = b.Close() },
 }
 
 // Large objects given to FreeDeferred are freed, and their hooks called, by every drain and not
@@ -94,11 +98,18 @@ func TestFreeDeferredLargeChecks(t *testing.T) {
 // Goroutines defer large objects of both kinds while others allocate, which drains; each object is
 // freed once.
 func TestFreeDeferredLargeStress(t *testing.T) {
+	t.Run("ordinary", func(t *testing.T) { freeDeferredLarge(t, 0) })
+	// Freeing takes much longer than allocating. If one drain cleared all of the list, others would
+	// wait for it in vain, and fail.
+	t.Run("cleared", func(t *testing.T) { freeDeferredLarge(t, slub.InitOnFree) })
+}
+
+func freeDeferredLarge(t *testing.T, flags slub.Flags) {
 	rounds, span := testutil.Stress(t, 4000), int64(1<<30)
 	if sanitized {
 		rounds, span = rounds/8, span/4
 	}
-	b := openBuckets(t, newArena(t, arena.Config{Span: span}), slub.BucketsConfig{})
+	b := openBuckets(t, newArena(t, arena.Config{Span: span}), slub.BucketsConfig{Flags: flags})
 	var users sync.WaitGroup
 	for id := range 4 {
 		users.Go(func() {

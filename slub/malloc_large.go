@@ -3,13 +3,13 @@ package slub
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
-	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
@@ -41,6 +41,11 @@ type largeObjects struct {
 
 	charged    map[uintptr]uint64 // references of objects of Accounts, by address. Under mu
 	numCharged atomic.Int64       // length of charged. Stored under mu
+
+	// debug is nil but in debug Buckets. Then each object has beside more bytes of pages than the
+	// user gets, lead of them in front of it; otherwise these are 0. Constant after NewBuckets.
+	debug        *debugLarge
+	lead, beside uintptr
 }
 
 // A mappingState says what a mapping, until its pages are back in the arena, is.
@@ -70,10 +75,15 @@ func (n *pageCount) remove(bytes uintptr) {
 
 // A large is an object made of pages.
 type large struct {
-	addr, bytes uintptr
-	page        uint32 // head page of the run
-	mapped      bool   // it is a mapping and not a run
+	addr, bytes uintptr // of the object
+	page        uint32  // head page of the run
+	mapped      bool    // it is a mapping and not a run
+	freeing     bool    // its user has called Free, which goes on
 }
+
+// base returns the address of the object's first page, and taken the bytes of all its pages.
+func (b *Buckets) base(l large) uintptr { return l.addr - b.large.lead }
+func (b *Buckets) taken(l large) int64  { return int64(l.bytes + b.large.beside) }
 
 // maxRun is the number of bytes in the largest page run.
 const maxRun = mem.PageSize << arena.MaxOrder
@@ -112,12 +122,13 @@ func isNothing(p unsafe.Pointer) bool { return p == nil || uintptr(p) == noBytes
 // what the kernel has just zeroed. Before it fails for lack of memory it has caches give back what
 // they keep.
 func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, error) {
-	b.drainLarge()
+	b.drainLarge(portionFor(n))
 	asked := n
 	if s := b.sampler; s != nil && s.injected(s.labels.Cache, int64(n)) {
 		b.large.failures.count(ErrNoMemory)
 		return nil, fmt.Errorf("slub: buckets %q: %w: %w", b.config.name(), ErrNoMemory, errInjected)
 	}
+	b.delay()
 	l, dirty, err := b.tryLarge(n, node)
 	if err != nil {
 		l, dirty, err = b.largeRelieved(err, n, node)
@@ -135,18 +146,31 @@ func (b *Buckets) allocLarge(n, from uintptr, node numa.Node) (unsafe.Pointer, e
 	if end := min(n, dirty); from < end {
 		mem.Zero(l.addr+from, end-from)
 	}
+	b.beginLarge(l)
 	b.sampleLarge(l)
 	b.noteLargeSite(l)
 	if h := b.hooking.now.Load(); h.Alloc != nil {
 		b.showLarge(h, l)
 	}
 	limitObject(mem.Ptr(l.addr), asked, l.bytes)
+	b.limitLarge(l, asked)
 	return mem.Ptr(l.addr), nil
 }
 
 // largeRelieved is tryLarge after an attempt that has failed with err. It is a function of its own
 // because what the function literal refers to is on the heap.
+//
+// What FreeDeferred was given comes first, a portion at a time: a round would free all of it, and
+// others would wait for the round in vain.
 func (b *Buckets) largeRelieved(err error, n uintptr, node numa.Node) (l large, dirty uintptr, _ error) {
+	for range b.large.deferred.pending.Load() {
+		if !shortOfMemory(err) || !b.drainLargePortion(n) {
+			break
+		}
+		if l, dirty, err = b.tryLarge(n, node); err == nil {
+			return l, dirty, nil
+		}
+	}
 	err = relieve(err, b.config.Group, b.arena, int64(n), b.giveBack, func() error {
 		var failed error
 		l, dirty, failed = b.tryLarge(n, node)
@@ -159,7 +183,12 @@ func (b *Buckets) largeRelieved(err error, n uintptr, node numa.Node) (l large, 
 func (b *Buckets) showLarge(h *hookSet, l large) {
 	callback.Guard(
 		func() { callback.Run(h.Alloc, b.largeObject(l)) },
-		func() { b.scrubLarge(l) })
+		func() {
+			if l, ok := b.claim(mem.Ptr(l.addr)); ok {
+				b.unchargeLarge(l)
+				b.scrubLarge(l)
+			}
+		})
 	runtime.KeepAlive(h)
 }
 
@@ -177,8 +206,9 @@ func (b *Buckets) tryLarge(n uintptr, node numa.Node) (l large, dirty uintptr, e
 // most returns the bytes that nothing can exceed which the Buckets allocate at once from one node.
 func (b *Buckets) most() int64 { return min(b.arena.MostAtOnce(), b.config.Group.least()) }
 
-// giveBack gives back large objects that were given to FreeDeferred, and those whose grace period
-// is over: it is the Buckets' arena.Reclaimer, beside those of the caches.
+// giveBack gives back large objects that were given to FreeDeferred, those whose grace period is
+// over, and those that wait in debug Buckets: it is the Buckets' arena.Reclaimer, beside those of
+// the caches.
 func (b *Buckets) giveBack() (objects int) {
 	if n, busy := b.large.deferred.pending.Load(), b.large.deferred.busy.Load(); n > 0 || busy {
 		b.drainLargeSoon()
@@ -192,7 +222,7 @@ func (b *Buckets) giveBack() (objects int) {
 		objects += int(max(0, n-b.freeQueue.Pending()))
 	}
 	b.backlog.Expedite()
-	return objects
+	return objects + b.emptyLarge(false)
 }
 
 // takeLarge takes pages as allocLarge says, and counts them as in use. On error l is zero. All
@@ -227,25 +257,28 @@ func (b *Buckets) takeLarge(n uintptr, node numa.Node) (l large, dirty uintptr, 
 	return l, dirty, nil
 }
 
-// largeBytes returns the bytes that the pages of an object of n bytes have.
+// largeBytes returns the bytes of the pages for an object of n bytes, with what lies beside it.
 func (b *Buckets) largeBytes(n uintptr) uintptr {
+	n += b.large.beside
 	if n > maxRun {
 		return mem.AlignUp(n, mem.PageSize)
 	}
 	return mem.PageSize * uintptr(b.arena.RunPages(int(runBytes(n)/mem.PageSize)))
 }
 
-// takePages takes a run or a mapping of a node.
+// takePages takes a run or a mapping of a node. All bytes of the object behind the first dirty ones
+// are zero.
 func (b *Buckets) takePages(n uintptr, node numa.Node) (l large, dirty uintptr, err error) {
-	if n > maxRun {
-		l = large{bytes: b.largeBytes(n), mapped: true}
-		var first int64
-		if l.addr, first, err = b.arena.Map(int64(n), node); err == nil {
+	lead, beside := b.large.lead, b.large.beside
+	if n+beside > maxRun {
+		addr, first, err := b.arena.Map(int64(min(n+beside, math.MaxInt64)), node)
+		l = large{addr: addr + lead, bytes: b.largeBytes(n) - beside, mapped: true}
+		if err == nil {
 			b.large.mu.Lock()
 			b.large.mine[l.addr] = mappingState{inUse: true}
 			b.large.mu.Unlock()
 		}
-		return l, uintptr(first), err
+		return l, max(uintptr(first), lead) - lead, err
 	}
 	run, err := b.arena.AllocPages(int(b.largeBytes(n)/mem.PageSize), b.arena.Topology().Index(node))
 	if err != nil {
@@ -253,9 +286,9 @@ func (b *Buckets) takePages(n uintptr, node numa.Node) (l large, dirty uintptr, 
 	}
 	addr := b.arena.Addr(run.Page)
 	pages := int(run.Pages)
-	b.runMarks.Prepare(addr)
+	b.runMarks.Prepare(addr + lead)
 	b.arena.SetOwner(run.Page, pages, owner.Of(b.id, b.arena.NodeIndex(addr)))
-	l = large{addr: addr, bytes: uintptr(pages) * mem.PageSize, page: run.Page}
+	l = large{addr: addr + lead, bytes: uintptr(pages)*mem.PageSize - beside, page: run.Page}
 	if !run.Zero {
 		dirty = l.bytes
 	}
@@ -267,7 +300,7 @@ func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	addr := uintptr(p)
 	if page, ok := b.pageOf(p); ok {
 		head, pages, used := b.arena.Head(page)
-		l = large{addr: b.arena.Addr(head), bytes: uintptr(pages) * mem.PageSize, page: head}
+		l = large{addr: b.arena.Addr(head) + b.large.lead, bytes: uintptr(pages)*mem.PageSize - b.large.beside, page: head}
 		return l, used && b.arena.Owner(page).ID() == b.id && l.addr == addr
 	}
 	b.large.mu.Lock()
@@ -276,7 +309,13 @@ func (b *Buckets) largeAt(p unsafe.Pointer) (l large, ok bool) {
 	if !ok {
 		return large{}, false
 	}
-	return large{addr: addr, bytes: uintptr(b.arena.Mapping(addr)), mapped: true}, ok
+	return large{addr: addr, bytes: b.mappedAt(addr), mapped: true}, ok
+}
+
+// mappedAt returns the bytes of the object of a mapping, 0 if its pages have gone back.
+func (b *Buckets) mappedAt(addr uintptr) uintptr {
+	bytes := uintptr(b.arena.Mapping(addr - b.large.lead))
+	return max(bytes, b.large.beside) - b.large.beside
 }
 
 // inUse reports whether a large object is not marked as freed.
@@ -304,7 +343,7 @@ func (b *Buckets) claim(p unsafe.Pointer) (l large, ok bool) {
 		b.large.mine[l.addr] = mappingState{freed: callStack(2)}
 	}
 	b.large.mu.Unlock()
-	l.bytes = uintptr(b.arena.Mapping(l.addr)) // no other goroutine can change it now
+	l.bytes = b.mappedAt(l.addr) // no other goroutine can change it now
 	return l, ok
 }
 
@@ -337,42 +376,4 @@ func (b *Buckets) unclaim(l large) {
 	}
 	word := b.arena.Owner(l.page)
 	b.arena.SwapOwner(l.page, word, word.WithoutFlags())
-}
-
-// refuse reports a pointer that these Buckets did not return.
-func (b *Buckets) refuse(p unsafe.Pointer) {
-	info := explain(p)
-	r := info.report(b.config.name(), p)
-	if _, freed := b.largeAt(p); freed {
-		r.Kind, r.Owner, r.Detail = hooks.DoubleFree, "", "it has been freed before"
-		r.Freed = b.largeFreedBy(p)
-	} else if info.buckets == b {
-		r.Kind, r.Owner = hooks.MisalignedPointer, ""
-	}
-	sayClosed(r, "the buckets are", b.closed.Load())
-	addHistory(r)
-	h := b.hooking.now.Load()
-	if h == nil { // the zero Buckets, which own nothing
-		h = noHooks
-	}
-	r.Fire(&h.Hooks)
-	runtime.KeepAlive(h)
-}
-
-// listLarge returns the addresses of the large objects that are in use.
-func (b *Buckets) listLarge() *addressList {
-	out := new(addressList)
-	for head, word := range b.arena.Runs() {
-		if word.ID() == b.id && !word.HasFlags() {
-			out.add(b.arena.Addr(head))
-		}
-	}
-	b.large.mu.Lock()
-	defer b.large.mu.Unlock()
-	for addr, state := range b.large.mine {
-		if state.inUse {
-			out.add(addr)
-		}
-	}
-	return out
 }

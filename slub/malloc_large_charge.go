@@ -40,7 +40,7 @@ func (b *Buckets) noteLargeSite(l large) {
 		return
 	}
 	if number := sites.here(); number != 0 {
-		sites.add(number, int64(l.bytes))
+		sites.add(number, b.taken(l))
 		b.chargeLarge(mem.Ptr(l.addr), uint64(number))
 	}
 }
@@ -57,7 +57,7 @@ func (b *Buckets) unchargeLarge(l large) {
 		b.large.numCharged.Add(-1)
 	}
 	b.large.mu.Unlock()
-	unrefer(ref, int64(l.bytes))
+	unrefer(ref, b.taken(l))
 }
 
 // largeAccount returns the name of the Account that the large object at addr is charged to, if it

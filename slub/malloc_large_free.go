@@ -12,7 +12,8 @@ import (
 
 // freeLarge is Free for pointers that no cache owns.
 func (b *Buckets) freeLarge(p unsafe.Pointer) {
-	if l, ok := b.claimOrReport(p); ok {
+	if l, ok := b.claimOrReport(p, true); ok {
+		l.freeing = true
 		b.releaseLarge(l)
 	}
 }
@@ -21,21 +22,57 @@ func (b *Buckets) freeLarge(p unsafe.Pointer) {
 // owns. Page runs and mappings go to the queue: they are too few, and each is too large, to gather
 // in sheaves.
 func (b *Buckets) freeLargeAfterGrace(p unsafe.Pointer, w backlog.Wait) {
-	if l, ok := b.claimOrReport(p); ok {
+	if l, ok := b.claimOrReport(p, true); ok {
 		b.freeQueue.Add(p, 0, int64(l.bytes), w)
 	}
 }
 
 // claimOrReport is claim with a report if p is not the start of an object in use. nil and the
-// address of no bytes are not reported.
-func (b *Buckets) claimOrReport(p unsafe.Pointer) (l large, ok bool) {
+// address of no bytes are not reported. stack says that it may wait, to keep the call stack.
+func (b *Buckets) claimOrReport(p unsafe.Pointer, stack bool) (l large, ok bool) {
 	if isNothing(p) {
 		return large{}, false
 	}
 	if l, ok = b.claim(p); !ok {
 		b.refuse(p)
+		return large{}, false
 	}
-	return l, ok
+	b.noteLargeFree(l, stack)
+	return l, true
+}
+
+// refuse reports a pointer that these Buckets did not return.
+func (b *Buckets) refuse(p unsafe.Pointer) { b.refuseAs(p, explain(p)) }
+
+// refuseAs is refuse for a pointer that is explained.
+func (b *Buckets) refuseAs(p unsafe.Pointer, info pointerInfo) {
+	r := info.report(b.config.name(), p)
+	if l, freed := b.largeAt(p); freed {
+		r.Kind, r.Owner, r.Detail = hooks.DoubleFree, "", saysGiven
+		r.Freed = b.largeFreedBy(p)
+		if d := b.large.debug; d != nil {
+			d.describeFreed(l.addr, r)
+		}
+	} else if info.buckets == b {
+		r.Kind, r.Owner = hooks.MisalignedPointer, ""
+	}
+	sayClosed(r, "the buckets are", b.closed.Load())
+	addHistory(r)
+	b.fire(r)
+}
+
+// fire makes a report; of debug Buckets it then does what BucketsConfig.DebugAction says.
+func (b *Buckets) fire(r *hooks.Report) {
+	h := b.hooking.now.Load()
+	if h == nil { // the zero Buckets, which own nothing
+		h = noHooks
+	}
+	defer runtime.KeepAlive(h)
+	if d := b.large.debug; d != nil {
+		d.act(h, r)
+		return
+	}
+	r.Fire(&h.Hooks)
 }
 
 // reclaimLarge destroys and frees objects whose grace period is over. They were claimed when they
@@ -69,11 +106,14 @@ func (b *Buckets) putBackLarge(objs []unsafe.Pointer) {
 	b.freeQueue.Arm() // the goroutine that was reclaiming has not finished
 }
 
-// releaseLarge frees a claimed object, even if its hook doesn't return.
+// releaseLarge frees a claimed object, even if its hook doesn't return. Of debug Buckets it then
+// makes the reports about what was found.
 func (b *Buckets) releaseLarge(l large) {
+	b.delay()
 	b.unchargeLarge(l)
 	limitObject(mem.Ptr(l.addr), l.bytes, l.bytes) // for the hook, and to be cleared
 	if h := b.hooking.now.Load(); h.Free != nil {
+		b.limitLarge(l, l.bytes) // what its user has overwritten is found before
 		keep := false
 		callback.Guard(
 			func() { keep = callback.Ask(h.Free, b.largeObject(l)) },
@@ -85,10 +125,15 @@ func (b *Buckets) releaseLarge(l large) {
 		}
 	}
 	b.scrubLarge(l)
+	b.reportLargeFound()
 }
 
-// scrubLarge gives the pages back, zeroed if that is asked for.
+// scrubLarge gives the pages back, zeroed if that is asked for. Those of debug Buckets may wait.
 func (b *Buckets) scrubLarge(l large) {
+	if b.large.debug != nil {
+		b.endLarge(l)
+		return
+	}
 	if b.config.Flags&InitOnFree != 0 {
 		mem.Zero(l.addr, l.bytes)
 	}
@@ -98,12 +143,22 @@ func (b *Buckets) scrubLarge(l large) {
 // discardLarge gives the pages back. It removes the record first: once the arena has the pages it
 // may give them to another goroutine.
 func (b *Buckets) discardLarge(l large) {
+	b.endUse(l)
+	b.returnPages(l)
+}
+
+// endUse counts an object as free.
+func (b *Buckets) endUse(l large) {
 	b.forgetLarge(l)
 	b.large.remove(l.bytes)
 	if l.mapped {
 		b.large.mappings.remove(l.bytes)
 	}
-	defer b.config.Group.uncharge(int64(l.bytes))
+}
+
+// returnPages gives back the pages of an object that counts as free.
+func (b *Buckets) returnPages(l large) {
+	defer b.config.Group.uncharge(b.taken(l))
 	if !l.mapped {
 		b.arena.Free(l.page)
 		return
@@ -111,7 +166,7 @@ func (b *Buckets) discardLarge(l large) {
 	b.large.mu.Lock()
 	delete(b.large.mine, l.addr)
 	b.large.mu.Unlock()
-	b.arena.Unmap(l.addr)
+	b.arena.Unmap(b.base(l))
 }
 
 func (b *Buckets) largeObject(l large) hooks.Object {

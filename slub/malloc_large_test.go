@@ -337,3 +337,20 @@ func TestLargeWastesAnEighth(t *testing.T) {
 		b.Free(p)
 	}
 }
+
+// MallocContext does not wait for what can't ever fit: of a large object that is its pages, with
+// those beside it.
+func TestMallocContextOfPagesThatCannotFit(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		debug string
+		limit int64
+		n     int
+	}{{"-", mib + 64<<10, mib + 1}, {"FZ", 16 * mib, 16*mib - mem.PageSize}} {
+		b := openBuckets(t, newArena(t, arena.Config{Limit: c.limit}), BucketsConfig{Debug: c.debug})
+		if _, err := b.MallocContext(over, c.n); !errors.Is(err, ErrNoMemory) || errors.Is(err, context.Canceled) {
+			t.Errorf("%d bytes of %d, debug %s: %v", c.n, c.limit, c.debug, err)
+		}
+	}
+}

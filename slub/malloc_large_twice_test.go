@@ -63,7 +63,7 @@ func TestLargeClaimed(t *testing.T) {
 			if size <= maxPageClass {
 				return b.Stats().Objects
 			}
-			return uint64(b.listLarge().n)
+			return uint64(b.listLarge().out.n)
 		}
 		t.Run(kind, func(t *testing.T) {
 			var kept int

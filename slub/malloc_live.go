@@ -23,13 +23,13 @@ func (b *Buckets) Live() iter.Seq[LiveObject] {
 			if word.ID() != b.id {
 				continue
 			}
-			l, ok := b.largeAt(mem.Ptr(b.arena.Addr(head)))
-			if ok && !yield(b.liveLarge(l)) {
+			l, ok := b.largeAt(mem.Ptr(b.arena.Addr(head) + b.large.lead))
+			if ok && !b.large.debug.waits(l) && !yield(b.liveLarge(l)) {
 				return
 			}
 		}
 		for _, addr := range b.large.addresses() {
-			if l, ok := b.largeAt(mem.Ptr(addr)); ok && !yield(b.liveLarge(l)) {
+			if l, ok := b.largeAt(mem.Ptr(addr)); ok && !b.large.debug.waits(l) && !yield(b.liveLarge(l)) {
 				return
 			}
 		}

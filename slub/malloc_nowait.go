@@ -6,7 +6,7 @@ import "unsafe"
 // code with a deadline. Up to 1 MiB it takes an object that is at hand, as Cache.AllocNoWait does
 // and under its guarantees, or returns ErrWouldBlock at once. Above that it always returns
 // ErrWouldBlock: pages come from the arena, which waits for locks and makes system calls. So it
-// does above 32 KiB as long as no Malloc has had the cache of the class made.
+// does above 32 KiB as long as no Malloc has had the cache of the class made, and in debug Buckets.
 //
 // Any goroutine, also in the Buckets' own hooks and destructor. It costs about as much as
 // Cache.AllocNoWait. Errors: ErrWouldBlock, ErrClosed, ErrSize. (Kernel: kmalloc_nolock.)

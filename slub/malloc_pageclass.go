@@ -12,7 +12,6 @@ import (
 	"github.com/slubd/slubd/internal/lock"
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/sheaves"
-	"github.com/slubd/slubd/slub/internal/debug"
 )
 
 // Above maxClass there are classes of whole pages, eight between powers of two, up to maxPageClass.
@@ -90,12 +89,13 @@ func (b *Buckets) pageClass(n uintptr) *Cache {
 	return c
 }
 
-// makePageClass makes the cache of a class, unless there is one or the Buckets are closed.
+// makePageClass makes the cache of a class, unless there is one, or the Buckets are closed or debug
+// Buckets.
 func (b *Buckets) makePageClass(class int) *Cache {
 	p := &b.pages
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.caches[class].Load(); c != nil || p.closed {
+	if c := p.caches[class].Load(); c != nil || p.closed || b.large.debug != nil {
 		return c
 	}
 	c, err := newCache(b.arena, b.config.pageClass(pageClassSizes[class]),
@@ -131,10 +131,7 @@ func (c BucketsConfig) pageClass(size uintptr) Config {
 	cfg.Name = fmt.Sprintf("%s-%d", c.name(), size)
 	cfg.Slabs = SlabLimits{MaxOrder: mem.Order(size), MinObjects: 1}
 	cfg.MinPartial = None
-	if f := (Config{Name: cfg.Name, Size: cfg.Size, Debug: c.Debug}).debugFlags(); f.Has(debug.Poison) && c.Hardened == 0 {
-		cfg.Hardened = On // writes to a free object are found by zeroes instead of poison
-	}
-	cfg.Debug = "-"       // a red zone would take pages
+	cfg.Debug = "-"       // debug Buckets have none of these classes
 	cfg.SheafCapacity = 1 // raised to what sheaves.Capacity has for the size
 	cfg.BarnFull = max(1, int(barnBytes/(size*uintptr(sheaves.Capacity(size, 1)))))
 	return cfg

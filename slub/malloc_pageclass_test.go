@@ -39,6 +39,7 @@ func TestPageClassOf(t *testing.T) {
 // A page class is made by the first Malloc of its size, once, and its objects take the pages of
 // their class and no more, without a slab that is kept.
 func TestPageClasses(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	a := newArena(t, arena.Config{})
 	b := openBuckets(t, a, BucketsConfig{Name: "pages", Partitions: 2})
 	small := len(b.Caches())
@@ -166,6 +167,7 @@ func TestReallocOfFreedObject(t *testing.T) {
 
 // An object that is free is not reallocated, and not put aside in a reserve.
 func TestFreedPageClassIsRefused(t *testing.T) {
+	withoutSamples(t) // it frees objects twice
 	var reports []*hooks.Report
 	b := openBuckets(t, nil, BucketsConfig{Hooks: hooks.Hooks{Report: func(r *hooks.Report) { reports = append(reports, r) }}})
 	p := malloc(t, b, 100_000)

@@ -42,47 +42,61 @@ func (b *Buckets) realloc(p unsafe.Pointer, old, n int, zero bool, skip int) (un
 		b.Free(p)
 		return nothing()
 	}
-	room := b.held(p)
-	if room == 0 {
-		return nil, fmt.Errorf("%w: %p", ErrForeign, p)
-	}
-	old = min(old, room)
-	if n > 0 && n <= room && (room <= maxClass || n > room/2) {
-		b.allow(p, uintptr(n), uintptr(room))
-		if zero && n > old {
-			mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
-		}
-		b.reportFoundAt(p)
+	room, fits, err := b.fit(p, old, n, zero)
+	switch {
+	case err != nil:
+		return nil, err
+	case fits:
 		return p, nil
 	}
+	old = min(old, room)
 	q, err := b.allocTail(n, old, zero, skip+1)
 	if err != nil {
 		return nil, err
 	}
-	b.move(p, q, old, n, room)
+	b.move(p, q, old, n, room, b.Free)
 	return q, nil
+}
+
+// fit makes old bytes n bytes where they are, if these fit there. room is how many the object has
+// room for. Errors: ErrForeign, after a report.
+func (b *Buckets) fit(p unsafe.Pointer, old, n int, zero bool) (room int, fits bool, err error) {
+	if room = b.held(p); room == 0 {
+		return 0, false, fmt.Errorf("%w: %p", ErrForeign, p)
+	}
+	if n <= 0 || n > room || room > maxClass && n <= room/2 {
+		return room, false, nil
+	}
+	b.allow(p, uintptr(n), uintptr(room))
+	if old = min(old, room); zero && n > old {
+		mem.Zero(uintptr(p)+uintptr(old), uintptr(n-old))
+	}
+	b.reportFoundAt(p)
+	return room, true, nil
 }
 
 // move copies the first old bytes of p, which has more room, to the n bytes of q, and frees p. If a
 // report or a hook doesn't return, it frees q, which has no user yet. It takes that care where
 // there is no hook yet, too: SetHooks may set one before p is freed.
-func (b *Buckets) move(p, q unsafe.Pointer, old, n, room int) {
+func (b *Buckets) move(p, q unsafe.Pointer, old, n, room int, free func(unsafe.Pointer)) {
 	callback.Guard(func() {
 		b.allow(p, uintptr(room), uintptr(room)) // its user may have used all of it
 		b.reportFoundAt(p)                       // p is its user's until the copy is made
 		copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
-		b.Free(p)
-	}, func() { b.Free(q) })
+		free(p)
+	}, func() { free(q) })
 }
 
 // reportFoundAt makes the reports that were found in the cache of an object, if it is a debug
-// cache. The user holds the object, and does so if a report doesn't return.
+// cache, or in large objects. The user holds the object, and does so if a report doesn't return.
 func (b *Buckets) reportFoundAt(p unsafe.Pointer) {
 	if !b.debugged {
 		return
 	}
 	if c := b.cacheOf(p); c != nil {
 		c.reportFound()
+	} else {
+		b.reportLargeFound()
 	}
 }
 
@@ -95,6 +109,8 @@ func (b *Buckets) allow(p unsafe.Pointer, n, room uintptr) {
 	}
 	if c := b.cacheOf(p); c != nil {
 		c.limitDebug(p, n)
+	} else {
+		b.limitLarge(large{addr: uintptr(p)}, n)
 	}
 }
 

@@ -79,14 +79,12 @@ func (b *Buckets) fillZero(s sequences) {
 // fillMarked lets Malloc and Free find the stacks and marks of hardened caches. The functions on
 // slices call those of the caches.
 func (b *Buckets) fillMarked(s sequences) {
-	filters := make([]percpu.Filter, len(b.caches))
-	marks := make([]percpu.ObjectMarks, len(b.caches))
-	stacks := make([]percpu.Slots, len(b.caches))
+	objects := make([]percpu.MarkedObjects, len(b.caches))
 	for i, c := range b.caches {
-		filters[i], marks[i], stacks[i] = c.marks.push.Filter, c.objectMarks(), c.stacks
+		objects[i] = c.markedObjects()
 	}
-	s.free.FillMarked(b.firstID, filters, marks, func(p unsafe.Pointer) { b.cacheOf(p).freeClaimed(p) })
+	s.free.FillMarked(b.firstID, objects, func(p unsafe.Pointer) { b.cacheOf(p).freeClaimed(p) })
 	if b.partitions == 1 {
-		s.malloc.FillMarked(percpu.Main, stacks, marks, fineClasses[1:], coarseClasses[1:])
+		s.malloc.FillMarked(objects, fineClasses[1:], coarseClasses[1:])
 	}
 }

@@ -1,6 +1,8 @@
 package slub
 
 import (
+	"math"
+
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/rcu"
 )
@@ -19,11 +21,13 @@ func (b *Buckets) Domain() *rcu.Domain { return b.config.Domain }
 // returns the number of slabs left. Any goroutine; in a callback as Cache.Shrink. It costs a
 // Cache.Shrink for each class. (Kernel: kmem_cache_shrink.)
 func (b *Buckets) Shrink() (slabs int) {
-	b.drainLarge()
+	b.drainLarge(math.MaxUint)
+	b.emptyLarge(false)
 	for c := range b.all() {
 		slabs += c.shrinkSlabs()
 	}
 	b.arena.Purge(0)
+	b.reportLargeFound()
 	return slabs
 }
 
@@ -47,7 +51,7 @@ type ClassStats struct {
 
 // LargeStats has the figures of the objects of Buckets that are of no cache: those larger than all
 // classes, and above 32 KiB those that MallocZero, BytesZero, ReallocZero and MallocNode return,
-// and those that were allocated before the cache of their class was made.
+// those that were allocated before the cache of their class was made, and all of debug Buckets.
 type LargeStats struct {
 	Name     string    // of the Buckets
 	ID       uint32    // tells two Buckets of one name apart
@@ -63,7 +67,7 @@ type LargeStats struct {
 // PageStats counts the objects of one kind.
 type PageStats struct {
 	Allocs  uint64 // allocations since NewBuckets
-	Objects uint64 // objects whose pages are not free yet
+	Objects uint64 // objects whose pages are not free yet; in debug Buckets those that do not wait
 	Bytes   int64  // of the pages of these objects
 }
 

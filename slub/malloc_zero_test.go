@@ -11,6 +11,7 @@ import (
 // MallocZero zeroes the bytes that were asked for and leaves the rest of the class's object as it
 // is, also in instrumented caches. With InitOnFree all of the object is zero.
 func TestMallocZeroStopsAtTheLength(t *testing.T) {
+	withoutSamples(t) // it says which object comes next
 	for name, tt := range map[string]struct {
 		cfg  slub.BucketsConfig
 		rest byte // what is behind the bytes that were asked for
@@ -56,6 +57,7 @@ func TestMallocZeroStopsAtTheLength(t *testing.T) {
 // With InitOnFree Free clears what Malloc has returned, of each class, and Malloc returns nothing
 // that is not zero: neither what was freed nor, from a slab, the link of a free object.
 func TestMallocKeepsZero(t *testing.T) {
+	withoutSamples(t) // it looks at free objects
 	if sanitized {
 		return // free objects must not be read
 	}

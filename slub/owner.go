@@ -80,8 +80,9 @@ func Owner(p unsafe.Pointer) (o OwnerInfo, ok bool) {
 		return o, false
 	}
 	o.Group = o.Buckets.Group()
+	o.Addr, o.Size = o.Addr+o.Buckets.large.lead, o.Size-int64(o.Buckets.large.beside)
 	o.Account, o.Charged = o.Buckets.largeAccount(o.Addr)
-	return o, true
+	return o.holding(addr)
 }
 
 // holding returns o if the object has addr, and does not only have it behind its end.
@@ -109,8 +110,8 @@ func mappingOwner(a *arena.Arena, addr uintptr) (o OwnerInfo, ok bool) {
 		if b.arena != a {
 			continue
 		}
-		if l, ok := b.largeAt(mem.Ptr(start)); ok {
-			o = OwnerInfo{Buckets: b, Group: b.Group(), Arena: a, Addr: l.addr, Size: bytes}
+		if l, ok := b.largeAt(mem.Ptr(start + b.large.lead)); ok {
+			o = OwnerInfo{Buckets: b, Group: b.Group(), Arena: a, Addr: l.addr, Size: bytes - int64(b.large.beside)}
 			o.Account, o.Charged = b.largeAccount(l.addr)
 			return o.holding(addr)
 		}

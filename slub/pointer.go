@@ -8,6 +8,7 @@ import (
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/percpu"
 	"github.com/slubd/slubd/internal/text"
 )
 
@@ -49,27 +50,28 @@ func explain(p unsafe.Pointer) pointerInfo {
 	head, pages, used := a.Head(page)
 	if !used || word.ID() == 0 {
 		return pointerInfo{kind: hooks.ForeignPointer,
-			detail: "its page holds no slab; if it ever was an object, its slab has been given back"}
+			detail: "its page holds no slab; if it ever was an object, its slab or pages have been given back"}
 	}
 	l := large{addr: a.Addr(head), bytes: uintptr(pages) * mem.PageSize, page: head}
 	if c := caches.find(word); c != nil {
 		return c.explain(addr, c.slabs.Start(head), c.slabs.ObjectsIn(head)*c.layout.slot)
 	}
 	if b := bucketsOf(word); b != nil {
+		l.addr, l.bytes = l.addr+b.large.lead, l.bytes-b.large.beside
 		return b.explainLarge(addr, l)
 	}
 	return pointerInfo{kind: hooks.ForeignPointer, slab: l.addr, detail: "its page is of a cache or Buckets that are closed"}
 }
 
-// explain says what an address in a slab of the cache is.
-func (c *Cache) explain(addr, slab, bytes uintptr) pointerInfo {
-	i := pointerInfo{kind: hooks.WrongCache, owner: c.name, slab: slab}
+// explain says what an address in a slab of the cache is, whose first object is at start.
+func (c *Cache) explain(addr, start, bytes uintptr) pointerInfo {
+	i := pointerInfo{kind: hooks.WrongCache, owner: c.name, slab: c.slabAt(start)}
 	slot := c.layout.slot
-	obj := addr - (addr-slab)%slot
+	obj := addr - (addr-start)%slot
 	switch into := addr - obj; {
-	case addr < slab: // only of a guarded object
-		i.detail = fmt.Sprintf("%d bytes before the object at %#x", slab-addr, slab)
-	case obj-slab >= bytes/slot*slot:
+	case addr < start: // only of a guarded object
+		i.detail = fmt.Sprintf("%d bytes before the object at %#x", start-addr, start)
+	case obj-start >= bytes/slot*slot:
 		i.detail = "behind the last object of its slab"
 	case into >= c.layout.size:
 		i.detail = fmt.Sprintf("in the unused bytes behind the object at %#x", obj)
@@ -89,20 +91,32 @@ func (b *Buckets) explainLarge(addr uintptr, l large) pointerInfo {
 	if l.mapped {
 		what = "mapping"
 	}
-	i := pointerInfo{kind: hooks.WrongCache, owner: b.config.name(), buckets: b, slab: l.addr,
+	i := pointerInfo{kind: hooks.WrongCache, owner: b.config.name(), buckets: b, slab: b.base(l),
 		detail: fmt.Sprintf("a %s of these buckets", what)}
-	if into := addr - l.addr; into > 0 {
+	switch into := addr - l.addr; {
+	case into >= l.bytes:
+		i.detail = fmt.Sprintf("beside the object at %#x, a %s of %d bytes", l.addr, what, l.bytes)
+	case into > 0:
 		i.detail = fmt.Sprintf("%s into the %s of %d at %#x", text.Count(into, "byte", "bytes"), what, l.bytes, l.addr)
 	}
 	return i
 }
 
+// onHeap begins what is said of an address in Go's memory. No exported function tells the stack of
+// another goroutine from the heap.
+const onHeap = "on Go's heap or "
+
 // foreign says what an address is that lies in no open arena.
 func foreign(addr uintptr) string {
-	if inGoMemory(addr) {
-		return "on Go's heap or a goroutine's stack, as a slice of Bytes is when append has outgrown its capacity"
+	switch on, known := percpu.OnStack(addr); {
+	case on:
+		return "on this goroutine's stack"
+	case inGoMemory(addr) && known:
+		return onHeap + "another goroutine's stack"
+	case inGoMemory(addr):
+		return onHeap + "a goroutine's stack"
 	}
-	return "in no open arena and not on Go's heap: C memory, a global variable, or of an arena that is closed"
+	return "in no open arena and not on Go's heap: C memory, a global variable, an object above 4 MiB that has been freed, or of a closed arena"
 }
 
 // inGoMemory guesses whether an address lies on Go's heap, of which the goroutines' stacks are

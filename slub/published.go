@@ -37,7 +37,7 @@ func unpublishable(addr uintptr) string {
 	word := a.Owner(page)
 	head, _, used := a.Head(page)
 	if !used || word.ID() == 0 {
-		return "its page holds no object; if it ever did, its slab has been given back"
+		return "its page holds no object; if it ever did, its slab or pages have been given back"
 	}
 	c := caches.find(word)
 	if c == nil {
@@ -61,7 +61,7 @@ func (c *Cache) unpublishable(addr, start uintptr) string {
 	}
 	p := mem.Ptr(obj)
 	if mark := c.slabs.MarkOf(p, c.marks.push.Owner(p)); mark != slab.InUse {
-		return fmt.Sprintf("of the object at %#x of cache %q, %s", obj, c.name, freedBefore[mark])
+		return fmt.Sprintf("the object at %#x of cache %q: %s", obj, c.name, freedBefore[mark])
 	}
 	return ""
 }

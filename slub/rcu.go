@@ -74,10 +74,12 @@ func (c *Cache) giveRCU(p unsafe.Pointer, o owner.Word, w backlog.Wait) {
 	if sanitized {
 		deferObject(p)
 	}
-	c.noteGuardedFree(p)
 	at := o.Node()
 	switch {
 	case c.isAlone(p): // the queue gives it back to its slab
+		if !c.noteGuardedFree(p) {
+			return
+		}
 		if c.sheaves != nil || at == c.localNode() {
 			c.count(FreeRCUSheafFail, 1)
 		}

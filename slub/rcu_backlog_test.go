@@ -50,6 +50,7 @@ func used(a *arena.Arena) (n int64) {
 // meanwhile. When the reader reports all go on, and in the end everything was destroyed once.
 // Through sheaves, through the queue, and for large values.
 func TestMemoryStaysBounded(t *testing.T) {
+	withoutSamples(t) // it fills memory to a limit
 	const users, limit = 4, 2 * mib
 	for name, kind := range map[string]struct {
 		size  int
@@ -133,6 +134,7 @@ func TestOverrunsAreCounted(t *testing.T) {
 
 // A reader that frees while it is online, beyond the limit, waits for itself: not for ever.
 func TestReaderAtHardLimit(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	// On one CPU, with no tick of the timer and no round of the soft limit meanwhile, the objects
 	// fill one sheaf and begin another.
 	m := openDtorCounter(t, nil, slub.Config{Size: 256, RCUSoftLimit: slub.Unlimited, RCUHardLimit: 1, RCUDelay: time.Hour})

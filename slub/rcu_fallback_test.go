@@ -68,6 +68,7 @@ func TestQueueIsExpedited(t *testing.T) {
 
 // The queue allocates no Go memory, also when it starts, reclaims and reuses pages.
 func TestFallbackAllocatesNothing(t *testing.T) {
+	withoutSamples(t) // a sample takes Go memory
 	if sanitized || invariants.Enabled {
 		t.Skip("sanitizers and checks allocate")
 	}

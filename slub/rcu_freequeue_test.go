@@ -15,6 +15,7 @@ import (
 // FreeRCU has several fallbacks. With each of them every object is destroyed exactly once, after
 // its readers have reported, and is free then. Refusals are counted where the kernel counts them.
 func TestFallbacks(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	const n = 3 * freequeue.PageCap / 2
 	outside := func(unsafe.Pointer) {} // with a constructor the free pointer is behind the object
 	for name, tt := range map[string]struct {
@@ -120,6 +121,7 @@ func TestFallbacks(t *testing.T) {
 // A refusal counts if a sheaf was asked, or the cache has none; an object of another node asks no
 // sheaf. The kernel counts the same refusals.
 func TestFallbackCounts(t *testing.T) {
+	withoutSamples(t) // it counts objects by where they are
 	topology := fakeNodes(t, 2)
 	a := newArena(t, arena.Config{Topology: topology})
 	for name, tt := range map[string]struct {

@@ -31,6 +31,7 @@ func quietDomain() *rcu.Domain {
 func TestFreeRCUWaitsOnce(t *testing.T) { pinned(t, 0, func() { freeRCUWaitsOnce(t) }) }
 
 func freeRCUWaitsOnce(t *testing.T) {
+	withoutSamples(t) // sampled objects wait in the queue, not in sheaves
 	const limit = mib / 4
 	m := openDtorCounter(t, nil, slub.Config{Size: 256, RCUHardLimit: limit})
 	r := register(t, m.Domain())
@@ -56,6 +57,7 @@ func freeRCUWaitsOnce(t *testing.T) {
 // FreeRCUContext waits for room while its context lasts, frees beyond the limit when that ends, and
 // exceeds nothing when there is room.
 func TestFreeRCUContext(t *testing.T) {
+	withoutSamples(t) // sampled objects wait in the queue, not in sheaves
 	d := quietDomain()
 	a := newArena(t, arena.Config{Span: 64 * mib})
 	cfg := slub.Config{Size: 256, Domain: d, RCUHardLimit: mib / 4, Flags: slub.NoSheaves}

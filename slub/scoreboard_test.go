@@ -154,7 +154,7 @@ func (p program) outcome(t *testing.T, m mode) outcome {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.count=1")
-	cmd.Env = append(append(os.Environ(), boardProgram+"="+p.name), m.env...)
+	cmd.Env = append(append(os.Environ(), boardProgram+"="+p.name, "SLUBD_GUARD=off", "SLUBD_PROFILE_RATE=0"), m.env...)
 	text, err := cmd.CombinedOutput()
 	exit, _ := err.(*exec.ExitError)
 	if exit != nil {

@@ -46,6 +46,60 @@ slub/cache_hardened.go
 -		if c.slabs.SoundLink(obj) {
 +		if true {
 `},
+	{"WrongDestroyed", "what lies in a sheaf after a grace period gets the destructor, whatever it is",
+		test{pkg: "slub", pattern: `^TestOverwrittenSheafOfFreeRCU$`}, `reports \[\]|destroyed were|panic|fault`, `
+slub/cache_source.go
+-	if n, wrong := c.objects(objs); n < len(objs) {
++	if n, wrong := len(objs), []uintptr(nil); n < len(objs) {
+`},
+	{"WrongFlushed", "a flush takes whatever lies in a sheaf for an object",
+		test{pkg: "slub", pattern: `^TestOverwrittenSheaf$/^Shrink$`}, `reports \[|panic|fault`, `
+slub/cache_sheafcheck.go
+-	n, wrong := c.objects(objs)
++	n, wrong := len(objs), []uintptr(nil)
+`},
+	{"AddressKept", "an allocation has what it took from a sheaf as a pointer while it is reported",
+		test{pkg: "slub", pattern: `^TestStackGrowsInReportOfSheaf$`}, `invalid pointer found on stack`, `
+slub/cache_sheafcheck.go
+-		if p, ok := c.look(p); ok {
++		if _, ok := c.look(p); ok {
+`},
+	{"FreedInReport", "FreeBulk has a pointer that it refuses in a variable while it reports it",
+		test{pkg: "slub", pattern: `^TestStackGrowsInReportOfPointer$`}, `invalid pointer found on stack`, `
+slub/cache_bulk.go
+-			o := c.ownerOrReport(ps[front])
+ 			p := ps[front] // after a report, as in look
++			o := c.ownerOrReport(p)
+`},
+	{"LocalForgets", "Local.Free forgets its object if a report about what it flushes does not return",
+		test{pkg: "slub", pattern: `^TestLocalReportThatPanics$`}, `objects of \d+ slabs have come back`, `
+slub/local_slow.go
+-		}, func() { c.FreeDeferred(p) })
++		}, func() {})
+`},
+	{"PutForgets", "a sheaf that takes what a Local held forgets the rest if a report does not return",
+		test{pkg: "slub", pattern: `^TestLocalReportThatPanics$`}, `objects of \d+ slabs have come back`, `
+sheaves/local.go
+-	}, func() { s.flush(objs[put:]) })
++	}, func() {})
+`},
+	{"SpareForgotten", "a flush whose report does not return forgets the CPU's spare",
+		test{pkg: "slub", pattern: `^TestOverwrittenSheafOfMany$`}, `still in use`, `
+sheaves/idle.go
+-	callback.Each([]*sheaf{main, spare, empty}, func(sh *sheaf) {
+-		if sh != nil {
+-			objects += int(sh.size)
+-			c.set.discard(sh)
+-		}
+-	})
++	for _, sh := range []*sheaf{main, spare, empty} {
++		if sh != nil {
++			objects += int(sh.size)
++			c.set.discard(sh)
++		}
++	}
++	callback.Each(nil, func(*sheaf) {})
+`},
 	{"FenceStays", "the page behind a slab has no access when it goes back to the arena",
 		test{pkg: "slub", pattern: `^TestFences$`}, `SIGSEGV|unexpected fault address`, `
 slub/internal/slab/fence.go
@@ -117,7 +171,7 @@ slub/malloc_large_free.go
 `},
 	{"GoneUninspected", "the free objects of a slab that goes back are not looked at",
 		test{pkg: "slub", pattern: `^TestStaleWriteIsFoundAtTheEnd$`}, `want a write to`, `
-slub/internal/slab/quarantine.go
+slub/internal/slab/isolate.go
 -	clean = s.inspect == nil || s.inspectAll(r)
 +	clean = true
 `},
@@ -130,7 +184,7 @@ slub/cache_hardened_slab.go
 `},
 	{"StaleNotCounted", "a slab that goes back does not count if one of its free objects was written to",
 		test{pkg: "slub", pattern: `^TestStaleWriteGivesBack$`}, `of 3 slabs went back`, `
-slub/internal/slab/quarantine.go
+slub/internal/slab/isolate.go
 -	s.giveBack(r, r.objects)
 -	return true, clean
 +	s.giveBack(r, r.objects)

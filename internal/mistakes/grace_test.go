@@ -165,6 +165,12 @@ rcu/loop.go
 -	r := d.register(name)
 +	r := d.Register(name)
 `},
+	{"PlaceTakenTwice", "two goroutines that note a line at once take two places",
+		test{pkg: "rcu", pattern: `^TestPlacesOfOneLine$`}, `a line has 2 places`, `
+rcu/places.go
+-		if at := &p.pcs[i]; at.Load() == pc || at.CompareAndSwap(0, pc) || at.Load() == pc {
++		if at := &p.pcs[i]; at.Load() == pc || at.CompareAndSwap(0, pc) {
+`},
 	{"StallUnlooked", "no Enter is looked at while sections hold up a grace period",
 		test{pkg: "rcu", pattern: `^TestEntersAreLookedAt$`}, `when it has waited: sections are looked at: false`, `
 rcu/stall.go

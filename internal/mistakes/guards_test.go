@@ -11,15 +11,23 @@ slub/internal/guard/slot.go
 	{"GuardedBeforeGrace", "the page of an object given to FreeRCU is guarded at once",
 		test{pkg: "slub", pattern: `^TestGuardReports$/^read_after_a_grace_period$`}, `is not in the rest of the output`, `
 slub/internal/guard/slot.go
--		p.freers[slot] = CallerStack()
--		p.recordFree(slot)
+-	p.freers[slot] = CallerStack()
+-	p.recordFree(slot)
+-	return true
++	p.freers[slot] = CallerStack()
++	p.recordFree(slot)
++	_ = p.shut(p.pageAddr(slot), mem.PageSize)
++	return true
+`},
+	{"GivenAndFreed", "a guarded object that FreeDeferred was given may be freed once more",
+		test{pkg: "slub", pattern: `^TestGuardedFreedTwice$`}, `reported: \[\]|use-after-free|fault`, `
+slub/internal/guard/slot.go
+-		return false
 -	}
--}
-+		p.freers[slot] = CallerStack()
-+		p.recordFree(slot)
-+		_ = p.shut(p.pageAddr(slot), mem.PageSize)
+ 	p.freers[slot] = CallerStack()
++		return true
 +	}
-+}
++	p.freers[slot] = CallerStack()
 `},
 	{"LastFreedIsNext", "the guarded page that was freed last serves again first",
 		test{pkg: "slub/internal/guard", pattern: `^TestFirstFreedIsNext$`}, `serves again while others have not`, `
@@ -39,6 +47,24 @@ sheaves/bulk.go
 -				if st.Due() {
 -					s.dropPick(st)
 -				}
+`},
+	{"DistanceKept", "a CPU keeps the distance of samples that it has drawn while it was busy",
+		test{pkg: "slub", pattern: `^TestLeakAfterBusyTime$`}, `the profile has no sample`, `
+sheaves/sample.go
+-	if epoch := s.sampleEpoch.Load(); epoch != st.Epoch && s.sampleMean > 0 {
++	if epoch := s.sampleEpoch.Load(); epoch < st.Epoch && s.sampleMean > 0 {
+`},
+	{"DuePickRedrawn", "a sample that is due is lost when the distances become smaller",
+		test{pkg: "sheaves", pattern: `^TestSamplesAfterMeanFalls$`}, `that were picked before`, `
+sheaves/sample.go
+-	if !st.Due() {
++	if st.Size() > 0 {
+`},
+	{"NothingSaved", "samples are spaced out as soon as two come in a row",
+		test{pkg: "slub", pattern: `^TestGovernor$`}, `a burst: after`, `
+slub/cache_governor.go
+-	if spent > maxSaved {
++	if spent > 0 {
 `},
 	{"GuardsThinnedOut", "guards are as rare as the samples of the profile where these are spaced out",
 		test{pkg: "slub", pattern: `^TestGuardsKeepTheirRate$/^samples$`}, `objects are guarded, want`, `

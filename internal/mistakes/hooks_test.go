@@ -40,10 +40,10 @@ slub/malloc_hooks.go
 	{"CopyUnguarded", "Realloc takes care of its copy only if it finds a Free hook when it begins",
 		test{pkg: "slub", pattern: `^TestReallocMeetsSetHooks$`}, `objects in use`, `
 slub/malloc_realloc.go
--	b.move(p, q, old, n, room)
+-	b.move(p, q, old, n, room, b.Free)
 -	return q, nil
 +	if b.debugged || b.hooking.now.Load().Free != nil {
-+		b.move(p, q, old, n, room)
++		b.move(p, q, old, n, room, b.Free)
 +		return q, nil
 +	}
 +	copy(mem.Bytes(uintptr(q), uintptr(n)), mem.Bytes(uintptr(p), uintptr(old)))
@@ -69,6 +69,19 @@ slub/cache_hookset.go
 slub/cache_hooks.go
 -	if c.ofBuckets {
 +	if c.Buckets() != nil {
+`},
+	{"ClassPublishedTooEarly", "a size class is published before it is known to be one",
+		test{pkg: "slub", pattern: `^TestPublishedClassRefusesHooks$`}, `of a published class: <nil>`, `
+slub/cache_new.go
+-	c.ofBuckets = reserved.id != 0 // pairs with publish: a SetHooks that finds the cache sees it
+slub/cache_new.go
+ import (
+ 	"fmt"
++	"time"
+slub/cache_new.go
+ 	caches.publish(c)
++	time.Sleep(100 * time.Microsecond)
++	c.ofBuckets = reserved.id != 0
 `},
 	{"SharedGetHooks", "a cache that shares its slabs gets hooks, which see the objects of the other caches",
 		test{pkg: "slub", pattern: `^TestSetHooksRefused$`}, `shares its slabs: <nil>`, `

@@ -29,7 +29,7 @@ internal/percpu/zero_linux_amd64.s
 internal/percpu/marked_linux_amd64.s
 -	CMPB (R12), $const_MarkInUse; \
 -	JEQ  slow; \
- 	MOVQ clear, CX; \
+ 	MOVQ MARKED_MARKS(ObjectMarks_clear), CX; \
 `},
 	{"DirtyPopped", "an allocation of a hardened cache does not look at what was written to a free object",
 		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
@@ -37,6 +37,11 @@ internal/percpu/marked_linux_amd64.s
 -	JZ   zero; \
 +	JMP  zero; \
  	ALL_ZERO \
+`},
+	{"WrongPopped", "an allocation of a hardened cache takes whatever lies in a sheaf for an object",
+		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark|fault`, `
+internal/percpu/marked_linux_amd64.s
+-	IS_OBJECT; \
 `},
 	{"PushedUnclaimed", "a free of a hardened cache looks at the mark in its sequence, and leaves it as it is",
 		test{pkg: "internal/percpu", pattern: `^TestMarked$/^rseq$`}, `was not treated as its mark`, `
@@ -111,6 +116,9 @@ sheaves/sample.go
 		test{pkg: "slub", pattern: `^TestSampledUntilFree$`}, `objects? in use|objects are still in use`, `
 slub/rcu.go
 -	case c.isAlone(p): // the queue gives it back to its slab
+-		if !c.noteGuardedFree(p) {
+-			return
+-		}
 -		if c.sheaves != nil || at == c.localNode() {
 -			c.count(FreeRCUSheafFail, 1)
 -		}
@@ -132,8 +140,8 @@ slub/cache_prefill_sample.go
 	{"BesideSampledFreed", "the check of a pointer takes the page of a sampled object for a slab full of objects",
 		test{pkg: "slub", pattern: `^TestBesideSampled$`}, `mistakes reported: `, `
 slub/cache_free.go
--	off, objects := addr-slab, c.slabs.ObjectsIn(head)
-+	off, objects := addr-slab, 4096/c.layout.slot
+-	off, objects := addr-start, c.slabs.ObjectsIn(head)
++	off, objects := addr-start, 4096/c.layout.slot
 `},
 	{"ClosedPopsByNode", "AllocNode of a closed alias takes objects of the caches that it shared slabs with",
 		test{pkg: "slub", pattern: `^TestClosedAliasHasNoNodes$`}, `AllocNode of a closed alias`, `

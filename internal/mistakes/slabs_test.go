@@ -109,16 +109,16 @@ slub/internal/slab/take.go
  		var n int
 `},
 	{"EmptyOnPaper", "a slab goes back to the arena though its chain doesn't have all of its objects",
-		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeKeepsSlab$`}, `0 slabs are quarantined`, `
-slub/internal/slab/quarantine.go
+		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeKeepsSlab$`}, `0 slabs are isolated`, `
+slub/internal/slab/isolate.go
 -	if !s.isWhole(r) {
 +	if s.size == 0 {
 `},
-	{"QuarantineReturns", "objects that are freed into a quarantined slab list it again",
+	{"IsolatedReturns", "objects that are freed into an isolated slab list it again",
 		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeKeepsSlab$`}, `at the end: node 0 counts`, `
 slub/internal/slab/free.go
--		if !st.hasFree() && r.quarantined {
-+		if !st.hasFree() && r.quarantined && n == 0 {
+-		if !st.hasFree() && r.isolated {
++		if !st.hasFree() && r.isolated && n == 0 {
 `},
 	{"FreedIntoEmpty", "an object of a slab whose objects are all free is freed",
 		test{pkg: "slub/internal/slab", pattern: `^TestDoubleFreeIntoEmptySlab$`}, `reported: \[\]`, `
@@ -127,7 +127,7 @@ slub/internal/slab/free.go
 +		if st.inuse < back && n == 0 {
 `},
 	{"RingHandedOut", "a refill hands out an object twice, from a chain that comes back to it",
-		test{pkg: "slub/internal/slab", pattern: `^TestTakeOfChainWithDoubleFree$`}, `0 slabs are quarantined`, `
+		test{pkg: "slub/internal/slab", pattern: `^TestTakeOfChainWithDoubleFree$`}, `0 slabs are isolated`, `
 slub/internal/slab/partial.go
 -	case obj == 0 && left > 0, obj != 0 && left <= 0:
 +	case obj == 0 && left > 0:
@@ -166,7 +166,7 @@ slub/cache_leak.go
 -	damaged := c.damaged()
 +	damaged := error(nil)
 `},
-	{"QuarantinedCountsAsFreed", "a slab that is quarantined counts as freed",
+	{"IsolatedCountsAsFreed", "a slab that is isolated counts as freed",
 		test{pkg: "slub/internal/slab", pattern: `^TestFreeSlabIsCounted$`}, `count as freed, want 3`, `
 slub/internal/slab/free.go
 -		if gone {

@@ -19,7 +19,7 @@ type PopBySize struct {
 	slow  SizeFunc
 
 	// In place of table and max after FillMarked.
-	marks  unsafe.Pointer // address of ObjectMarks for each step
+	marks  unsafe.Pointer // address of MarkedObjects for each step
 	marked uintptr
 }
 

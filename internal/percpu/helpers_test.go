@@ -2,25 +2,57 @@ package percpu
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
 	"github.com/slubd/slubd/internal/owner"
+	"github.com/slubd/slubd/internal/sys"
 	"github.com/slubd/slubd/internal/testutil"
 )
 
 // needRseq is for tests that need sequences. err is what newRseq or newSequences has returned. If
-// it is not nil the test is skipped. With SLUBD_REQUIRE=1 the test fails instead, except in a build
-// or under a kernel that has no sequences at all: a test of them must not be skipped because they
-// broke.
+// it is not nil the test is skipped. With SLUBD_REQUIRE=1 the test fails instead, unless
+// doesWithoutRseq: a test of sequences must not be skipped because they broke.
 func needRseq(t testing.TB, err error) {
 	t.Helper()
-	if errors.Is(err, errors.ErrUnsupported) {
+	if doesWithoutRseq(err) {
 		t.Skip(err)
 	}
 	testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", err)
+}
+
+// doesWithoutRseq reports whether err says that the build has no sequences at all, or SLUBD_ENGINE
+// asks for the other engine. A kernel without rseq is what SLUBD_REQUIRE=1 forbids.
+func doesWithoutRseq(err error) bool {
+	var errno syscall.Errno // of the kernel: its ENOSYS matches ErrUnsupported, too
+	return os.Getenv("SLUBD_ENGINE") == "trylock" || errors.Is(err, errors.ErrUnsupported) && !errors.As(err, &errno)
+}
+
+func TestDoesWithoutRseq(t *testing.T) {
+	kernel := fmt.Errorf("rseq: %w", syscall.ENOSYS)
+	for _, c := range []struct {
+		err    error
+		engine string
+		want   bool
+	}{
+		{sys.ErrUnsupported, "", true},
+		{fmt.Errorf("rseq: %w", errors.ErrUnsupported), "rseq", true},
+		{kernel, "", false},
+		{kernel, "rseq", false},
+		{kernel, "trylock", true},
+		{fmt.Errorf("rseq: %w", syscall.EPERM), "", false},
+		{errors.New("struct rseq shows CPU -2 of 2"), "", false},
+		{errors.New("struct rseq shows CPU -2 of 2"), "trylock", true},
+	} {
+		t.Setenv("SLUBD_ENGINE", c.engine)
+		if got := doesWithoutRseq(c.err); got != c.want {
+			t.Errorf("%v, SLUBD_ENGINE=%q: %v", c.err, c.engine, got)
+		}
+	}
 }
 
 // eachEngine runs a test under every engine that works here. With SLUBD_REQUIRE=1 sequences must
@@ -31,7 +63,7 @@ func eachEngine(t *testing.T, test func(t *testing.T)) {
 		stack := e
 		stack.name = "rseq-abi0"
 		engines = append(engines, withRegisters(e), stack)
-	} else if !errors.Is(err, errors.ErrUnsupported) && os.Getenv("SLUBD_REQUIRE") == "1" {
+	} else if !doesWithoutRseq(err) && os.Getenv("SLUBD_REQUIRE") == "1" {
 		t.Errorf("without rseq: %v", err)
 	} else {
 		t.Logf("without rseq: %v", err)

@@ -9,8 +9,9 @@ import (
 )
 
 // A PopMarked is a Pop of an object with a mark, a byte beside the arena that says whether its user
-// holds it. It leaves an object to its slow path that is in use, or that is not all zero as its
-// free has left it. A FreeMarked is a Free that claims the object by its mark and clears it, in
+// holds it. It leaves what it finds to its slow path if that is no object of the cache, since the
+// array of the stack was overwritten, if the object is in use, or if it is not all zero as its free
+// has left it. A FreeMarked is a Free that claims the object by its mark and clears it, in
 // front of its push. Both are func values in place, like Pop and Free. After FillMarked a PopBySize
 // and a FreeByOwner do the same.
 //
@@ -27,7 +28,7 @@ import (
 // finds all of them.
 type PopMarked struct {
 	Pop
-	marks ObjectMarks
+	of MarkedObjects
 }
 
 // FreeMarked is described with PopMarked. Its slow path gets objects as they are, claimed those
@@ -51,7 +52,14 @@ type ObjectMarks struct {
 	bias  uintptr // address that the mark of an object at address 0 would have
 	shift uintptr // an object has a mark for each 1<<shift bytes, of which its first is used
 	clear uintptr // bytes at the start of a free object that are zero, a multiple of 8; may be 0
-	slots uintptr // address of CPU 0's stack, for a PopBySize
+	_     uintptr // to the size of a served
+}
+
+// MarkedObjects are the objects of a cache with marks, and the stacks that a pop takes them from.
+type MarkedObjects struct {
+	filter Filter
+	marks  ObjectMarks
+	own    owner.Word // of the objects, without the bits of the node
 }
 
 // The sequence of a FreeByOwner finds its ObjectMarks at the same offset as its served.
@@ -64,35 +72,35 @@ func NewObjectMarks(base, marks uintptr, shift uint8, n uintptr) ObjectMarks {
 	return ObjectMarks{bias: marks - base>>shift, shift: uintptr(shift), clear: mem.AlignUp(n, 8)}
 }
 
+// Marked returns the objects of a filter that have the owner word own, on any node, and marks.
+func (f Filter) Marked(own owner.Word, marks ObjectMarks) MarkedObjects {
+	return MarkedObjects{filter: f, marks: marks, own: own & withoutNode}
+}
+
 // HasMarked reports whether the engine has sequences for marks. Without them none of the functions
 // below may be called.
 func HasMarked() bool { return current.initPopMarked != nil }
 
-// Init makes p an operation on stacks k of s. slow is as for Pop.Init, and marks by itself.
-func (p *PopMarked) Init(s Slots, k Kind, marks ObjectMarks, slow PopFunc) {
-	p.slots, p.slow, p.marks = s.base+uintptr(k), slow, marks
+// Init makes p an operation on the stacks of objects. slow is as for Pop.Init, and marks by itself.
+func (p *PopMarked) Init(of MarkedObjects, slow PopFunc) {
+	p.slots, p.slow, p.of = of.filter.slots, slow, of
 	current.initPopMarked(p)
 }
 
-// Init makes f an operation on the filter's stacks. own is the owner word of the cache on any node.
-func (f *FreeMarked) Init(filter Filter, own owner.Word, marks ObjectMarks, slow, claimed FreeFunc) {
-	f.Filter, f.own, f.marks = filter, own&withoutNode, marks
+// Init makes f an operation on the stacks of objects.
+func (f *FreeMarked) Init(of MarkedObjects, slow, claimed FreeFunc) {
+	f.Filter, f.own, f.marks = of.filter, of.own, of.marks
 	f.slow, f.claimed = slow, claimed
 	current.initFreeMarked(f)
 }
 
-// FillMarked is Fill for objects with marks: p uses the stack stacks[i] with marks[i], where i is
-// fine[(n-1)/FineStep] up to MaxFine, and coarse[(n-1)/CoarseStep] above.
+// FillMarked is Fill for objects with marks: p takes one of of[i], where i is fine[(n-1)/FineStep]
+// up to MaxFine, and coarse[(n-1)/CoarseStep] above.
 //
 // p may be in use. An operation that has begun by the code before finds no stack, as max stays 0:
 // hence the words of their own.
-func (p *PopBySize) FillMarked(k Kind, stacks []Slots, marks []ObjectMarks, fine, coarse []uint8) {
-	of := make([]ObjectMarks, len(stacks))
-	for i := range of {
-		of[i] = marks[i]
-		of[i].slots = stacks[i].base + uintptr(k)
-	}
-	table := make([]*ObjectMarks, 0, fineStacks+len(coarse))
+func (p *PopBySize) FillMarked(of []MarkedObjects, fine, coarse []uint8) {
+	table := make([]*MarkedObjects, 0, fineStacks+len(coarse))
 	for _, i := range slices.Concat(fine[:fineStacks], coarse) {
 		table = append(table, &of[i])
 	}
@@ -100,11 +108,16 @@ func (p *PopBySize) FillMarked(k Kind, stacks []Slots, marks []ObjectMarks, fine
 	current.initPopBySizeMarked(p)
 }
 
-// FillMarked is Fill for objects with marks: marks[i] belongs to filters[i]. claimed gets objects
-// that are claimed and cleared, and that the stack refuses. f may be in use, as in
+// FillMarked is Fill for objects with marks, those of the caches first, first+1 and so on. claimed
+// gets objects that are claimed and cleared, and that the stack refuses. f may be in use, as in
 // PopBySize.FillMarked.
-func (f *FreeByOwner) FillMarked(first uint32, filters []Filter, marks []ObjectMarks, claimed FreeFunc) {
-	f.marks = unsafe.Pointer(unsafe.SliceData(marks[:len(filters):len(filters)]))
+func (f *FreeByOwner) FillMarked(first uint32, of []MarkedObjects, claimed FreeFunc) {
+	filters := make([]Filter, len(of))
+	marks := make([]ObjectMarks, len(of))
+	for i, o := range of {
+		filters[i], marks[i] = o.filter, o.marks
+	}
+	f.marks = unsafe.Pointer(unsafe.SliceData(marks))
 	f.claimed, f.ownPages = claimed, filters[0].pages
 	f.fill(first, filters)
 	current.initFreeByOwnerMarked(f)

@@ -10,14 +10,34 @@
 	SHRQ CX, R12; \
 	ADDQ bias, R12
 
-// TAKE_MARKED takes one object from the stack of slots to AX, and marks it. Behind the commit BX
-// and CX become zero.
-#define TAKE_MARKED(slots, shift, bias, clear) \
-	TOP(slots); \
-	MARK(shift, bias); \
+// MARKED is a word of the MarkedObjects at DI.
+#define MARKED(word) (MarkedObjects_filter+word)(DI)
+#define MARKED_MARKS(word) (MarkedObjects_marks+word)(DI)
+
+// IS_OBJECT goes to slow unless AX is one of the MarkedObjects at DI. It uses BX, R11 and R12.
+#define IS_OBJECT \
+	MOVQ AX, R11; \
+	SUBQ MARKED(Filter_base), R11; \
+	MOVQ R11, R12; \
+	SHRQ $const_pageShift, R12; \
+	CMPQ R12, MARKED(Filter_pages); \
+	JAE  slow; \
+	MOVQ MARKED(Filter_owners), BX; \
+	MOVL (BX)(R12*OWNER), BX; \
+	ANDL $const_withoutNode, BX; \
+	CMPL BX, MarkedObjects_own(DI); \
+	JNE  slow; \
+	STARTS(MARKED(Filter_mask), MARKED(Filter_magic), MARKED(Filter_limit))
+
+// TAKE_MARKED takes one of the MarkedObjects at DI from its stack to AX, and marks it. Behind the
+// commit BX and CX become zero.
+#define TAKE_MARKED \
+	TOP(MARKED(Filter_slots)); \
+	IS_OBJECT; \
+	MARK(MARKED_MARKS(ObjectMarks_shift), MARKED_MARKS(ObjectMarks_bias)); \
 	CMPB (R12), $const_MarkInUse; \
 	JEQ  slow; \
-	MOVQ clear, CX; \
+	MOVQ MARKED_MARKS(ObjectMarks_clear), CX; \
 	TESTQ CX, CX; \
 	JZ   zero; \
 	ALL_ZERO \
@@ -45,19 +65,19 @@
 	JZ   cleared; \
 	ZERO(SI)
 
-#define POP_MARKS(word) (PopMarked_marks+word)(DX)
 #define FREE_MARKS(word) (FreeMarked_marks+word)(DX)
 
 // popMarked is the code of a PopMarked.
 TEXT ·popMarked(SB), NOSPLIT|NOFRAME, $0-0
+	LEAQ PopMarked_of(DX), DI
 	SEQUENCE(·popMarkedCS)
-	TAKE_MARKED((PopMarked_Pop+Pop_slots)(DX), POP_MARKS(ObjectMarks_shift), POP_MARKS(ObjectMarks_bias), POP_MARKS(ObjectMarks_clear))
+	TAKE_MARKED
 slow:
 	SLOW_PATH((PopMarked_Pop+Pop_slow))
 	RESTART
 
 // popMarkedBySize is the code of a PopBySize after FillMarked: popBySize with the address of
-// ObjectMarks in DI.
+// MarkedObjects in DI.
 TEXT ·popMarkedBySize(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ AX, R13
 	LEAQ -1(AX), DI
@@ -70,7 +90,7 @@ TEXT ·popMarkedBySize(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ (R11)(DI*PTR), DI
 found:
 	SEQUENCE(·popMarkedBySizeCS)
-	TAKE_MARKED(ObjectMarks_slots(DI), ObjectMarks_shift(DI), ObjectMarks_bias(DI), ObjectMarks_clear(DI))
+	TAKE_MARKED
 slow:
 	MOVQ R13, AX
 	SLOW_PATH(PopBySize_slow)

@@ -10,14 +10,36 @@
 	MOVD bias, R11; \
 	ADD  R11, R12, R12
 
-// TAKE_MARKED takes one object from the stack of slots to R0, and marks it.
-#define TAKE_MARKED(slots, shift, bias, clear) \
-	TOP(slots); \
-	MARK(shift, bias); \
+// MARKED is a word of the MarkedObjects at R14.
+#define MARKED(word) (MarkedObjects_filter+word)(R14)
+#define MARKED_MARKS(word) (MarkedObjects_marks+word)(R14)
+
+// IS_OBJECT goes to slow unless R0 is one of the MarkedObjects at R14. It uses R7, R11, R12 and
+// R15.
+#define IS_OBJECT \
+	MOVD MARKED(Filter_base), R12; \
+	SUB  R12, R0, R11; \
+	LSR  $const_pageShift, R11, R7; \
+	MOVD MARKED(Filter_pages), R12; \
+	CMP  R12, R7; \
+	BHS  slow; \
+	MOVD MARKED(Filter_owners), R12; \
+	MOVWU (R12)(R7<<2), R15; \
+	AND  $const_withoutNode, R15, R15; \
+	MOVWU MarkedObjects_own(R14), R12; \
+	CMPW R12, R15; \
+	BNE  slow; \
+	STARTS(MARKED(Filter_mask), MARKED(Filter_magic), MARKED(Filter_limit))
+
+// TAKE_MARKED takes one of the MarkedObjects at R14 from its stack to R0, and marks it.
+#define TAKE_MARKED \
+	TOP(MARKED(Filter_slots)); \
+	IS_OBJECT; \
+	MARK(MARKED_MARKS(ObjectMarks_shift), MARKED_MARKS(ObjectMarks_bias)); \
 	MOVBU (R12), R11; \
 	CMPW $const_MarkInUse, R11; \
 	BEQ  slow; \
-	MOVD clear, R7; \
+	MOVD MARKED_MARKS(ObjectMarks_clear), R7; \
 	CBZ  R7, zero; \
 	ALL_ZERO \
 	MOVD R13, Stack_head(R10); \
@@ -44,20 +66,20 @@ again: LDAXRB (R12), R11; \
 	MOVD R0, R14; \
 	ZERO(R7)
 
-#define POP_MARKS(word) (PopMarked_marks+word)(R26)
 #define FREE_MARKS(word) (FreeMarked_marks+word)(R26)
 
 // popMarked is the code of a PopMarked.
 TEXT ·popMarked(SB), NOSPLIT|NOFRAME, $0-0
+	ADD $PopMarked_of, R26, R14
 	SEQUENCE(·popMarkedCS)
-	TAKE_MARKED((PopMarked_Pop+Pop_slots)(R26), POP_MARKS(ObjectMarks_shift), POP_MARKS(ObjectMarks_bias), POP_MARKS(ObjectMarks_clear))
+	TAKE_MARKED
 slow:
 	SLOW_PATH(PopMarked_Pop+Pop_slow)
 	RESTART
 
 // popMarkedBySize is the code of a PopBySize after FillMarked: popBySize with the address of
-// ObjectMarks in R14. FillMarked stores the address of this code last. The caller has read it there
-// by a plain load; the acquire reads it again, so that the other words are loaded behind it.
+// MarkedObjects in R14. FillMarked stores the address of this code last. The caller has read it
+// there by a plain load; the acquire reads it again, so that the other words are loaded behind it.
 TEXT ·popMarkedBySize(SB), NOSPLIT|NOFRAME, $0-0
 	LDAR (R26), R11
 	MOVD R0, R19
@@ -72,7 +94,7 @@ TEXT ·popMarkedBySize(SB), NOSPLIT|NOFRAME, $0-0
 found:
 	MOVD (R11)(R14<<3), R14
 	SEQUENCE(·popMarkedBySizeCS)
-	TAKE_MARKED(ObjectMarks_slots(R14), ObjectMarks_shift(R14), ObjectMarks_bias(R14), ObjectMarks_clear(R14))
+	TAKE_MARKED
 slow:
 	MOVD R19, R0
 	SLOW_PATH(PopBySize_slow)

@@ -87,14 +87,14 @@ func TestMarkedOnly(t *testing.T) {
 func markedOps(base, marks uintptr) stressOps {
 	of := NewObjectMarks(base, marks, 6, 64)
 	ops := zeroOps(base)
-	ops.pop = func(s Slots) PopFunc {
+	ops.pop = func(_ Slots, f Filter) PopFunc {
 		p := new(PopMarked)
-		p.Init(s, Main, of, noPop)
+		p.Init(f.Marked(testOwn, of), noPop)
 		return p.Func()
 	}
 	ops.free = func(f Filter, slow FreeFunc) FreeFunc {
 		p := new(FreeMarked)
-		p.Init(f, testOwn, of, slow, func(obj unsafe.Pointer) {
+		p.Init(f.Marked(testOwn, of), slow, func(obj unsafe.Pointer) {
 			*mem.At[byte](marks + (uintptr(obj)-base)>>6) = MarkInUse // its owner frees it again
 			slow(obj)
 		})
@@ -122,7 +122,7 @@ func TestSelfTestMarkedRejects(t *testing.T) {
 	}
 	for name, broken := range map[string]func(*engine){
 		"pop looks at nothing": func(e *engine) {
-			e.initPopMarked = func(p *PopMarked) { p.marks.clear = 0; good.initPopMarked(p) }
+			e.initPopMarked = func(p *PopMarked) { p.of.marks.clear = 0; good.initPopMarked(p) }
 		},
 		"pop marks nothing": func(e *engine) { e.initPopMarked = func(p *PopMarked) { e.initPop(&p.Pop) } },
 		"free claims nothing": func(e *engine) {

@@ -21,7 +21,8 @@ func TestNoGoAllocation(t *testing.T) {
 			t.Errorf("a free and a pop make %v allocations", n)
 		}
 		ops := sliceOps()
-		pop, free = ops.pop(slots), ops.free(filter(slots, Main, testOwn), noFree)
+		ours := filter(slots, Main, testOwn)
+		pop, free = ops.pop(slots, ours), ops.free(ours, noFree)
 		if n := testutil.GoAllocs(1000, func() {
 			free(object(1))
 			_, _ = pop()

@@ -20,7 +20,7 @@ func TestPopByNode(t *testing.T) {
 func TestPopByNodeHeld(t *testing.T) {
 	eachEngine(t, func(t *testing.T) {
 		slots, slow := arrays(t, Main, 4), 0
-		pop := nodeOps(testBase, func(int) (unsafe.Pointer, error) { slow++; return nil, nil }).pop(slots)
+		pop := nodeOps(testBase, func(int) (unsafe.Pointer, error) { slow++; return nil, nil }).pop(slots, filter(slots, Main, testOwn))
 		var held []*Stack
 		for cpu := range NumCPU() {
 			st := slots.LockCPU(cpu, Main)
@@ -43,10 +43,8 @@ func TestPopByNodeHeld(t *testing.T) {
 func nodeOps(base uintptr, slow NodeFunc) stressOps {
 	ops := plainOps
 	ops.base = base
-	ops.pop = func(s Slots) PopFunc {
+	ops.pop = func(s Slots, f Filter) PopFunc {
 		var open uintptr
-		f := filter(s, Main, testOwn)
-		f.base = base
 		p := new(PopByNode)
 		p.Init(s, Main, []NodeGate{NewNodeGate(testOwn, unsafe.Pointer(&open))}, f, slow)
 		return func() (unsafe.Pointer, error) { return p.Func()(0) }

@@ -26,13 +26,14 @@ func registrations(t *testing.T) map[ThreadArea][]string {
 	}
 }
 
-// eachArea runs a test in processes whose threads are registered in each of these ways.
-func eachArea(t *testing.T, test func(t *testing.T)) {
+// eachArea runs a test in processes whose threads are registered in each of these ways, as child
+// starts them.
+func eachArea(t *testing.T, child func(testing.TB, ...string) bool, test func(t *testing.T)) {
 	_, err := newRseq()
 	needRseq(t, err)
 	for want, env := range registrations(t) {
 		t.Run(want.Owner+" "+want.Mode, func(t *testing.T) {
-			if !testutil.Child(t, append(env, "SLUBD_ENGINE=rseq")...) {
+			if !child(t, append(env, "SLUBD_ENGINE=rseq")...) {
 				return
 			}
 			if Engine() != "rseq" || Area() != want && want.Owner != sys.OwnerLibc {
@@ -46,7 +47,7 @@ func eachArea(t *testing.T, test func(t *testing.T)) {
 // TestOwnThreadArea runs the stress test with each kind of registration. Where it isn't libc's,
 // every thread has to be registered on its first slow path.
 func TestOwnThreadArea(t *testing.T) {
-	eachArea(t, func(t *testing.T) { stress(t, plainOps, testutil.Stress(t, 2_000_000)) })
+	eachArea(t, testutil.Child, func(t *testing.T) { stress(t, plainOps, testutil.Stress(t, 2_000_000)) })
 }
 
 // TestReadOnlyFields: of the area of a registered thread, sequences and their slow paths write to
@@ -55,7 +56,7 @@ func TestOwnThreadArea(t *testing.T) {
 func TestReadOnlyFields(t *testing.T) {
 	control := new(uint64)
 	testutil.NeedWatch(t, uintptr(unsafe.Pointer(control)), func() { atomic.StoreUint64(control, 1) })
-	eachArea(t, func(t *testing.T) {
+	eachArea(t, testutil.WatchingChild, func(t *testing.T) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if registeredCPU() < 0 {

@@ -88,8 +88,9 @@ func (t *markedTest) note(p unsafe.Pointer, which markedSlow) {
 // make makes a PopMarked and a FreeMarked.
 func (t *markedTest) make(e engine, s Slots) {
 	pop, free := new(PopMarked), new(FreeMarked)
-	pop.slots, pop.slow, pop.marks = s.base+uintptr(RCU), t.popSlow, t.marks
-	free.Filter, free.own, free.marks = t.filter.ForStacks(s, RCU), markedOwn, t.marks
+	of := t.filter.ForStacks(s, RCU).Marked(markedOwn, t.marks)
+	pop.slots, pop.slow, pop.of = of.filter.slots, t.popSlow, of
+	free.Filter, free.own, free.marks = of.filter, of.own, of.marks
 	free.slow, free.claimed = t.freeSlow, t.freeClaimed
 	e.initPopMarked(pop)
 	e.initFreeMarked(free)
@@ -98,16 +99,15 @@ func (t *markedTest) make(e engine, s Slots) {
 
 // makeChosen makes a PopBySize and a FreeByOwner.
 func (t *markedTest) makeChosen(e engine, s Slots) {
-	of := t.marks
-	of.slots = s.base + uintptr(RCU)
-	table := slices.Repeat([]*ObjectMarks{&of}, fineStacks+MaxFine/CoarseStep)
+	of := t.filter.ForStacks(s, RCU).Marked(markedOwn, t.marks)
+	table := slices.Repeat([]*MarkedObjects{&of}, fineStacks+MaxFine/CoarseStep)
 	pop, free := new(PopBySize), new(FreeByOwner)
 	pop.marks, pop.marked = unsafe.Pointer(&table[0]), MaxFine
 	asked := 0
 	pop.slow = func(n int) (unsafe.Pointer, error) { asked = n; return t.popSlow() }
 	free.slow, free.claimed = t.freeSlow, t.freeClaimed
-	free.marks, free.ownPages = unsafe.Pointer(&of), 1
-	free.fill(markedOwn.ID(), []Filter{t.filter.ForStacks(s, RCU)})
+	free.marks, free.ownPages = unsafe.Pointer(&of.marks), 1
+	free.fill(markedOwn.ID(), []Filter{of.filter})
 	e.initPopBySizeMarked(pop)
 	e.initFreeByOwnerMarked(free)
 	t.free = free.Func()
@@ -191,6 +191,18 @@ func (t *markedTest) run(st *Stack, dirty ...uintptr) error {
 	}
 	*t.mark = inUse
 	ok = ok && t.popped(true) && st.Size() == 1
+	*t.mark = free
+	slot := mem.At[uintptr](t.array)
+	for _, other := range []uintptr{0, uintptr(p) + 8, uintptr(p) + 1, uintptr(p) - mem.PageSize, uintptr(p) + mem.PageSize, 1 << 63} {
+		*slot = other // the array was overwritten
+		ok = ok && t.popped(true) && st.Size() == 1
+	}
+	*slot = uintptr(p)
+	for _, w := range []owner.Word{owner.Of(8, 0), own | owner.NonDefaultOrder, 0} {
+		t.owners[0] = w
+		ok = ok && t.popped(true) && st.Size() == 1
+	}
+	t.owners[0] = own + 1 // of another node
 	*t.mark = otherMark
 	ok = ok && t.popped(false) && st.Size() == 0
 	if !ok {

@@ -33,7 +33,7 @@ func sliceOps() stressOps {
 	if current.initPopZero == nil { // the same engines have both
 		return ops
 	}
-	ops.pop = func(s Slots) PopFunc {
+	ops.pop = func(s Slots, _ Filter) PopFunc {
 		steps := make([]Slots, MaxFine/FineStep)
 		for i := range steps {
 			steps[i] = s

@@ -83,8 +83,9 @@ type Stack struct {
 	seq          uint64 // how often the lock was released, for Snapshot
 	armed        bool   // by Arm, for fewer operations than Never
 
-	// Note is for the caller of Arm, and 0 in a new stack. The lock's holder uses it.
-	Note uint64
+	// Note and Epoch are for the caller of Arm, and 0 in a new stack. The lock's holder uses them.
+	Note  uint64
+	Epoch uint32
 }
 
 // Size returns the number of objects. The caller holds the lock.
@@ -267,7 +268,7 @@ func (s *Stack) clear() {
 	if invariants.Enabled {
 		invariants.Check(s.Cap() == 0 && s.Own() == 0 && s.Spare == 0, "a stack in use is freed, owner %#x, capacity %d", s.Own(), s.cap)
 	}
-	s.objs, s.Sheaf, s.armed, s.Note = 0, 0, false, 0
+	s.objs, s.Sheaf, s.armed, s.Note, s.Epoch = 0, 0, false, 0, 0
 	mem.Store64(&s.head, 0)
 	mem.Store64(&s.base, 0)
 	mem.Store64(&s.pushes, 0)

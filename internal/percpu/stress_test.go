@@ -34,14 +34,14 @@ func TestStressZero(t *testing.T) {
 // stressOps are operations for objects that are 64 bytes apart.
 type stressOps struct {
 	base uintptr // address of object 0
-	pop  func(s Slots) PopFunc
+	pop  func(s Slots, of Filter) PopFunc
 	free func(f Filter, slow FreeFunc) FreeFunc
 	use  func(p unsafe.Pointer) (fault string) // what the owner of an object does
 }
 
 var plainOps = stressOps{
 	base: testBase,
-	pop:  func(s Slots) PopFunc { return newPop(s, Main, noPop) },
+	pop:  func(s Slots, _ Filter) PopFunc { return newPop(s, Main, noPop) },
 	free: newFree,
 	use:  func(unsafe.Pointer) string { return "" },
 }
@@ -51,7 +51,7 @@ var plainOps = stressOps{
 func zeroOps(base uintptr) stressOps {
 	return stressOps{
 		base: base,
-		pop: func(s Slots) PopFunc {
+		pop: func(s Slots, _ Filter) PopFunc {
 			p := new(PopZero)
 			p.Init(s, Main, 32, 32, noPop)
 			return p.Func()
@@ -114,7 +114,7 @@ func stress(t *testing.T, ops stressOps, operations int) {
 	for range goroutines {
 		workers.Go(func() {
 			taken := true
-			pop, free := ops.pop(slots), ops.free(ours, func(unsafe.Pointer) { taken = false })
+			pop, free := ops.pop(slots, ours), ops.free(ours, func(unsafe.Pointer) { taken = false })
 			var in, out uint64
 			for i := 0; i < operations/goroutines/2 && !faulty.Load(); i++ {
 				p, _ := pop()

@@ -91,15 +91,17 @@ func initPopLocked(p *Pop) {
 	p.SetSlowOnly(func() (unsafe.Pointer, error) {
 		procPin()
 		var obj unsafe.Pointer
+		popped := false // obj is nil, too, where the array was overwritten
 		if st, _ := hinted(p.slots); st.mayPop() && st.tryLockLocal() {
 			if size := st.head & sizeMask; size > 0 && !st.Due() {
 				obj = *mem.At[unsafe.Pointer](st.objs + uintptr(size-1)*8)
 				mem.Store64(&st.head, st.head+popOne)
+				popped = true
 			}
 			st.Unlock()
 		}
 		procUnpin()
-		if obj == nil {
+		if !popped {
 			return slow()
 		}
 		return obj, nil

@@ -151,7 +151,7 @@ function drawCaches(d) {
       cells.map((v, i) => el("td", { "data-l": columns[i + 1], class: i === 9 && c.Failures ? "bad" : undefined }, v)));
     if (!open.has(c.Name)) return [row];
     const of = [["size", c.Size + " B"], ["arena", c.Arena], ["domain", c.Domain || "–"], c.Buckets && ["Buckets", c.Buckets], c.Group && ["group", c.Group],
-      ["in sheaves", c.Sheaf], ["in barns", c.Barn], ["free in slabs", c.InSlabs], ["deferred", c.Deferred], c.Quarantined && ["quarantined slabs", c.Quarantined]];
+      ["in sheaves", c.Sheaf], ["in barns", c.Barn], ["free in slabs", c.InSlabs], ["deferred", c.Deferred], c.IsolatedSlabs && ["isolated slabs", c.IsolatedSlabs]];
     return [row, el("tr", { class: "detail" }, el("td", { class: "detail", colspan: columns.length },
       el("p", { class: "dim" }, of.filter(x => x).map(([k, v]) => k + " " + v).join(" · ")),
       el("pre", {}, texts.get(c.Name) || "asking …")))];

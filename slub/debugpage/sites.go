@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slubd/slubd/internal/frames"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -60,10 +61,10 @@ func caller(stack []uintptr) (function, place string) {
 	if len(stack) == 0 {
 		return "(more call sites than the profile has room for)", ""
 	}
-	frames := runtime.CallersFrames(stack)
+	rest := runtime.CallersFrames(stack)
 	for more := true; more; {
 		var f runtime.Frame
-		f, more = frames.Next()
+		f, more = rest.Next()
 		function, place = path.Base(f.Function), fmt.Sprintf("%s/%s:%d", path.Base(path.Dir(f.File)), path.Base(f.File), f.Line)
 		if !internal(f.Function) {
 			break
@@ -75,7 +76,5 @@ func caller(stack []uintptr) (function, place string) {
 // internal reports whether a function belongs to the allocator, or to rcumap, whose caller says
 // more.
 func internal(function string) bool {
-	rest, ours := strings.CutPrefix(function, "github.com/slubd/slubd/")
-	return ours && slices.ContainsFunc([]string{"slub.", "slub/internal/", "slub/rcumap.", "sheaves.", "internal/"},
-		func(p string) bool { return strings.HasPrefix(rest, p) })
+	return frames.Own(function) || strings.HasPrefix(function, "github.com/slubd/slubd/slub/rcumap.")
 }

@@ -33,7 +33,7 @@ type cacheRow struct {
 	InUse, Allocs, Frees, Failures      uint64
 	Fast, Slow, Refilled                uint64
 	Sheaf, Barn, Waiting, Deferred      uint64
-	InSlabs, Quarantined                uint64
+	InSlabs, IsolatedSlabs              uint64
 	HitRate                             float64
 	SheafCapacity, MaxBarnFull          int
 	CPUs                                []cpuCell
@@ -123,7 +123,7 @@ func read() snapshot {
 func cacheOf(c *slub.Cache, s slub.Stats, arena string) cacheRow {
 	r := cacheRow{Name: s.Name, Arena: arena, Domain: c.Domain().Name, Size: s.Size, InUse: s.InUse,
 		InUseBytes: int64(s.InUse) * s.Size, Failures: s.AllocFailures, Sheaf: s.SheafObjects + s.Locals.Objects, Waiting: s.RCUObjects,
-		Deferred: s.DeferredObjects, Quarantined: s.Quarantined, SheafCapacity: s.SheafCapacity, MaxBarnFull: s.MaxBarnFull,
+		Deferred: s.DeferredObjects, IsolatedSlabs: s.IsolatedSlabs, SheafCapacity: s.SheafCapacity, MaxBarnFull: s.MaxBarnFull,
 		Fast: s.Events[slub.AllocFastpath], Slow: s.Events[slub.AllocSlowpath], Refilled: s.Events[slub.SheafRefill],
 		Frees: s.Events[slub.FreeFastpath] + s.Events[slub.FreeSlowpath] + s.Events[slub.FreeRCUSheaf]}
 	r.Allocs = r.Fast + r.Slow

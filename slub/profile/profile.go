@@ -19,11 +19,11 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/pprof/profile"
 
+	"github.com/slubd/slubd/internal/frames"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -98,13 +98,13 @@ func (b *builder) stack(pcs []uintptr) (stack []*profile.Location) {
 	if len(pcs) == 0 {
 		return []*profile.Location{b.location(runtime.Frame{Function: "(more call sites than the profile has room for)"})}
 	}
-	frames := runtime.CallersFrames(pcs)
+	rest := runtime.CallersFrames(pcs)
 	var inside runtime.Frame // the latest one of package slub
 	for more := true; more; {
 		var f runtime.Frame
-		f, more = frames.Next()
+		f, more = rest.Next()
 		switch {
-		case len(stack) == 0 && isSlub(f.Function):
+		case len(stack) == 0 && frames.Own(f.Function):
 			inside = f
 		case f.Function != "runtime.goexit" && f.Function != "":
 			stack = append(stack, b.location(f))
@@ -114,17 +114,6 @@ func (b *builder) stack(pcs []uintptr) (stack []*profile.Location) {
 		return []*profile.Location{b.location(inside)}
 	}
 	return stack
-}
-
-// isSlub reports whether a function is one of package slub or of a package below it.
-func isSlub(function string) bool {
-	const module = "github.com/slubd/slubd/"
-	for _, pkg := range []string{"slub.", "slub/internal/", "sheaves.", "internal/"} {
-		if strings.HasPrefix(function, module+pkg) {
-			return true
-		}
-	}
-	return false
 }
 
 // location returns the one location of a frame. Each inlined call has a location of its own, as in

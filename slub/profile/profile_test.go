@@ -91,7 +91,7 @@ func written(t *testing.T) (path string) {
 // Without any setting a leak of 50 MiB is in the profile.
 func TestLeakShowsByDefault(t *testing.T) {
 	testutil.Need(t, "go", "golang-go")
-	// What is no number leaves the rate automatic, and is not replaced by TestMain.
+	// What is no number leaves the rate automatic, with a warning, and is not replaced by TestMain.
 	if !testutil.Child(t, "SLUBD_PROFILE_RATE=automatic") {
 		return
 	}

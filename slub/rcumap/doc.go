@@ -58,8 +58,9 @@
 // # Not allowed
 //
 //   - To write to a key or value of an entry that is in the map, or to use it after the section.
-//   - To call Get, Lookup, Scan or Range outside a section of the map's Domain. Nothing reports
-//     this.
+//   - To call Get, Lookup, Scan or Range outside a section of the map's Domain. Builds with -tags
+//     invariants or -race panic. Others don't notice it, except that a use of an entry that was
+//     guarded, and is free, ends the process: see Config.GuardRate.
 //   - To call any method while Close runs, or after it.
 //   - To copy a Map.
 package rcumap

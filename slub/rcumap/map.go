@@ -44,6 +44,12 @@ type Config struct {
 	// ProfileRate is the mean number of bytes from one sample of the allocation profile to the
 	// next, as in slub.BucketsConfig.
 	ProfileRate int64
+	// GuardRate is the mean number of bytes from one guarded entry to the next, and Hardened makes
+	// the map's caches find double frees and writes after a free, as in slub.BucketsConfig. A
+	// goroutine that uses an entry after its section ends the process if the entry was guarded and
+	// is free. With Hardened a write to a free entry is reported.
+	GuardRate int64
+	Hardened  int
 	// Hooks are called for entries and tables, as in slub.BucketsConfig.
 	Hooks hooks.Hooks
 }
@@ -87,7 +93,8 @@ func New(cfg Config) (*Map, error) {
 		cfg.Domain = slub.DefaultDomain()
 	}
 	memory, err := slub.NewBuckets(cfg.Arena, slub.BucketsConfig{
-		Name: cfg.Name, Domain: cfg.Domain, ProfileRate: cfg.ProfileRate, Hooks: cfg.Hooks,
+		Name: cfg.Name, Domain: cfg.Domain, Hooks: cfg.Hooks,
+		ProfileRate: cfg.ProfileRate, GuardRate: cfg.GuardRate, Hardened: cfg.Hardened,
 	})
 	if err != nil {
 		return nil, err

@@ -84,6 +84,7 @@ func parent(b uint64) uint64 { return b &^ (1 << (bits.Len64(b) - 1)) }
 // must therefore hold no other reference that r's section protects.
 func (m *Map) Range(r *rcu.Reader) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
+		m.domain.AssertReading()
 		mask := m.mask.Load()
 		for b := uint64(0); b <= mask; b++ {
 			// first to last are the orders of entries whose hashes end in b's bits. While b

@@ -1,8 +1,6 @@
 package slubtest
 
 import (
-	"math/rand/v2"
-	"path"
 	"sync"
 	"testing"
 
@@ -33,13 +31,8 @@ type Faults struct {
 
 // An Injector is what FailAlloc has started. Any goroutine.
 type Injector struct {
-	mu     sync.Mutex // a leaf
-	faults Faults
-	space  int64
-	rng    *rand.Rand
-	calls  int
-	failed int
-	stop   func()
+	draw *draw
+	stop func()
 }
 
 // FailAlloc lets allocations fail, as f says, until Stop or the end of the test: those of all
@@ -54,15 +47,11 @@ type Injector struct {
 // negative number or a probability above 1.
 func FailAlloc(t testing.TB, f Faults) *Injector {
 	t.Helper()
-	if _, err := path.Match(f.Cache, ""); err != nil {
-		t.Fatalf("slubtest: pattern %q of caches: %v", f.Cache, err)
-	}
-	if f.Nth < 0 || f.Interval < 0 || f.Times < 0 || f.Space < 0 || !(f.Probability >= 0 && f.Probability <= 1) {
-		t.Fatalf("slubtest: faults %+v: negative, or more than certain", f)
-	}
-	i := &Injector{faults: f, space: f.Space, rng: rand.New(rand.NewPCG(f.Seed, 0))}
+	a := attributes{cache: f.Cache, nth: f.Nth, probability: f.Probability, interval: f.Interval, times: f.Times, space: f.Space, seed: f.Seed}
+	a.check(t, "FailAlloc")
+	i := &Injector{draw: newDraw(a)}
 	defaultBuckets(t) // made before SampleAll, as they outlive the test
-	ask := failslab.Func(i.fails)
+	ask := failslab.Func(i.draw.hit)
 	undo := sampling.SampleAll()
 	before := failslab.Set(&ask)
 	i.stop = sync.OnceFunc(func() {
@@ -78,47 +67,12 @@ func (i *Injector) Stop() { i.stop() }
 
 // Failed returns how many allocations have failed.
 func (i *Injector) Failed() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.failed
+	_, failed := i.draw.counts()
+	return failed
 }
 
 // Calls returns how many allocations there were of the caches that Faults.Cache matches.
 func (i *Injector) Calls() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.calls
-}
-
-// fails is the failslab.Func. (Kernel: should_fail_ex.)
-func (i *Injector) fails(cache string, bytes int64) bool {
-	f := &i.faults
-	if ok, _ := path.Match(f.Cache, cache); f.Cache != "" && !ok {
-		return false
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.calls++
-	if f.Nth > 0 {
-		if i.calls != f.Nth {
-			return false
-		}
-		i.failed++
-		return true
-	}
-	if i.space >= bytes && f.Space > 0 {
-		i.space -= bytes
-		return false
-	}
-	i.space = 0
-	switch {
-	case f.Times > 0 && i.failed >= f.Times:
-		return false
-	case f.Interval > 1 && i.calls%f.Interval != 0:
-		return false
-	case f.Probability > 0 && i.rng.Float64() >= f.Probability:
-		return false
-	}
-	i.failed++
-	return true
+	calls, _ := i.draw.counts()
+	return calls
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slubd/slubd/internal/frames"
 	"github.com/slubd/slubd/slub"
 )
 
@@ -33,7 +34,7 @@ type site struct {
 
 func (l *leaks) add(o slub.LiveObject, stack []uintptr) {
 	l.n++
-	text := frames(stack)
+	text := lines(stack)
 	key := fmt.Sprint(o.Cache, o.Size, text)
 	s := l.of[key]
 	if s == nil {
@@ -60,7 +61,7 @@ func (l *leaks) text(source string) string {
 		}
 		fmt.Fprintf(&b, "\n%d of %d bytes, cache %q, %#x", s.objects, s.size, s.cache, s.first)
 		if s.stack == "" {
-			b.WriteString(", were not sampled")
+			fmt.Fprintf(&b, ", %s not sampled", map[bool]string{true: "was", false: "were"}[s.objects == 1])
 			continue
 		}
 		fmt.Fprintf(&b, ", allocated by\n%s", s.stack)
@@ -68,9 +69,9 @@ func (l *leaks) text(source string) string {
 	return b.String()
 }
 
-// frames writes a stack as a panic does, without the functions of slub that lead to the sample and
-// those of package testing and the runtime that have called the test.
-func frames(stack []uintptr) string {
+// lines writes a stack as a panic does, without the allocator's functions that lead to the sample,
+// and those of package testing and the runtime that have called the test.
+func lines(stack []uintptr) string {
 	if len(stack) == 0 {
 		return ""
 	}
@@ -79,10 +80,8 @@ func frames(stack []uintptr) string {
 	for f, all := (runtime.Frame{}), runtime.CallersFrames(stack); n < maxFrames; {
 		more := false
 		f, more = all.Next()
-		inside := strings.HasPrefix(f.Function, "github.com/slubd/slubd/slub.") ||
-			strings.HasPrefix(f.Function, "github.com/slubd/slubd/internal/percpu.")
 		outside := strings.HasPrefix(f.Function, "testing.") || strings.HasPrefix(f.Function, "runtime.")
-		if begun = begun || !inside; begun && !outside && f.Function != "" {
+		if begun = begun || !frames.Own(f.Function); begun && !outside && f.Function != "" {
 			fmt.Fprintf(&b, "\t%s\n\t\t%s:%d\n", f.Function, f.File, f.Line)
 			n++
 		}

@@ -71,18 +71,27 @@ func noLeaksOfAll(t testing.TB) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		w.report(ctx, t)
-		seen := map[*slub.Buckets]bool{}
-		for c := range slub.Caches() {
-			switch b := c.Buckets(); {
-			case made[c]:
-			case b == nil:
-				report(ctx, t, c, nil, w.start)
-			case !seen[b]:
-				seen[b] = true
-				report(ctx, t, b, nil, w.start)
-			}
+		for _, s := range madeSince(made) {
+			report(ctx, t, s, nil, w.start)
 		}
 	})
+}
+
+// madeSince returns the caches, and the Buckets, that are open and not among those made before. A
+// report in the loop over slub.Caches would name its line: the loop's body is no test helper.
+func madeSince(before map[*slub.Cache]bool) (sources []Source) {
+	seen := map[*slub.Buckets]bool{}
+	for c := range slub.Caches() {
+		switch b := c.Buckets(); {
+		case before[c]:
+		case b == nil:
+			sources = append(sources, c)
+		case !seen[b]:
+			seen[b] = true
+			sources = append(sources, b)
+		}
+	}
+	return sources
 }
 
 // defaultBuckets returns slub.DefaultBuckets, or ends the test.

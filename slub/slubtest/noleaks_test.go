@@ -129,7 +129,7 @@ func TestNoLeaksOf(t *testing.T) {
 	slubtest.NoLeaks(f, c)
 	p := leak(t, c.Alloc)
 	says(t, f.end(), `given: objects in use at the end of the test: 1\n`+
-		`1 of 64 bytes, cache "given", \[0x\w+\], were not sampled$`)
+		`1 of 64 bytes, cache "given", \[0x\w+\], was not sampled$`)
 	c.Free(p)
 	c.Free(before)
 	closed(t, c)

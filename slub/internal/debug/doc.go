@@ -22,7 +22,9 @@
 //
 // The link is that of the slab's chain. The tracks say which call allocated the object last, and
 // which freed it. The request is how many bytes of the object its user has asked for: with RedZone
-// the others belong to the right red zone.
+// the others belong to the right red zone. Each word of these has check bits, and with RedZone is
+// looked at, too: it lies where an overrun may end that leaves the red zone out. A large object is
+// in no chain: see WithoutLink.
 //
 //	bytes                 in use   free
 //	red zones             0xcc     0xbb

@@ -49,6 +49,13 @@ func NewLayout(f Flags, size, align uintptr, keeps bool) Layout {
 	return l
 }
 
+// WithoutLink returns the layout of objects that are in no chain: the red zone, or what is padding
+// without one, has the word of the link.
+func (l Layout) WithoutLink() Layout {
+	l.Inuse += word
+	return l
+}
+
 // Extends reports whether the slots have more than objects and links: whether the cache uses Slot,
 // Left and Inuse.
 func (l *Layout) Extends() bool { return l.Flags&(RedZone|Poison|Users|Hidden) != 0 }

@@ -1,6 +1,10 @@
 package debug
 
-import "github.com/slubd/slubd/internal/mem"
+import (
+	"sync/atomic"
+
+	"github.com/slubd/slubd/internal/mem"
+)
 
 // An Overwrite is a part of a slot, or of what is left at a slab's end, in which bytes were
 // written.
@@ -9,10 +13,19 @@ type Overwrite struct {
 	Start, End  uintptr // addresses of the part's first byte, and of that behind its last
 	First, Last uintptr // addresses of the first and the last byte that are not as they should be
 	Got, Want   byte    // what the first one was, and what all of the part should be
+
+	fix uint64 // of sealed words, whose right bytes are not known: what Repair writes to each
 }
 
 // Poisons reports whether the bytes of a free object are poison: whatever it held is gone then.
 func (l *Layout) Poisons() bool { return l.Flags.Has(Poison) && !l.keeps }
+
+// Init writes all that a slot of a new slab has to have: its object is free.
+func (l *Layout) Init(obj uintptr) {
+	l.SetAllocated(obj, Track{})
+	l.setRequest(obj, l.Size)
+	l.Free(obj)
+}
 
 // Free writes the bytes of a free object.
 func (l *Layout) Free(obj uintptr) { l.fill(obj, false) }
@@ -46,19 +59,18 @@ func (l *Layout) SetRequest(obj, n uintptr, clear bool) {
 
 func (l *Layout) setRequest(obj, n uintptr) {
 	if l.Flags.Has(RedZone) {
-		*mem.At[uint64](obj + l.request) = uint64(^uint32(n))<<32 | uint64(n)
+		storeSealed(obj+l.request, uint64(n))
 	}
 }
 
-// Requested returns how many bytes of an object in use belong to its user. The word has the number
-// and its complement. If it was overwritten, by an overrun that reaches it, the whole object is its
-// user's: otherwise a small number would make the user's bytes a red zone, which is repaired.
+// Requested returns how many bytes of an object in use belong to its user. If the word that says so
+// was overwritten, the whole object is its user's: otherwise a small number would make the user's
+// bytes a red zone, which is repaired.
 func (l *Layout) Requested(obj uintptr) uintptr {
 	if !l.Flags.Has(RedZone) {
 		return l.Size
 	}
-	w := *mem.At[uint64](obj + l.request)
-	if n := uint32(w); uint32(w>>32) == ^n {
+	if n, ok := loadSealed(obj + l.request); ok {
 		return min(l.Size, uintptr(n))
 	}
 	return l.Size
@@ -74,6 +86,20 @@ func (l *Layout) Check(obj uintptr, inUse bool) (found []Overwrite) {
 		if o, ok := look(s.name, obj+s.from, obj+s.to, s.want); !ok {
 			found = append(found, o)
 		}
+	}
+	if !l.Flags.Has(RedZone) {
+		return found
+	}
+	if l.Flags.Has(Users) {
+		for i, name := range [...]string{"Allocation track", "Free track"} {
+			at := obj + l.users + uintptr(i)*trackSize
+			if o, ok := lookSealed(name, at, at+trackSize, 0); !ok {
+				found = append(found, o)
+			}
+		}
+	}
+	if o, ok := lookSealed("Request", obj+l.request, obj+l.request+word, uint64(l.Size)); !ok {
+		found = append(found, o)
 	}
 	return found
 }
@@ -101,8 +127,17 @@ func (l *Layout) CheckTail(addr, bytes, n uintptr) (o Overwrite, ok bool) {
 	return look("Padding", from, to, unused)
 }
 
-// Repair writes what should be in a part that was overwritten.
-func (o Overwrite) Repair() { fill(o.Start, o.End, o.Want) }
+// Repair writes what should be in a part that was overwritten. Of sealed words that is what stands
+// for no call, or for all bytes of the object.
+func (o Overwrite) Repair() {
+	if o.fix == 0 {
+		fill(o.Start, o.End, o.Want)
+		return
+	}
+	for at := o.Start; at < o.End; at += word {
+		atomic.StoreUint64(mem.At[uint64](at), o.fix)
+	}
+}
 
 func fill(from, to uintptr, with byte) {
 	b := mem.Bytes(from, to-from)

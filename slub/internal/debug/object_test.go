@@ -61,7 +61,7 @@ func TestLayout(t *testing.T) {
 }
 
 // A write to any byte beside an object is found if the flags cover it, named, and repaired. One to
-// a neighbour, the object in use, the link or a track is none of Check's.
+// a neighbour, the object in use or the link is none of Check's.
 func TestEveryByte(t *testing.T) {
 	for _, flags := range everyFlags {
 		for _, size := range []uintptr{1, 7, 8, 24, 29, 64} {
@@ -79,13 +79,14 @@ func checkEveryByte(t *testing.T, f *frame, inUse bool) {
 	red, poison := f.Flags.Has(RedZone), f.Flags.Has(Poison)
 	set := func() {
 		clear(f.memory)
-		if f.Free(f.obj); inUse {
+		if f.Init(f.obj); inUse {
 			f.Begin(f.obj)
+			f.SetAllocated(f.obj, Track{Stack: 7, CPU: 3, When: 1 << 60})
 		}
 	}
 	size, end := int(f.Size), int(f.Slot-f.Left)
 	for off := -int(f.Slot); off < 2*int(f.Slot)-int(f.Left)-8; off++ {
-		want := ""
+		want, sealed := "", false
 		switch {
 		case off < -int(f.Left) || off >= end:
 		case off < 0:
@@ -100,14 +101,18 @@ func checkEveryByte(t *testing.T, f *frame, inUse bool) {
 			want = "Right Redzone"
 		case off < int(f.Inuse) && poison:
 			want = "Alignment padding"
+		case off < int(f.Inuse)+word: // the link
+		case red && f.Flags.Has(Users) && off < int(f.users)+trackSize:
+			want, sealed = "Allocation track", true
+		case red && f.Flags.Has(Users) && off < int(f.users)+2*trackSize:
+			want, sealed = "Free track", true
+		case red && off < int(f.request)+word:
+			want, sealed = "Request", true
 		case off >= int(f.padding) && poison:
 			want = "Object padding"
 		}
 		if set(); len(f.Check(f.obj, inUse)) != 0 {
 			t.Fatalf("%v, in use %t: %+v without a write", f.Flags, inUse, f.Check(f.obj, inUse))
-		}
-		if inUse && red && off >= int(f.request) && off < int(f.request)+word {
-			continue // the request is another one then
 		}
 		was := *f.at(off)
 		*f.at(off) = was ^ 0x11
@@ -119,6 +124,16 @@ func checkEveryByte(t *testing.T, f *frame, inUse bool) {
 			t.Fatalf("%v, in use %t, %d bytes, write at %+d: %+v, want %q", f.Flags, inUse, size, off, found, want)
 		}
 		o := found[0]
+		if sealed {
+			first := f.obj + uintptr(off)&^(word-1)
+			if o.First != first || o.Last != first+word-1 || o.Got != *mem.At[byte](first) {
+				t.Fatalf("%v, write at %+d: %+v", f.Flags, off, o)
+			}
+			if o.Repair(); len(f.Check(f.obj, inUse)) != 0 || f.Requested(f.obj) != f.Size {
+				t.Fatalf("%v, write at %+d is not repaired", f.Flags, off)
+			}
+			continue
+		}
 		if at := f.obj + uintptr(off); o.First != at || o.Last != at || o.Got != was^0x11 || o.Want != was {
 			t.Fatalf("%v, write at %+d of %#x: %+v", f.Flags, off, at, o)
 		}
@@ -132,7 +147,7 @@ func checkEveryByte(t *testing.T, f *frame, inUse bool) {
 // word that says so, Check stays within the object.
 func TestRequest(t *testing.T) {
 	f := newFrame(RedZone, 32, 8, false)
-	f.Free(f.obj)
+	f.Init(f.obj)
 	f.Begin(f.obj)
 	f.SetRequest(f.obj, 18, false)
 	*f.at(18) = 1
@@ -177,8 +192,8 @@ func TestTail(t *testing.T) {
 // Tracks are kept beside the object, and tell the allocation from the free.
 func TestTracks(t *testing.T) {
 	f := newFrame(Default, 64, 64, false)
-	f.Free(f.obj)
-	a, b := Track{Stack: 1 << 31, CPU: 3, When: -1}, Track{Stack: 7, CPU: -1, When: 1 << 62}
+	f.Init(f.obj)
+	a, b := Track{Stack: 1<<32 - 1, CPU: 3, When: 1<<62 - 1<<whenShift}, Track{Stack: 7, CPU: 1<<16 - 1, When: 1 << 61}
 	f.SetFreed(f.obj, b)
 	f.Begin(f.obj)
 	f.SetAllocated(f.obj, a)

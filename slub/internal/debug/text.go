@@ -101,11 +101,18 @@ func WriteStack(s *strings.Builder, stack []uintptr) {
 
 // Detail says which bytes were overwritten, as the kernel's reports do.
 func (o Overwrite) Detail(slab uintptr) string {
-	return fmt.Sprintf("0x%x-0x%x @offset=%d. First byte 0x%x instead of 0x%x", o.First, o.Last, int64(o.First-slab), o.Got, o.Want)
+	where := fmt.Sprintf("0x%x-0x%x @offset=%d. ", o.First, o.Last, int64(o.First-slab))
+	if o.fix != 0 {
+		return where + "Its check bits do not fit"
+	}
+	return where + fmt.Sprintf("First byte 0x%x instead of 0x%x", o.Got, o.Want)
 }
 
 // Fix says what Repair does.
 func (o Overwrite) Fix() string {
+	if o.fix != 0 {
+		return fmt.Sprintf("Resetting %s 0x%x-0x%x", o.Part, o.First, o.Last)
+	}
 	return fmt.Sprintf("Restoring %s 0x%x-0x%x=0x%x", o.Part, o.First, o.Last, o.Want)
 }
 

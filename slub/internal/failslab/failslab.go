@@ -1,17 +1,23 @@
-// Package failslab lets tests make allocations fail: package slub asks it at the beginning of its
-// slow paths.
+// Package failslab lets tests make allocations fail, and slow paths take longer: package slub asks
+// it in its slow paths.
 //
 // # Place in the data flow
 //
 //	slubtest.FailAlloc -> [Set]
 //	slub.Alloc (slow path) -> [Injected] -> the function that Set was given
 //
-// Only caches whose allocations all take the slow path are asked for each: sampling.SampleAll makes
-// them so. A program without such a test pays an atomic load in a slow path.
+//	slubtest.DelaySlowPaths -> [SetDelay]
+//	slub (slow paths) -> [Delay] -> the function that SetDelay was given, which may sleep
+//
+// Only caches whose allocations all take the slow path are asked for each whether it fails:
+// sampling.SampleAll makes them so. A program without such a test pays an atomic load in a slow
+// path.
 //
 // # Locks
 //
-// None. The function that Set is given may be called by any goroutine, and takes no lock of slub's.
+// None. The functions that Set and SetDelay are given may be called by any goroutine, and take no
+// lock of slub's. The callers of Delay hold no lock that another operation of a cache's user waits
+// for, apart from those of Close, Shrink, SetSheafCapacity and the trimming of idle sheaves.
 package failslab
 
 import "sync/atomic"

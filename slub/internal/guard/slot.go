@@ -96,14 +96,21 @@ var begin, clockBase = time.Now(), sys.Monotonic()
 // now is sys.Monotonic without a system call: Go reads the same clock.
 func now() int64 { return clockBase + int64(time.Since(begin)) }
 
-// NoteFree records the stack that frees the object at addr, if it is a guarded one, for FreeRCU and
-// FreeDeferred, after which another goroutine ends the object's life. It takes no lock, makes no
-// system call and allocates nothing, as these demand. The text is made by Check.
-func NoteFree(addr uintptr) {
-	if p, slot, ok := find(addr); ok && !p.noted[slot].Swap(true) {
-		p.freers[slot] = CallerStack()
-		p.recordFree(slot)
+// NoteFree records the stack that frees the object at addr, if it is a guarded one: after FreeRCU
+// and FreeDeferred another goroutine ends the object's life. It returns false if it has recorded
+// one already, of a call that has freed the object before. It takes no lock, makes no system call
+// and allocates nothing, as FreeDeferred demands. The text is made by Check.
+func NoteFree(addr uintptr) (first bool) {
+	p, slot, ok := find(addr)
+	switch {
+	case !ok:
+		return true
+	case p.noted[slot].Swap(true):
+		return false
 	}
+	p.freers[slot] = CallerStack()
+	p.recordFree(slot)
+	return true
 }
 
 // NoteKept takes back what NoteFree has recorded of the object at addr, which stays in use: a hook

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/slubd/slubd/internal/frames"
 )
 
 // A Stack has the return addresses of a call stack, as runtime.Callers fills it, and zeroes behind
@@ -55,25 +57,6 @@ func (s *Stack) text() string {
 	return t
 }
 
-// inside are the functions that a report leaves out at the top of a stack: they are the way through
-// the allocator.
-var inside = []string{
-	"github.com/slubd/slubd/slub.",
-	"github.com/slubd/slubd/slub/internal/",
-	"github.com/slubd/slubd/sheaves.",
-	"github.com/slubd/slubd/internal/",
-	"github.com/slubd/slubd/rcu.",
-}
-
-func isInside(function string) bool {
-	for _, prefix := range inside {
-		if strings.HasPrefix(function, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *Stack) format() string {
 	n := 0
 	for n < len(s) && s[n] != 0 {
@@ -84,10 +67,10 @@ func (s *Stack) format() string {
 	}
 	var b strings.Builder
 	begun := false
-	frames := runtime.CallersFrames(s[:n])
+	rest := runtime.CallersFrames(s[:n])
 	for {
-		f, more := frames.Next()
-		if begun = begun || !isInside(f.Function) || !more; begun {
+		f, more := rest.Next()
+		if begun = begun || !frames.Own(f.Function) || !more; begun {
 			b.WriteString("  " + f.Function + "\n      " + f.File + ":" + strconv.Itoa(f.Line) + "\n")
 		}
 		if !more {

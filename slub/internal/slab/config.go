@@ -53,6 +53,8 @@ type Config struct {
 
 	Counters Counters
 
+	// OnGrow is called before pages are allocated for a slab, under no lock. It may be nil.
+	OnGrow func()
 	// OnNewSlab prepares a new slab before any of its objects is out; nil does nothing.
 	OnNewSlab func(Ref)
 	// OnCorrupt is told of an object whose free pointer leads out of its slab, which starts at
@@ -61,7 +63,7 @@ type Config struct {
 	// OnDoubleFree is told of an object that is freed though it was the last one freed, or lies in
 	// a slab whose objects are all free. The second free does nothing.
 	OnDoubleFree func(obj, slab uintptr)
-	// OnDamage is told of a slab that is quarantined, of an object that is freed after its slab has
+	// OnDamage is told of a slab that is isolated, of an object that is freed after its slab has
 	// gone back to the arena, and of what was written beside a guarded object.
 	OnDamage func(Damage)
 	// OnAloneFreed is told of each object that TakeAlone has returned, when it is freed, before its
@@ -106,8 +108,8 @@ func New(cfg Config) (*Slabs, error) {
 		arena: cfg.Arena, base: cfg.Arena.Base(), counters: cfg.Counters, free: free,
 		size: cfg.Size, magic: math.MaxUint64/uint64(cfg.Size) + 1, lead: cfg.Lead, fp: cfg.FreePtr, order: cfg.Order, single: cfg.Single,
 		id: cfg.ID, zero: cfg.Zero, marks: cfg.Marks, exts: cfg.Exts, fenceEvery: uint32(cfg.FenceEvery), inspect: cfg.Inspect,
-		secret:    rand.Uint64(),
-		onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
+		secret: rand.Uint64(),
+		onGrow: cfg.OnGrow, onNewSlab: cfg.OnNewSlab, onCorrupt: cfg.OnCorrupt, onDoubleFree: cfg.OnDoubleFree,
 		onDamage: cfg.OnDamage, onAloneFreed: cfg.OnAloneFreed,
 		onGuardedFreed: cfg.OnGuardedFreed, releaseGuarded: cfg.ReleaseGuarded,
 		afterGracePeriod: cfg.AfterGracePeriod, backlog: cfg.Backlog,

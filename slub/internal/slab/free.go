@@ -55,7 +55,7 @@ func (s *Slabs) addFree(r Ref, head, tail uintptr, n int) (found finding, freed 
 		if st.inuse < back {
 			return s.refuseFree(nd, r, head), 0
 		}
-		if !st.hasFree() && r.quarantined {
+		if !st.hasFree() && r.isolated {
 			nd.unlock()
 			return found, 0
 		}

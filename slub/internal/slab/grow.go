@@ -19,6 +19,9 @@ import (
 // were cut off, they would serve other slabs, and when this one is freed its block would not be
 // whole again. A range hardly larger than what is in use then has no block left for a slab.
 func (s *Slabs) grow(node int) (Ref, error) {
+	if s.onGrow != nil {
+		s.onGrow()
+	}
 	order, pages := s.order, 1<<s.order
 	if s.single {
 		pages = int(s.size / mem.PageSize)

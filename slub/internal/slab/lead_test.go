@@ -95,7 +95,7 @@ func TestMarksOfNeighbouringSlabs(t *testing.T) {
 }
 
 // Visit finds the slabs with free objects and those without, and none that is in a refill's hands,
-// is quarantined, or has one object that is alone.
+// is isolated, or has one object that is alone.
 func TestVisit(t *testing.T) {
 	r := openLed(t, 104, 8, Config{})
 	ps := r.take(2*r.perSlab + 1) // two slabs without free objects, one with

@@ -14,7 +14,7 @@ const maxLooks = 100
 // Each slab is looked at for itself, under its node's lock if it has free objects, as by Validate;
 // no lock is held during yield. Where a refill has a slab in its hands its chain can't be read:
 // after some looks all objects of the slab count as out. So an object that is out all the time is
-// yielded once, and one that is in its slab all the time only in that case. Those of quarantined
+// yielded once, and one that is in its slab all the time only in that case. Those of isolated
 // slabs are left out, of which it can't be told. The cost is Validate's.
 func (s *Slabs) Out() iter.Seq2[int, []uintptr] {
 	return func(yield func(node int, objs []uintptr) bool) {
@@ -66,7 +66,7 @@ func (s *Slabs) outOf(w *outWalk, r Ref, node int, last bool) bool {
 	defer n.unlock()
 	st, objects := r.load(), r.objects
 	switch {
-	case !s.owns(r.page) || r.quarantined:
+	case !s.owns(r.page) || r.isolated:
 		return true
 	case int(objects) > len(w.free):
 		return last

@@ -222,7 +222,7 @@ func (s *Slabs) takeFree(r Ref, dst []unsafe.Pointer) (got int, found finding) {
 	obj, within := r.first(st), s.reachOf(r, st)
 	for obj != 0 && got < len(dst) {
 		if obj-r.addr >= within.end || !within.exact && s.isOutside(within, r, st, obj) {
-			return 0, s.quarantineTaken(r, st)
+			return 0, s.isolateTaken(r, st)
 		}
 		next, ok := s.nextInSlab(obj, r)
 		if !ok {
@@ -240,7 +240,7 @@ func (s *Slabs) takeFree(r Ref, dst []unsafe.Pointer) (got int, found finding) {
 	case found.obj != 0:
 		left = 0
 	case obj == 0 && left > 0, obj != 0 && left <= 0:
-		return 0, s.quarantineTaken(r, st)
+		return 0, s.isolateTaken(r, st)
 	}
 	fresh := s.takeUntouched(r, st, dst[got:])
 	got += fresh
@@ -270,7 +270,7 @@ func (s *Slabs) returnRest(r Ref, obj uintptr, n int, untouched uint32) finding 
 		// before the slab is listed, and the slab would be listed twice or not at all (kernel:
 		// 4a724bcf5d70).
 		nd.mu.Lock()
-		if r.quarantined { // by another refill, which has seen it listed meanwhile
+		if r.isolated { // by another refill, which has seen it listed meanwhile
 			nd.unlock()
 			return finding{}
 		}
@@ -314,14 +314,14 @@ func (s *Slabs) returnRest(r Ref, obj uintptr, n int, untouched uint32) finding 
 }
 
 // relist puts private slabs that were not needed back on the list. Those that have become empty
-// meanwhile go to the arena if the list has minPartial slabs. damaged says that one is quarantined,
+// meanwhile go to the arena if the list has minPartial slabs. damaged says that one is isolated,
 // which the caller reports.
 func (s *Slabs) relist(n *node, slabs []Ref) (damaged bool) {
 	var empty [maxDetached]Ref
 	k := 0
 	n.mu.Lock()
 	for _, r := range slabs {
-		if r.quarantined { // by another refill, as in returnRest
+		if r.isolated { // by another refill, as in returnRest
 			continue
 		}
 		if r.load().inuse == 0 && n.partial.Load() >= s.minPartial.Load() {

@@ -30,9 +30,9 @@ type slab struct {
 	node    uint8  // index of its node, constant
 	kind    kind   // constant
 	listed  bool   // on the partial list; under the node's mu
-	// quarantined is set under the node's lock, and stays; see quarantine.go.
-	quarantined bool
-	inUse       uint32 // the mark of a single object; see SetInUse
+	// isolated is set under the node's lock, and stays; see isolate.go.
+	isolated bool
+	inUse    uint32 // the mark of a single object; see SetInUse
 }
 
 const (

@@ -36,6 +36,7 @@ type Slabs struct {
 	fenceEvery uint32       // see fence.go
 	made       atomic.Uint32
 
+	onGrow           func()    // may be nil
 	onNewSlab        func(Ref) // may be nil
 	onCorrupt        func(obj, slab uintptr)
 	onDoubleFree     func(obj, slab uintptr)
@@ -50,8 +51,8 @@ type Slabs struct {
 	nearLimit        func() bool // may be nil
 	backlog          Backlog     // may be nil
 
-	damages     damages      // not reported yet
-	quarantined atomic.Int64 // slabs; see quarantine.go
+	damages  damages      // not reported yet
+	isolated atomic.Int64 // slabs; see isolate.go
 
 	// fallbacks counts slabs of less than the preferred order, whose head is not
 	// found by masking. It only grows.

@@ -271,7 +271,7 @@ func TestFreeOfUntouched(t *testing.T) {
 				r.placed(ref, ref.objects-1, last[:])
 				r.Free(last[0])
 				got := find(r, ps)
-				if len(r.damages) != 1 || r.damages[0].Object != uintptr(last[0]) || !r.damages[0].Twice || r.Quarantined() != 1 {
+				if len(r.damages) != 1 || r.damages[0].Object != uintptr(last[0]) || !r.damages[0].Twice || r.Isolated() != 1 {
 					t.Errorf("%p was freed; reported is %+v", last[0], r.damages)
 				}
 				for _, p := range got {

@@ -9,7 +9,7 @@ import "runtime"
 // Under that lock a listed slab stays listed, with an object out or without one, and one without
 // free objects stays so: its next free takes the lock, too. So neither goes back to the arena. A
 // slab that a refill has in its hands is looked at again some times, then passed over. Passed over
-// are also quarantined slabs, and those of one object that is alone, whose free takes no lock. The
+// are also isolated slabs, and those of one object that is alone, whose free takes no lock. The
 // cost is Validate's.
 func (s *Slabs) Visit(visit func(Ref)) {
 	for r := range s.all() {
@@ -29,7 +29,7 @@ func (s *Slabs) visit(r Ref, visit func(Ref)) bool {
 	n.mu.Lock()
 	defer n.unlock()
 	switch {
-	case !s.owns(r.page) || r.quarantined || r.kind.has(alone):
+	case !s.owns(r.page) || r.isolated || r.kind.has(alone):
 	case r.load().hasFree() && !r.listed:
 		return false
 	default:

@@ -18,8 +18,8 @@ func refOf(p unsafe.Pointer) ref { return slub.RefOf((*uint64)(p)) }
 
 func pointer(r ref) unsafe.Pointer { return unsafe.Pointer(r.Ptr()) }
 
-// openSlubd opens slubd in the form that a workload is about: a cache, slub.Malloc, two caches at
-// their arena's limit, an arena of several nodes, or an RCU domain without objects.
+// openSlubd opens slubd in the form that a workload is about: a cache, slub.Malloc, Accounts, two
+// caches at their arena's limit, an arena of several nodes, or an RCU domain without objects.
 func openSlubd(s workload.Spec) (target, error) {
 	switch {
 	case s.Kind.ByMalloc() || s.Kind == workload.Mix:
@@ -28,6 +28,10 @@ func openSlubd(s workload.Spec) (target, error) {
 		return newSections(s), nil
 	case s.Kind == workload.TailIdle:
 		return idle{spec: s}, nil
+	case s.Kind == workload.Buckets:
+		return buckets{size: s.Size}, nil
+	case s.Kind == workload.Account:
+		return accounts{size: s.Size}, nil
 	case s.Kind == workload.Reclaim:
 		return &reclaims{spec: s}, nil
 	}

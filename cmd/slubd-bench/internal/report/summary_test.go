@@ -65,7 +65,7 @@ func TestSummaryHasItsRows(t *testing.T) {
 	}
 	for _, r := range results {
 		counted := r.Unit == workload.PerOp && r.Threads <= 2
-		for _, out := range []string{"bulk", "prefill", "rcu", "reclaim", "large", "phase-change", "cxl", "tail-steady"} {
+		for _, out := range []string{"bulk", "prefill", "buckets", "account", "rcu", "reclaim", "large", "phase-change", "cxl", "tail-steady"} {
 			counted = counted && r.Workload != out
 		}
 		if workload.KindOf(r.Workload).ByRCU() || workload.KindOf(r.Workload).OnNodes() {

@@ -108,6 +108,8 @@ const (
 	Xfer     Kind = "xfer"
 	Bulk     Kind = "bulk"
 	Prefill  Kind = "prefill"
+	Buckets  Kind = "buckets"
+	Account  Kind = "account"
 	RCU      Kind = "rcu"
 	GC       Kind = "gc"
 	GCLinked Kind = "gc-linked"
@@ -178,6 +180,8 @@ func Catalog() []Workload {
 		Workload{Name: "xfer", Kind: Xfer, Batch: XferBatch, About: "one thread allocates, another frees, 64 pointers at a time through a bounded queue"},
 		Workload{Name: "bulk", Kind: Bulk, Batch: BulkBatch, About: "AllocBulk and FreeBulk of 32; the others loop 32 times"},
 		Workload{Name: "prefill", Kind: Prefill, About: "pairs from a prefilled sheaf; the others as in pair"},
+		Workload{Name: "buckets", Kind: Buckets, Names: []string{Slubd}, About: "pairs of Malloc and Free, to compare account with; for the others that is pair"},
+		Workload{Name: "account", Kind: Account, Names: []string{Slubd}, About: "the same by an Account of each thread; malloc charges nothing"},
 		Workload{Name: "rcu", Kind: RCU, Names: []string{Slubd}, About: "Alloc and FreeRCU, with readers, so that grace periods pass"},
 		Workload{Name: "reclaim", Kind: Reclaim, Names: []string{Slubd}, About: "two caches in an arena of one slab: each Alloc takes back what the other cache keeps; malloc keeps to no limit"},
 	)

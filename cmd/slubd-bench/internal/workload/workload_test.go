@@ -21,7 +21,7 @@ func TestCatalogIsCompleteAndUnique(t *testing.T) {
 	}
 	for _, want := range []string{
 		"pair", "batch-100-fifo", "batch-100-lifo", "batch-100-shuffled", "batch-1000-fifo", "batch-1000-lifo",
-		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "rcu", "gc", "larson", "mstress", "rptest",
+		"batch-1000-shuffled", "churn", "mix", "xfer", "bulk", "prefill", "buckets", "account", "rcu", "gc", "larson", "mstress", "rptest",
 		"xmalloc", "sh6", "sh8", "alloc-test", "cache-scratch", "cache-thrash", "malloc-mix", "large", "reclaim", "gc-linked", "gc-map", "resident",
 		"rcu-read", "rcu-map-90-9-1", "rcu-map-50-50", "rcu-enter", "rcu-reader-enter", "freercu-flood", "gp-latency", "gp-expedited",
 		"tail-idle", "tail-steady", "tail-bursty", "tail-cross", "tail-phases", "tail-steady-gc", "tail-bursty-gc", "tail-cross-gc", "tail-phases-gc",
@@ -47,7 +47,7 @@ func TestDefaultSuiteIsInCatalog(t *testing.T) {
 
 func TestWorkloadsWithoutNativeAllocators(t *testing.T) {
 	for _, w := range Catalog() {
-		only := w.Kind == RCU || w.Kind == Reclaim || w.Kind.OnNodes() || w.Kind.ByRCU() || w.Kind.WholeHeap() ||
+		only := w.Kind == Buckets || w.Kind == Account || w.Kind == RCU || w.Kind == Reclaim || w.Kind.OnNodes() || w.Kind.ByRCU() || w.Kind.WholeHeap() ||
 			w.Kind == TailIdle || w.Collector || w.Disturb != ""
 		if w.Has(TCMalloc) == only {
 			t.Errorf("%s: tcmalloc takes part: %v", w.Name, !only)

@@ -9,11 +9,11 @@ import (
 	"github.com/slubd/slubd/internal/mem"
 )
 
-// dissolve gives the quarantined slabs back, so that the test leaves nothing.
+// dissolve gives the isolated slabs back, so that the test leaves nothing.
 func (r *rig) dissolve() {
 	for ref := range r.all() {
-		if ref.quarantined {
-			ref.quarantined = false
+		if ref.isolated {
+			ref.isolated = false
 			r.giveBack(ref, 0)
 		}
 	}
@@ -76,7 +76,7 @@ func TestDoubleFreeKeepsSlab(t *testing.T) {
 				if d.after != nil {
 					d.after(r, ps[0])
 				}
-				r.expectQuarantine(ps)
+				r.expectIsolated(ps)
 
 				// The arena's free pages go to others, which write to them.
 				other := open(t, 64, Config{Arena: r.arena})
@@ -98,25 +98,25 @@ func TestDoubleFreeKeepsSlab(t *testing.T) {
 				r.Free(ps[0]) // as its holder may
 				r.counted("after the last free")
 				r.Shrink()
-				if len(r.damages) != 1 || len(r.doubleFrees) != 0 || r.Quarantined() != 1 {
-					t.Errorf("then %v, %v are reported, %d slabs are quarantined", r.damages, r.doubleFrees, r.Quarantined())
+				if len(r.damages) != 1 || len(r.doubleFrees) != 0 || r.Isolated() != 1 {
+					t.Errorf("then %v, %v are reported, %d slabs are isolated", r.damages, r.doubleFrees, r.Isolated())
 				}
 			})
 		}
 	}
 }
 
-// expectQuarantine checks the report about the slab of ps, of which ps[1] was freed twice, and has
+// expectIsolated checks the report about the slab of ps, of which ps[1] was freed twice, and has
 // the test end without it.
-func (r *rig) expectQuarantine(ps []unsafe.Pointer) {
+func (r *rig) expectIsolated(ps []unsafe.Pointer) {
 	r.t.Helper()
 	r.t.Cleanup(func() {
 		for _, ref := range r.leftovers() {
 			r.Free(ref)
 		}
 	})
-	if len(r.damages) != 1 || r.Quarantined() != 1 {
-		r.t.Fatalf("%d slabs are quarantined, reports: %+v", r.Quarantined(), r.damages)
+	if len(r.damages) != 1 || r.Isolated() != 1 {
+		r.t.Fatalf("%d slabs are isolated, reports: %+v", r.Isolated(), r.damages)
 	}
 	d := r.damages[0]
 	if !d.Twice || d.Slab != r.slabOf(uintptr(ps[0])).addr || d.Object != uintptr(ps[1]) && d.Object != 0 {
@@ -125,10 +125,10 @@ func (r *rig) expectQuarantine(ps []unsafe.Pointer) {
 	if d.Object == 0 && !strings.Contains(d.Detail, "the count says") {
 		r.t.Errorf("without an object the report is %+v", d)
 	}
-	r.counted("with a slab in quarantine")
+	r.counted("with an isolated slab")
 }
 
-// leftovers gives quarantined slabs back, and returns the objects that are out.
+// leftovers gives isolated slabs back, and returns the objects that are out.
 func (r *rig) leftovers() (ps []unsafe.Pointer) {
 	r.dissolve()
 	for obj := range r.InUse() {
@@ -170,7 +170,7 @@ func TestTakeOfChainWithDoubleFree(t *testing.T) {
 		if got = append(got, dst[:n]...); err != nil || n != len(dst) {
 			t.Errorf("%s: took %d, %v", how, n, err)
 		}
-		r.expectQuarantine(ps)
+		r.expectIsolated(ps)
 		for _, p := range got {
 			if r.slabOf(uintptr(p)).addr == r.slabOf(uintptr(ps[0])).addr {
 				t.Errorf("%s: %p is handed out", how, p)
@@ -206,7 +206,7 @@ func TestDoubleFreeAfterSlabIsGone(t *testing.T) {
 	other.free(theirs...)
 }
 
-// What the report about a quarantined slab leaves behind if it doesn't return is reported next.
+// What the report about an isolated slab leaves behind if it doesn't return is reported next.
 func TestDamageWhoseReportLeaves(t *testing.T) {
 	for how, leave := range leaves {
 		r := open(t, 64, Config{MinPartial: 10})
@@ -220,57 +220,57 @@ func TestDamageWhoseReportLeaves(t *testing.T) {
 		for range 3 {
 			apart(r.reportDamages)
 		}
-		if reported != 3 || r.Quarantined() != 3 {
-			t.Errorf("%s: %d reports, %d slabs are quarantined", how, reported, r.Quarantined())
+		if reported != 3 || r.Isolated() != 3 {
+			t.Errorf("%s: %d reports, %d slabs are isolated", how, reported, r.Isolated())
 		}
 		r.counted(how)
 		r.dissolve()
 	}
 }
 
-// QuarantineDamaged finds what no operation has met, and says it once.
-func TestQuarantineDamaged(t *testing.T) {
+// IsolateDamaged finds what no operation has met, and says it once.
+func TestIsolateDamaged(t *testing.T) {
 	r := open(t, 64, Config{})
 	ps := r.take(2 * r.perSlab)
 	r.free(ps[1], ps[2], ps[1])
-	found := r.QuarantineDamaged()
-	if len(found) != 1 || found[0].Object != uintptr(ps[1]) || len(r.damages) != 0 || r.Quarantined() != 1 {
+	found := r.IsolateDamaged()
+	if len(found) != 1 || found[0].Object != uintptr(ps[1]) || len(r.damages) != 0 || r.Isolated() != 1 {
 		t.Errorf("found %+v, reported %+v", found, r.damages)
 	}
-	if again := r.QuarantineDamaged(); len(again) != 0 {
+	if again := r.IsolateDamaged(); len(again) != 0 {
 		t.Errorf("found again: %+v", again)
 	}
 	for obj := range r.InUse() {
 		if r.slabOf(obj).addr == found[0].Slab {
-			t.Errorf("%#x of a quarantined slab is said to be in use", obj)
+			t.Errorf("%#x of an isolated slab is said to be in use", obj)
 		}
 	}
 	r.free(ps[r.perSlab:]...)
 	r.dissolve()
 }
 
-// Two refills take the chain of a damaged slab one after the other, and the first quarantines it
+// Two refills take the chain of a damaged slab one after the other, and the first isolates it
 // while the second has it off the list. The second must not list it again.
-func TestQuarantinedStaysOffTheList(t *testing.T) {
+func TestIsolatedStaysOffTheList(t *testing.T) {
 	r := open(t, 64, Config{MinPartial: 3})
 	ps := r.take(r.perSlab)
 	ref := r.slabOf(uintptr(ps[0]))
 	n := &r.nodes[0]
 	n.mu.Lock()
-	r.quarantine(ref)
+	r.isolate(ref)
 	n.unlock()
 	for name, back := range map[string]func(){
 		"relist":     func() { r.relist(n, []Ref{ref}) },
 		"returnRest": func() { r.returnRest(ref, uintptr(ps[0]), 1, 0) },
 	} {
 		if back(); ref.listed || n.partial.Load() != 0 {
-			t.Fatalf("%s lists a quarantined slab", name)
+			t.Fatalf("%s lists an isolated slab", name)
 		}
 	}
 	r.dissolve()
 }
 
-// A slab that the free of its last object gives back counts as freed. One that is quarantined
+// A slab that the free of its last object gives back counts as freed. One that is isolated
 // instead does not.
 func TestFreeSlabIsCounted(t *testing.T) {
 	r := open(t, 64, Config{MinPartial: arena.None})
@@ -284,6 +284,6 @@ func TestFreeSlabIsCounted(t *testing.T) {
 	freed("all objects are free")
 	ps := r.take(r.perSlab)
 	doubleFrees["Free"](r, ps)
-	r.expectQuarantine(ps)
-	freed("a slab is quarantined")
+	r.expectIsolated(ps)
+	freed("a slab is isolated")
 }

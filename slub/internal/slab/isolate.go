@@ -14,16 +14,16 @@ import (
 // chain, and a refill hands out a whole chain only if it has as many objects as the count says, and
 // none of the untouched ones.
 //
-// A slab that fails is quarantined: it keeps its pages and its owner word for good, has no chain
+// A slab that fails is isolated: it keeps its pages and its owner word for good, has no chain
 // and is on no list, so nothing is allocated from it. Objects that are freed into it later stay
 // there: those that were in use are freed as usual by their holders, which did nothing wrong.
 //
-//	quarantined: chain none, untouched 0, inuse = objects, not listed
+//	isolated: chain none, untouched 0, inuse = objects, not listed
 //
 // It is reported once, by the operation that has found it, when everything else that the operation
 // has in its hands is in its place.
 
-// A Damage says why a slab is quarantined, what was freed that is no object any more, or what was
+// A Damage says why a slab is isolated, what was freed that is no object any more, or what was
 // written beside a guarded object.
 type Damage struct {
 	Slab   uintptr // address of the slab
@@ -43,8 +43,8 @@ type damages struct {
 	list []Damage
 }
 
-// Quarantined returns the number of slabs that are quarantined.
-func (s *Slabs) Quarantined() int64 { return s.quarantined.Load() }
+// Isolated returns the number of slabs that are isolated.
+func (s *Slabs) Isolated() int64 { return s.isolated.Load() }
 
 // isWhole reports whether all objects of a slab are untouched or in its chain, once each. The link
 // of an object alone says which one follows. So a chain that visits an object twice never ends, and
@@ -110,15 +110,15 @@ func (s *Slabs) diagnose(r Ref, st slabState) (d Damage, ok bool) {
 	return d, false
 }
 
-// quarantine takes a slab out of use. The slab is on no list, and the caller holds its node's lock.
-func (s *Slabs) quarantine(r Ref) {
-	r.quarantined = true
+// isolate takes a slab out of use. The slab is on no list, and the caller holds its node's lock.
+func (s *Slabs) isolate(r Ref) {
+	r.isolated = true
 	st := r.load()
 	for !r.state.CompareAndSwap(st.pack(), slabState{inuse: r.objects}.pack()) {
 		st = r.load()
 	}
 	s.countFree(r.node, -int(int32(r.objects-st.inuse)))
-	s.quarantined.Add(1)
+	s.isolated.Add(1)
 }
 
 // note keeps d to be reported by reportDamages.
@@ -146,7 +146,7 @@ func (s *Slabs) reportDamages() {
 }
 
 // discard gives back a slab whose objects are all free and which is on no list, or retires it. If
-// its chain doesn't have all of them, it quarantines the slab instead, which is not gone then. If
+// its chain doesn't have all of them, it isolates the slab instead, which is not gone then. If
 // the result is not clean, as then or where Config.Inspect has found something, the caller calls
 // reportDamages when it has nothing in its hands.
 //
@@ -154,7 +154,7 @@ func (s *Slabs) reportDamages() {
 // 64 objects, which takes 460 ns to make, fill and free in two bulks, and longer one by one.
 func (s *Slabs) discard(r Ref) (gone, clean bool) {
 	if !s.isWhole(r) {
-		s.setAside(r)
+		s.isolateEmpty(r)
 		return false, false
 	}
 	clean = s.inspect == nil || s.inspectAll(r)
@@ -180,10 +180,10 @@ func (s *Slabs) inspectAll(r Ref) (clean bool) {
 	return clean
 }
 
-// setAside quarantines an empty slab that is on no list and whose chain is not whole.
+// isolateEmpty isolates an empty slab that is on no list and whose chain is not whole.
 //
 //go:noinline
-func (s *Slabs) setAside(r Ref) {
+func (s *Slabs) isolateEmpty(r Ref) {
 	n := &s.nodes[r.node]
 	n.mu.Lock()
 	defer n.unlock()
@@ -191,12 +191,12 @@ func (s *Slabs) setAside(r Ref) {
 	if ok { // what was wrong has changed since: an object is being freed that is free
 		d = Damage{Slab: s.Addr(r), Twice: true, Detail: "an object was freed while its slab went back to the arena"}
 	}
-	s.quarantine(r)
+	s.isolate(r)
 	s.note(d)
 }
 
 // discardAll discards a list of slabs by their links and returns their number. Those that are
-// quarantined are not counted, and are reported at the end.
+// isolated are not counted, and are reported at the end.
 func (s *Slabs) discardAll(link uint32) (freed int) {
 	damaged := false
 	for link != 0 {
@@ -216,7 +216,7 @@ func (s *Slabs) discardAll(link uint32) (freed int) {
 
 // refuseFree is addFree for objects of a slab of which too few are out: at least one of them was
 // freed twice, or another one before. The caller holds nd.mu; refuseFree unlocks it. A slab whose
-// chain is good stays as it is, without them. Otherwise it is quarantined, unless it is in a
+// chain is good stays as it is, without them. Otherwise it is isolated, unless it is in a
 // refill's hands, which finds out by itself.
 //
 //go:noinline
@@ -226,7 +226,7 @@ func (s *Slabs) refuseFree(nd *node, r Ref, obj uintptr) finding {
 	if r.listed {
 		if d, ok := s.diagnose(r, st); !ok {
 			nd.remove(s, r)
-			s.quarantine(r)
+			s.isolate(r)
 			s.note(d)
 			return finding{damaged: true}
 		}
@@ -234,11 +234,11 @@ func (s *Slabs) refuseFree(nd *node, r Ref, obj uintptr) finding {
 	return finding{obj: obj, twice: true}
 }
 
-// quarantineTaken quarantines a slab from which a refill has taken the chain of st, which has more
-// or fewer objects than by the count, or an untouched one.
+// isolateTaken isolates a slab from which a refill has taken the chain of st, which has more or
+// fewer objects than by the count, or an untouched one.
 //
 //go:noinline
-func (s *Slabs) quarantineTaken(r Ref, st slabState) finding {
+func (s *Slabs) isolateTaken(r Ref, st slabState) finding {
 	nd := &s.nodes[r.node]
 	d, _ := s.diagnose(r, st)
 	nd.mu.Lock()
@@ -246,29 +246,29 @@ func (s *Slabs) quarantineTaken(r Ref, st slabState) finding {
 	if r.listed { // what was freed since is in its chain
 		nd.remove(s, r)
 	}
-	s.quarantine(r)
+	s.isolate(r)
 	s.note(d)
 	return finding{damaged: true}
 }
 
-// QuarantineDamaged quarantines the slabs whose chain is damaged, and returns what was found in
-// each instead of reporting it. It is Validate for a cache whose use has ended, and costs the same.
-func (s *Slabs) QuarantineDamaged() (found []Damage) {
+// IsolateDamaged isolates the slabs whose chain is damaged, and returns what was found in each
+// instead of reporting it. It is Validate for a cache whose use has ended, and costs the same.
+func (s *Slabs) IsolateDamaged() (found []Damage) {
 	for r := range s.all() {
-		if d, ok := s.quarantineIfDamaged(r); !ok {
+		if d, ok := s.isolateIfDamaged(r); !ok {
 			found = append(found, d)
 		}
 	}
 	return found
 }
 
-func (s *Slabs) quarantineIfDamaged(r Ref) (d Damage, ok bool) {
+func (s *Slabs) isolateIfDamaged(r Ref) (d Damage, ok bool) {
 	n := &s.nodes[r.node]
 	n.mu.Lock()
 	defer n.unlock()
 	if d, ok = s.validate(r); !ok {
 		n.remove(s, r)
-		s.quarantine(r)
+		s.isolate(r)
 	}
 	return d, ok
 }
