@@ -171,29 +171,37 @@ func TestManyCachesAreHeldUp(t *testing.T) {
 	}
 	r := d.Register("stuck")
 	defer r.Close()
-	held := map[*slub.Cache]bool{}
-	for len(held) < len(all) {
+	heldUp := func(c *slub.Cache) bool { return slub.BacklogOf(c).Waits > 0 }
+	for someFree := true; someFree; {
+		someFree = false
 		for _, c := range all {
-			for i := 0; i < 1000 && !held[c]; i++ {
+			for i := 0; i < 1000 && !heldUp(c); i++ {
+				someFree = true
 				p, err := c.Alloc()
 				if err != nil {
-					t.Fatalf("%s: %v, with %d of %d caches held up", c.Name(), err, len(held), len(all))
+					t.Fatalf("%s: %v, and FreeRCU was never held up: %+v", c.Name(), err, slub.BacklogOf(c))
 				}
 				c.FreeRCU(p)
-				held[c] = c.Stats().Backlog.Waits > 0
 			}
 		}
 	}
-	var bytes int64
 	for _, c := range all {
-		s := c.Stats().Backlog
-		bytes += s.Bytes
-		if s.Hard != limit/4 || s.PoolBytes == 0 {
+		if s := slub.BacklogOf(c); s.Hard != limit/4 || s.Bytes == 0 {
 			t.Errorf("%s: %+v, want the share of the arena", c.Name(), s)
 		}
 	}
-	if s := all[0].Stats().Backlog; bytes != s.PoolBytes || bytes > limit/2 {
-		t.Errorf("%d bytes in five caches, %d in all, of a limit of %d", bytes, s.PoolBytes, s.Hard)
+	// A sheaf whose grace period starts before it is full gives back part of its charge, and the
+	// rounds that the waits have started may still do that.
+	var bytes, pool int64
+	within(t, "the sum of five caches is the arena's", func() bool {
+		bytes, pool = 0, slub.BacklogOf(all[0]).PoolBytes
+		for _, c := range all {
+			bytes += slub.BacklogOf(c).Bytes
+		}
+		return bytes == pool
+	})
+	if bytes < limit/8 || bytes > limit/2 {
+		t.Errorf("%d bytes wait, of a limit of %d", bytes, limit/4)
 	}
 }
 
@@ -238,12 +246,10 @@ func TestPossibleCPUsDontRaiseLimits(t *testing.T) {
 	r := d.Register("stuck")
 	defer r.Close()
 	for slub.BacklogOf(c).Waits == 0 { // Stats would add up the counters of 128 CPUs
-		for range 100 {
-			p, err := c.Alloc()
-			if err != nil {
-				t.Fatalf("%v, and FreeRCU was never held up: %+v", err, c.Stats().Backlog)
-			}
-			c.FreeRCU(p)
+		p, err := c.Alloc()
+		if err != nil {
+			t.Fatalf("%v, and FreeRCU was never held up: %+v", err, c.Stats().Backlog)
 		}
+		c.FreeRCU(p)
 	}
 }

@@ -135,6 +135,12 @@ internal/backlog/expedite.go
  	b.each(Queue.ReclaimReady)
 +	b.expediting.Store(false)
 `},
+	{"LimitPerCache", "each cache may have a quarter of the arena wait, not all of them together",
+		test{pkg: "slub", pattern: `^TestManyCachesAreHeldUp$`}, `FreeRCU was never held up`, `
+internal/backlog/backlog.go
+-		b.limit = &cfg.Pool.limit
++		b.limit = &limit{hard: cfg.Pool.limit.hard}
+`},
 }
 
 // timers are mistakes in what wakes up for work that has arrived.
