@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/callback"
@@ -96,12 +97,19 @@ func (d *debugging) fireAll(found []*hooks.Report, hooked bool, fire func(*hooks
 	return errors.Join(errs...)
 }
 
-// A debugLeaks says which calls have allocated the leaked objects of a debug cache.
+// A debugLeaks says which calls have allocated the leaked objects of a debug cache, and when the
+// first of them did.
 type debugLeaks struct {
 	sites []string
-	of    map[string]int // how many of the objects
+	of    map[string]*debugLeak
 
 	cutOff int // objects that are free, and in no chain
+}
+
+// A debugLeak is the leaked objects that one site has allocated.
+type debugLeak struct {
+	objects int
+	oldest  debug.Track
 }
 
 // lost counts an object that is not in its slab's chain if it is free, and may have been cut off.
@@ -140,10 +148,16 @@ func (l *debugLeaks) addCall(allocated debug.Track) {
 		site = callSite(stack)
 	}
 	if l.of == nil {
-		l.of = map[string]int{}
+		l.of = map[string]*debugLeak{}
 	}
-	if l.of[site]++; l.of[site] == 1 {
-		l.sites = append(l.sites, site)
+	leak := l.of[site]
+	if leak == nil {
+		leak = &debugLeak{oldest: allocated}
+		l.of[site], l.sites = leak, append(l.sites, site)
+	}
+	leak.objects++
+	if allocated.When < leak.oldest.When {
+		leak.oldest = allocated
 	}
 }
 
@@ -157,7 +171,7 @@ func (l *debugLeaks) lostToo() string {
 
 // String lists up to maxListed calls, those with the most objects first.
 func (l *debugLeaks) String() string {
-	slices.SortStableFunc(l.sites, func(a, b string) int { return l.of[b] - l.of[a] })
+	slices.SortStableFunc(l.sites, func(a, b string) int { return l.of[b].objects - l.of[a].objects })
 	var b strings.Builder
 	for i, site := range l.sites {
 		switch i {
@@ -169,7 +183,11 @@ func (l *debugLeaks) String() string {
 		default:
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%d allocated by %s", l.of[site], site)
+		leak := l.of[site]
+		fmt.Fprintf(&b, "%d allocated by %s", leak.objects, site)
+		if leak.oldest.When != 0 {
+			fmt.Fprintf(&b, ", the oldest %v ago", leak.oldest.Age().Round(time.Millisecond))
+		}
 	}
 	return b.String() + l.lostToo()
 }

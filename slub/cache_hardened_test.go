@@ -188,6 +188,26 @@ func TestShuffle(t *testing.T) {
 	}
 }
 
+// A refill of a hardened cache brings the objects of a slab in another order than that in which they
+// went there.
+func TestRefillShuffles(t *testing.T) {
+	for _, hardened := range []int{On, None} {
+		c := open(t, nil, Config{Size: 64, Hardened: hardened, MinPartial: 10})
+		first, again := make([]unsafe.Pointer, c.perSlab), make([]unsafe.Pointer, c.perSlab)
+		if n := (source{c}).Refill(0, first, true); n < len(first) {
+			t.Fatalf("the refill brings %d objects of %d", n, len(first))
+		}
+		source{c}.Flush(slices.Clone(first))
+		n := source{c}.Refill(0, again, true)
+		source{c}.Flush(slices.Clone(again[:n]))
+		inOrder := slices.Equal(again, first)
+		slices.Reverse(again)
+		if inOrder = inOrder || slices.Equal(again, first); n < len(first) || inOrder == (hardened == On) {
+			t.Errorf("hardened %v: a refill brings %d objects, in order: %t", hardened, n, inOrder)
+		}
+	}
+}
+
 // What a refill brings is zero, free pointers included, so that the sequences find it so.
 func TestRefillClearsLinks(t *testing.T) {
 	if sanitized {

@@ -1,8 +1,11 @@
 package slub_test
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/slub"
@@ -75,16 +78,36 @@ func TestLeakNamesUsersLine(t *testing.T) {
 	}
 }
 
-// So does that of debug Buckets with the letter U, without a sample.
-func TestLeakOfLargeNamesCall(t *testing.T) {
+// So does that of a debug cache with the letter U, or of such Buckets, without a sample. It also says
+// how old the oldest object of the call is.
+func TestLeakOfDebugNamesCall(t *testing.T) {
+	names := regexp.MustCompile(`; 2 allocated by [^ ]*TestLeakOfDebugNamesCall[^ ]* ` +
+		`\([^ ]*cache_sample_site_test\.go:\d+\), the oldest (\S+) ago`)
+	leaks := func(what string, alloc func() (unsafe.Pointer, error), free func(unsafe.Pointer), close func() error) {
+		began := time.Now()
+		var ps []unsafe.Pointer
+		for range 2 {
+			ps = append(ps, must(t)(alloc()))
+			time.Sleep(20 * time.Millisecond)
+		}
+		err := close()
+		age, most := time.Duration(-1), time.Since(began)
+		if m := names.FindStringSubmatch(fmt.Sprint(err)); m != nil {
+			age, _ = time.ParseDuration(m[1])
+		}
+		if age < 35*time.Millisecond || age > most+10*time.Millisecond {
+			t.Errorf("%s: Close: %v, want a call that is %v old", what, err, most)
+		}
+		for _, p := range ps {
+			free(p)
+		}
+		same(t, "Close", close(), nil)
+	}
+	c := newCache(t, slub.Config{Name: "calls", Size: 64, Debug: "U", ProfileRate: slub.None})
+	leaks("64 bytes", c.Alloc, c.Free, c.Close)
 	for _, n := range []int{100_000, 9 << 20} {
 		b, err := slub.NewBuckets(nil, slub.BucketsConfig{Name: "calls", Debug: "U", ProfileRate: slub.None})
 		same(t, "NewBuckets", err, nil)
-		p := must(t)(b.Malloc(n))
-		if err = b.Close(); err == nil || !strings.Contains(err.Error(), "; 1 allocated by ") || !strings.Contains(err.Error(), "cache_sample_site_test.go:") {
-			t.Errorf("%d bytes: Close: %v", n, err)
-		}
-		b.Free(p)
-		same(t, "Close", b.Close(), nil)
+		leaks(fmt.Sprintf("%d bytes", n), func() (unsafe.Pointer, error) { return b.Malloc(n) }, b.Free, b.Close)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 	"unsafe"
+
+	"github.com/slubd/slubd/internal/mem"
 )
 
 // read loads the byte off bytes from the victim's object.
@@ -65,6 +67,26 @@ func badAccesses() (cases []misuse) {
 			}
 		}
 		return errors.New("no two objects are neighbours")
+	})
+	add("underflow into a fresh object", 64, -1, func(v *victim) error {
+		c, err := New(v.cache.Arena(), Config{Size: 64, Flags: ShuffleFreelist})
+		if err != nil {
+			return err
+		}
+		known := map[uintptr]bool{}
+		for range 16 {
+			p, err := c.Alloc()
+			if err != nil {
+				return err
+			}
+			known[uintptr(p)] = true
+			if into := uintptr(p) % mem.PageSize; into >= 64 && !known[uintptr(p)-64] {
+				fmt.Printf("object %#x\n", uintptr(p))
+				v.p = p
+				return nil
+			}
+		}
+		return errors.New("all lower neighbours are in use, or in another page")
 	})
 	add("use of a slab that was given back", 64, 8, func(v *victim) error {
 		v.lent.Return()

@@ -13,11 +13,13 @@
 package profile
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"net/http"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"time"
 
@@ -83,13 +85,35 @@ func build(records []slub.ProfileRecord, rate int64) *profile.Profile {
 	return b.p
 }
 
-// mappings returns one mapping for the executable: pprof's tools want at least one.
+// mappings returns the mappings of the process's code, as Go's own profiles have them, with their
+// addresses and build IDs. It reads them from the shortest of those: the profile of the calls that
+// have started threads. Where that has none it returns one without addresses: pprof's tools want at
+// least one.
 func mappings() []*profile.Mapping {
+	var threads bytes.Buffer
+	if err := pprof.Lookup("threadcreate").WriteTo(&threads, 0); err == nil {
+		if p, err := profile.Parse(&threads); err == nil && len(p.Mapping) > 0 {
+			for _, m := range p.Mapping {
+				m.HasFunctions, m.HasFilenames, m.HasLineNumbers, m.HasInlineFrames = true, true, true, true
+			}
+			return p.Mapping
+		}
+	}
 	path, err := os.Executable()
 	if err != nil {
 		path = "" // the tools do without
 	}
 	return []*profile.Mapping{{ID: 1, File: path, HasFunctions: true, HasFilenames: true, HasLineNumbers: true, HasInlineFrames: true}}
+}
+
+// mappingOf returns the mapping of an address, and the first one for an address outside of all.
+func (b *builder) mappingOf(pc uint64) *profile.Mapping {
+	for _, m := range b.p.Mapping {
+		if m.Start <= pc && pc < m.Limit {
+			return m
+		}
+	}
+	return b.p.Mapping[0]
 }
 
 // stack returns the locations of a stack, the call site first: what it has of package slub above
@@ -130,7 +154,7 @@ func (b *builder) location(f runtime.Frame) *profile.Location {
 		b.functions[name] = fn
 		b.p.Function = append(b.p.Function, fn)
 	}
-	l := &profile.Location{ID: uint64(len(b.locations)) + 1, Mapping: b.p.Mapping[0], Address: uint64(f.PC),
+	l := &profile.Location{ID: uint64(len(b.locations)) + 1, Mapping: b.mappingOf(uint64(f.PC)), Address: uint64(f.PC),
 		Line: []profile.Line{{Function: fn, Line: int64(f.Line)}}}
 	b.locations[at] = l
 	b.p.Location = append(b.p.Location, l)

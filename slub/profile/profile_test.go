@@ -2,12 +2,14 @@ package profile_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -118,7 +120,11 @@ func TestPprofShowsTheLeak(t *testing.T) {
 	testutil.Need(t, "go", "golang-go")
 	// A name for each run: the profile keeps what earlier ones have allocated.
 	name := fmt.Sprintf("profiled-%06d", runs.Add(1))
-	c, err := slub.New(nil, slub.Config{Name: name, Size: objectSize, ProfileRate: rate, Tag: "tests"})
+	g, err := slub.NewGroup(slub.GroupConfig{Name: "tenant"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := slub.New(nil, slub.Config{Name: name, Size: objectSize, ProfileRate: rate, Tag: "tests", Group: g})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,16 +155,24 @@ func TestPprofShowsTheLeak(t *testing.T) {
 	found := false
 	for _, s := range p.Sample {
 		if s.Label["cache"][0] == name && s.Value[3] > 10<<20 {
-			found = s.Label["tag"][0] == "tests" && s.NumLabel["bytes"][0] == objectSize && len(s.Label["node"]) == 1
+			_, err := strconv.Atoi(s.Label["node"][0])
+			found = s.Label["tag"][0] == "tests" && slices.Equal(s.Label["group"], []string{"tenant"}) &&
+				s.NumLabel["bytes"][0] == objectSize && err == nil
 		}
 	}
-	if !found || p.DefaultSampleType != "inuse_space" || len(p.Mapping) == 0 {
+	if !found || p.DefaultSampleType != "inuse_space" {
 		t.Errorf("the served profile is %v", p)
+	}
+	// Tools look up by its address where a location is, among the mappings.
+	for _, l := range p.Location {
+		if m := l.Mapping; l.Address < m.Start || m.Limit <= l.Address || m.File == "" {
+			t.Errorf("location %#x is not in its mapping, %+v", l.Address, m)
+		}
 	}
 	for _, obj := range objs {
 		c.Free(obj)
 	}
-	if err := c.Close(); err != nil {
+	if err := errors.Join(c.Close(), g.Close()); err != nil {
 		t.Error(err)
 	}
 }
