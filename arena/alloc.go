@@ -217,7 +217,8 @@ func (a *Arena) committed(err error) error {
 
 // returnUncommitted takes back a run that could not be committed, as a clean one: the next Alloc
 // would hand out a dirty one without committing it. It unlocks what the kernel locked before it
-// gave up, since the kernel doesn't discard locked pages.
+// gave up: RLIMIT_MEMLOCK counts that even without pages, and before Linux 5.18 the kernel doesn't
+// discard locked pages.
 func (a *Arena) returnUncommitted(z *zone, run Run) {
 	a.purging.Lock()
 	defer a.purging.Unlock()

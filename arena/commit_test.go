@@ -2,6 +2,7 @@ package arena
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -65,6 +66,21 @@ func TestRefusedCommit(t *testing.T) {
 	}
 }
 
+// expectLocked fails the test unless all of [from, from+n) is locked, or none of it. In race builds
+// nothing is. The kernel may discard pages and leave their mapping locked, so zeroes don't tell.
+func expectLocked(t *testing.T, what string, from, n uintptr, want bool) {
+	t.Helper()
+	found := parts(t, from, from+n)
+	if len(found) == 0 {
+		t.Errorf("%s: nothing is mapped at %#x", what, from)
+	}
+	for _, p := range found {
+		if locked := strings.Contains(p.flags, " lo "); locked != (want && !heapBacked) {
+			t.Errorf("%s: locked is %t: %+v", what, locked, p)
+		}
+	}
+}
+
 // A run that could not be committed is unlocked, in case that the kernel locked a part of it.
 func TestRefusedLockLeavesNothingLocked(t *testing.T) {
 	if heapBacked {
@@ -75,8 +91,10 @@ func TestRefusedLockLeavesNothingLocked(t *testing.T) {
 	if err != nil {
 		t.Skip(err) // RLIMIT_MEMLOCK
 	}
+	expectLocked(t, "a run", a.Addr(run.Page), run.bytes(), true)
 	a.returnUncommitted(&a.zones[0], run)
 	a.runs.Add(-1)
+	expectLocked(t, "after the run was returned", a.Addr(run.Page), run.bytes(), false)
 	if s := a.Stats(); s.Nodes[0].Free != 0 || s.DiscardFailures != 0 {
 		t.Errorf("after the run was returned: %+v", s)
 	}
@@ -91,9 +109,11 @@ func TestCloseUnlocks(t *testing.T) {
 	}
 	words(a, run)[0] = 1
 	a.Free(run.Page)
+	expectLocked(t, "a freed run", a.Addr(run.Page), run.bytes(), true)
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
+	expectLocked(t, "after Close", a.Addr(run.Page), run.bytes(), false)
 	if words(a, run)[0] != 0 {
 		t.Error("a closed arena kept locked pages")
 	}
@@ -111,7 +131,9 @@ func TestLockedMapping(t *testing.T) {
 			t.Error("the mapping isn't zero")
 		}
 		*mem.At[byte](addr) = 1
+		expectLocked(t, "a mapping", addr, 5*mib, true)
 		a.Unmap(addr)
+		expectLocked(t, "after Unmap", addr, 5*mib, false)
 		unpoison(addr, 1)
 		if charged, _ := a.ledger.load(); charged != 0 || *mem.At[byte](addr) != 0 || a.Stats().DiscardFailures != 0 {
 			t.Errorf("after Unmap: %d pages charged, first byte %d", charged, *mem.At[byte](addr))

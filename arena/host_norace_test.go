@@ -24,11 +24,7 @@ func TestRangesHaveNames(t *testing.T) {
 
 	forgetRanges(t)
 	a = open(t, Config{Name: "shop"})
-	err := sys.SetName(a.base, a.size, "slubd: arena shop")
-	if err != nil && !errors.Is(err, syscall.EINVAL) {
-		t.Fatal(err)
-	}
-	named := err == nil // without CONFIG_ANON_VMA_NAME mappings must show no name
+	named := kernelNames(t) // without CONFIG_ANON_VMA_NAME mappings must show no name
 	a.Free(alloc(t, a, 0, 0).Page)
 	addr := mapped(t, a, 5*mib)
 	check := func(what string, from, to uintptr, want string) {
@@ -48,6 +44,24 @@ func TestRangesHaveNames(t *testing.T) {
 	}
 	check("closed range", a.base, rangeEnd(a), "slubd: closed arena")
 	check("closed mapping", addr, addr+5*mib, "slubd: closed arena")
+}
+
+// kernelNames reports whether the kernel gives mappings names. It tries that on a page of its own,
+// since an arena's mappings must have theirs from the arena.
+func kernelNames(t *testing.T) bool {
+	t.Helper()
+	page, err := sys.ReserveAs(mem.PageSize, sys.NoAccess)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := sys.SetName(page, mem.PageSize, "slubd: test")
+	if refused != nil && !errors.Is(refused, syscall.EINVAL) {
+		t.Fatal(refused)
+	}
+	if err := sys.Unmap(page, mem.PageSize); err != nil {
+		t.Fatal(err)
+	}
+	return refused == nil
 }
 
 // Where every other page is locked and the process has no mapping left, discards are refused or

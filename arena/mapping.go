@@ -249,7 +249,8 @@ func (a *Arena) Unmap(addr uintptr) (ok bool) {
 func (a *Arena) discardMapping(m *mapping) {
 	size := uintptr(m.charged) * mem.PageSize
 	if a.cfg.Lock {
-		_ = m.backing.unlock(m.backing.base, size) // if that fails, so does the discard
+		// Before Linux 5.18 the discard fails if this does.
+		_ = m.backing.unlock(m.backing.base, size)
 	}
 	if m.discardFrom(0) == nil {
 		a.uncharge(m.home, m.charged)

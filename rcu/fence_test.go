@@ -30,7 +30,7 @@ func TestFenceShowsEnters(t *testing.T) {
 }
 
 func fenceShowsEnters(t *testing.T, d *Domain, enter, exit func()) {
-	defer runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
 	if runtime.NumCPU() < 2 {
 		t.Skip("needs two CPUs")
 	}

@@ -252,8 +252,8 @@ func TestSetCapacityLeaksNoSheaf(t *testing.T) {
 		}
 	}
 	// The CPU's spare and the barn's two are gone; each CPU has a main sheaf, as before.
-	if got, want := made(), before-3+3; got > want {
-		t.Errorf("%d sheaves more than before", got-want)
+	if gone := before - made(); gone != 3 {
+		t.Errorf("%d sheaves fewer than before, want 3 fewer", gone)
 	}
 	before = made()
 	if percpu.NumCPU() > 1 {

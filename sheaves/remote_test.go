@@ -271,7 +271,7 @@ func TestInstallOnClosedSet(t *testing.T) {
 		t.Error("a sheaf was installed")
 		st.Unlock()
 	}
-	if r.TryFree(p, 1) || r.TryFreeRCU(p, 1, MayWait) || r.FreeBulkRemote([]unsafe.Pointer{p}, true) == nil || r.TryAllocNode(1) != nil {
+	if r.TryFree(p, 1) || r.TryFreeRCU(p, 1, MayWait) || len(r.FreeBulkRemote([]unsafe.Pointer{p}, true)) == 0 || r.TryAllocNode(1) != nil {
 		t.Error("a closed stack was used")
 	}
 	if !c.unused(r.cpu, percpu.Main) || !c.unused(r.cpu, percpu.RCU) {

@@ -282,10 +282,11 @@ func TestAccountParent(t *testing.T) {
 				b.Free(p)
 			} else {
 				a.Free(p)
-				if a.Usage() == 0 {
-					in("freeing")
-				}
 			}
+			in("freeing")
+		}
+		if used := a.Usage(); used != 0 {
+			t.Errorf("%d bytes are charged after the last is freed", used)
 		}
 	}
 	left := must(t)(a.Malloc(100))

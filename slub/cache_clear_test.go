@@ -24,34 +24,23 @@ func nodeWays() map[string]func(*testing.T, *slub.Cache, int) []unsafe.Pointer {
 		all[name] = way
 	}
 	all["AllocNode of another node"] = each(func(c *slub.Cache) (unsafe.Pointer, error) { return c.AllocNode(1) })
-	all["PrefillNode of another node"] = func(t *testing.T, c *slub.Cache, n int) []unsafe.Pointer {
-		pre, err := c.PrefillNode(n, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer pre.Return()
-		ps := make([]unsafe.Pointer, n)
-		for i := range ps {
-			ps[i] = pre.Alloc()
-		}
-		return ps
-	}
+	all["PrefillNode of another node"] = lent(func(c *slub.Cache, n int) (*slub.Prefilled, error) { return c.PrefillNode(n, 1) })
 	return all
 }
 
 // Whatever way an object of the own node or another one takes from its user to the next one, it
 // arrives cleared. The ways take turns with each other, so that one's objects are the next one's.
 func TestObjectsArriveCleared(t *testing.T) {
-	const n = 200 // more than a CPU's sheaves hold
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})
 	for flags, flag := range clearFlags {
 		for _, size := range []int64{8, 52, 136, 3000} {
 			t.Run(fmt.Sprintf("%s/%d", flags, size), func(t *testing.T) {
-				c := open(t, a, slub.Config{Size: size, Flags: flag})
+				cfg := smallSheaves(slub.Config{Size: size, Flags: flag})
+				c := open(t, a, cfg)
 				pinned(t, 0, func() {
 					for in, way := range nodeWays() {
 						for out, back := range backs {
-							ps := way(t, c, n)
+							ps := way(t, c, beyondSheaves)
 							for _, p := range ps {
 								if !zeroed(p, uintptr(size)) {
 									t.Fatalf("%s before %s: %p holds % x", in, out, p, mem.Bytes(uintptr(p), uintptr(size)))
@@ -63,6 +52,7 @@ func TestObjectsArriveCleared(t *testing.T) {
 					}
 				})
 				same(t, "Barrier", c.Barrier(context.Background()), nil)
+				wantExchanges(t, a, cfg, ways["Alloc"])
 			})
 		}
 	}
@@ -75,16 +65,18 @@ func TestFreedObjectsAreCleared(t *testing.T) {
 	if sanitized {
 		return // free objects must not be read
 	}
-	const n, size = 200, 136
+	const size = 136
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2)})
 	for _, node := range []numa.Node{0, 1} {
 		for out, back := range backs {
 			t.Run(fmt.Sprintf("%s/node %d", out, node), func(t *testing.T) {
-				c := open(t, a, slub.Config{Size: size, Flags: slub.InitOnFree})
+				cfg := smallSheaves(slub.Config{Size: size, Flags: slub.InitOnFree})
+				c := open(t, a, cfg)
 				fp := freePointerOf(c)
+				way := each(func(c *slub.Cache) (unsafe.Pointer, error) { return c.AllocNode(node) })
 				pinned(t, 0, func() {
 					for range 3 {
-						ps := each(func(c *slub.Cache) (unsafe.Pointer, error) { return c.AllocNode(node) })(t, c, n)
+						ps := way(t, c, beyondSheaves)
 						for _, p := range ps {
 							paint(p, size, 7)
 						}
@@ -96,6 +88,7 @@ func TestFreedObjectsAreCleared(t *testing.T) {
 						}
 					}
 				})
+				wantExchanges(t, a, cfg, way)
 			})
 		}
 	}

@@ -133,6 +133,7 @@ func (s *subject) closeUnderFrees(rng *rand.Rand) (reports int) {
 		s.equal("slabs", int64(n.Slabs), 0)
 	}
 	s.equal("slabs that wait", slub.WaitingSlabs(s.cache), 0)
+	s.auditSheaves()
 	return reports
 }
 

@@ -40,6 +40,7 @@ func TestFreeDeferred(t *testing.T) {
 	for _, flags := range []Flags{0, NoSheaves} {
 		for how, drain := range drains {
 			freed := 0
+			DelaySweep()
 			c := open(t, nil, Config{Size: 64, Flags: flags, Hooks: hooks.Hooks{Free: func(hooks.Object) bool { freed++; return false }}})
 			ps := take(t, c, 100)
 			emptyMain(c)

@@ -68,6 +68,7 @@ func aligned(t testing.TB, c *slub.Cache, left bool) unsafe.Pointer {
 }
 
 // guardCases are programs with one error each, which die of it, as KFENCE's own tests have them.
+// Checks before that call t.Fatal: what t.Error notes is lost when the program dies.
 var guardCases = map[string]struct {
 	cfg slub.Config
 	run func(t *testing.T, c *slub.Cache)
@@ -172,13 +173,13 @@ var guardCases = map[string]struct {
 			defer func() {
 				fault, ok := recover().(interface{ Addr() uintptr })
 				if !ok || fault.Addr() != uintptr(p)+1 {
-					t.Error("no panic with the address")
+					t.Fatal("no panic with the address")
 				}
 			}()
 			peek(uintptr(p) + 1)
 		}()
 		if got := slub.ReadGuardStats().Reports; got != 1 {
-			t.Errorf("%d reports, want 1", got)
+			t.Fatalf("%d reports, want 1", got)
 		}
 		t.Log("it goes on")
 		debug.SetPanicOnFault(false)
@@ -190,7 +191,7 @@ var guardCases = map[string]struct {
 		func() {
 			defer func() {
 				if err, ok := recover().(error); !ok || !strings.Contains(err.Error(), "nil pointer dereference") {
-					t.Error("a nil pointer is no panic")
+					t.Fatal("a nil pointer is no panic")
 				}
 			}()
 			peek(0)

@@ -80,27 +80,28 @@ func TestSetHooks(t *testing.T) {
 		everyWay(t, flags, func(t *testing.T, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer, back func(*slub.Cache, []unsafe.Pointer)) {
 			c := open(t, nil, cfg)
 			before := way(t, c, 50)
-			back(c, way(t, c, 150)) // sheaves have some, and AllocNode has its sequences
+			back(c, way(t, c, beyondSheaves)) // sheaves have some, and AllocNode has its sequences
 			h1, h2 := newSeen(), newSeen()
 			set(t, c, h1.hooks())
-			ps := way(t, c, 150)
+			ps := way(t, c, beyondSheaves)
 			if !covers(h1.alloc, timesOf(ps)) {
-				t.Errorf("of 150 objects the Alloc hook has seen %d", len(h1.alloc))
+				t.Errorf("of %d objects the Alloc hook has seen %d", len(ps), len(h1.alloc))
 			}
-			back(c, append(ps, before...))
-			if !covers(h1.free, timesOf(append(ps, before...))) || !covers(h1.free, h1.alloc) {
-				t.Errorf("of 200 objects the Free hook has seen %d", len(h1.free))
+			ps = append(ps, before...)
+			back(c, ps)
+			if !covers(h1.free, timesOf(ps)) || !covers(h1.free, h1.alloc) {
+				t.Errorf("of %d objects the Free hook has seen %d", len(ps), len(h1.free))
 			}
 			calls := h1.calls()
 			set(t, c, h2.hooks())
 			kept := way(t, c, 20)
-			back(c, way(t, c, 150))
+			back(c, way(t, c, beyondSheaves))
 			if !covers(h2.alloc, timesOf(kept)) || h1.calls() != calls {
 				t.Errorf("the replaced hooks were called %d times, the new ones %d", h1.calls()-calls, h2.calls())
 			}
 			calls2 := h2.calls()
 			set(t, c, hooks.Hooks{})
-			back(c, append(way(t, c, 150), kept...))
+			back(c, append(way(t, c, beyondSheaves), kept...))
 			if h1.calls() != calls || h2.calls() != calls2 {
 				t.Error("hooks that were taken away are called")
 			}

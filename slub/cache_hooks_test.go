@@ -51,18 +51,7 @@ var (
 			}
 			return ps
 		},
-		"Prefill": func(t *testing.T, c *slub.Cache, n int) []unsafe.Pointer {
-			pre, err := c.Prefill(n + 3)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer pre.Return()
-			ps := make([]unsafe.Pointer, n)
-			for i := range ps {
-				ps[i] = pre.Alloc()
-			}
-			return ps
-		},
+		"Prefill": lent((*slub.Cache).Prefill),
 	}
 	backs = map[string]func(c *slub.Cache, ps []unsafe.Pointer){
 		"Free":     freeAll,
@@ -95,9 +84,63 @@ func each(alloc func(*slub.Cache) (unsafe.Pointer, error)) func(*testing.T, *slu
 	}
 }
 
+// lent takes objects from prefilled sheaves: half of them from one, which is oversize if they are
+// many, the others from small ones, which are sheaves of the CPU or of the barn.
+func lent(prefill func(*slub.Cache, int) (*slub.Prefilled, error)) func(*testing.T, *slub.Cache, int) []unsafe.Pointer {
+	return func(t *testing.T, c *slub.Cache, n int) (ps []unsafe.Pointer) {
+		for want := (n + 1) / 2; len(ps) < n; want = min(9, n-len(ps)) {
+			pre, err := prefill(c, want+3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range want {
+				ps = append(ps, pre.Alloc())
+			}
+			pre.Return()
+		}
+		return ps
+	}
+}
+
+// smallSheaves gives a config sheaves that are as few and as small as possible: those of automatic
+// capacity hold up to 240 objects each. beyondSheaves is how many objects of such a cache are more
+// than a CPU's two sheaves and the barn's one hold, so that sheaves are exchanged and flushed.
+func smallSheaves(cfg slub.Config) slub.Config {
+	if cfg.Flags&slub.NoSheaves == 0 {
+		cfg.SheafCapacity, cfg.BarnFull = 1, 1 // the capacity is raised to the kernel's, 60 at most
+	}
+	return cfg
+}
+
+const beyondSheaves = 200
+
+// wantExchanges checks beyondSheaves for objects that a way to allocate gets.
+func wantExchanges(t *testing.T, a *arena.Arena, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer) {
+	t.Helper()
+	withoutSamples(t) // no sheaf has them
+	c := open(t, a, cfg)
+	var e [slub.NumEvents]uint64
+	seen := func() bool {
+		e = c.Stats().Events
+		return e[slub.BarnPut] > 0 && e[slub.BarnGet] > 0 && e[slub.SheafFlush] > 0
+	}
+	pinned(t, 0, func() {
+		for round := 0; round < 100 && !seen(); round++ { // a sweep may empty the barn between two rounds
+			freeAll(c, way(t, c, beyondSheaves))
+		}
+	})
+	if !seen() {
+		t.Errorf("%d sheaves went to the barn, %d came from there, and %d objects were flushed",
+			e[slub.BarnPut], e[slub.BarnGet], e[slub.SheafFlush])
+	}
+}
+
 // everyWay runs f for all ways to allocate and to free, with and without sheaves, with the config
-// of a new cache for each. 150 objects are more than a CPU's sheaves hold.
+// of a new cache for each. It has smallSheaves.
 func everyWay(t *testing.T, flags slub.Flags, f func(t *testing.T, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer, back func(*slub.Cache, []unsafe.Pointer))) {
+	t.Run("exchanges", func(t *testing.T) {
+		wantExchanges(t, nil, smallSheaves(slub.Config{Size: 64, Flags: flags}), ways["Alloc"])
+	})
 	for _, sheaves := range []slub.Flags{0, slub.NoSheaves} {
 		for in, way := range ways {
 			for out, back := range backs {
@@ -108,7 +151,7 @@ func everyWay(t *testing.T, flags slub.Flags, f func(t *testing.T, cfg slub.Conf
 				if sheaves == slub.NoSheaves {
 					name += " without sheaves"
 				}
-				t.Run(name, func(t *testing.T) { f(t, slub.Config{Size: 64, Flags: flags | sheaves}, way, back) })
+				t.Run(name, func(t *testing.T) { f(t, smallSheaves(slub.Config{Size: 64, Flags: flags | sheaves}), way, back) })
 			}
 		}
 	}
@@ -117,17 +160,20 @@ func everyWay(t *testing.T, flags slub.Flags, f func(t *testing.T, cfg slub.Conf
 func TestHooksSeeEveryObjectOnce(t *testing.T) {
 	withoutSamples(t) // it counts objects by where they are
 	everyWay(t, 0, func(t *testing.T, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer, back func(*slub.Cache, []unsafe.Pointer)) {
+		cfg.MinPartial = 50 // no slab goes back: the objects of all that were made are compared
 		c, n := openHooked(t, cfg)
-		ps := way(t, c, 150)
-		for _, p := range ps {
-			if out := n.alloc[uintptr(p)] - n.free[uintptr(p)]; out != 1 {
-				t.Fatalf("%p: Alloc hook called %d times more than Free hook", p, out)
+		for range 2 { // the second time objects come from the sheaves that have taken the first ones
+			ps := way(t, c, beyondSheaves)
+			for _, p := range ps {
+				if out := n.alloc[uintptr(p)] - n.free[uintptr(p)]; out != 1 {
+					t.Fatalf("%p: Alloc hook called %d times more than Free hook", p, out)
+				}
 			}
-		}
-		back(c, ps)
-		for addr, k := range n.alloc {
-			if n.free[addr] != k {
-				t.Fatalf("%#x: Alloc hook called %d times, Free hook %d", addr, k, n.free[addr])
+			back(c, ps)
+			for addr, k := range n.alloc {
+				if n.free[addr] != k {
+					t.Fatalf("%#x: Alloc hook called %d times, Free hook %d", addr, k, n.free[addr])
+				}
 			}
 		}
 		objects := 0
@@ -144,15 +190,15 @@ func TestHooksSeeEveryObjectOnce(t *testing.T) {
 func TestKeptObjectsStayOut(t *testing.T) {
 	everyWay(t, 0, func(t *testing.T, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer, back func(*slub.Cache, []unsafe.Pointer)) {
 		c, n := openHooked(t, cfg)
-		ps := way(t, c, 90)
+		ps := way(t, c, 3*beyondSheaves)
 		for i, p := range ps {
 			n.keep[uintptr(p)] = i%3 == 0
 		}
 		back(c, ps)
-		if st := c.Stats(); st.InUse != 30 {
-			t.Errorf("%d in use after 30 of 90 were kept", st.InUse)
+		if st := c.Stats(); st.InUse != beyondSheaves {
+			t.Errorf("%d in use after %d were kept", st.InUse, beyondSheaves)
 		}
-		again := way(t, c, 300)
+		again := way(t, c, 3*beyondSheaves)
 		for _, p := range again {
 			if n.keep[uintptr(p)] {
 				t.Errorf("%p was kept, and handed out", p)
@@ -176,7 +222,7 @@ func TestInitOnAlloc(t *testing.T) {
 		cfg.Size = 52
 		c := open(t, nil, cfg)
 		for range 3 {
-			ps := way(t, c, 150)
+			ps := way(t, c, beyondSheaves)
 			for _, p := range ps {
 				if !zeroed(p, 52) {
 					t.Fatalf("%p is not zero", p)
@@ -199,7 +245,7 @@ func TestInitOnFree(t *testing.T) {
 		c := open(t, nil, cfg)
 		fp := freePointerOf(c)
 		for range 3 {
-			ps := way(t, c, 150)
+			ps := way(t, c, beyondSheaves)
 			for _, p := range ps {
 				paint(p, 64, 2)
 			}
@@ -249,7 +295,7 @@ func TestConstructorRunsOncePerObject(t *testing.T) {
 		cfg.MinPartial = 50 // no slab goes back and is made again
 		c := open(t, nil, cfg)
 		for range 3 {
-			ps := way(t, c, 150)
+			ps := way(t, c, beyondSheaves)
 			for _, p := range ps {
 				if made[p] != 1 {
 					t.Fatalf("%p was constructed %d times", p, made[p])

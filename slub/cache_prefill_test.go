@@ -11,9 +11,11 @@ import (
 	"github.com/slubd/slubd/slub"
 )
 
-// A prefilled sheaf has at least the objects that were asked for, and hands out each one once.
+// A prefilled sheaf has at least the objects that were asked for, and hands out each one once. More
+// than a sheaf's capacity take an oversize one.
 func TestPrefill(t *testing.T) {
-	for _, n := range []int{1, 59, 60, 61, 1000} {
+	capacity := open(t, nil, slub.Config{Size: 64}).Stats().SheafCapacity
+	for _, n := range []int{1, capacity - 1, capacity, capacity + 1, 4 * capacity} {
 		c := open(t, nil, slub.Config{Size: 64})
 		pre := prefill(t, c, n)
 		had := pre.Len()
@@ -31,8 +33,9 @@ func TestPrefill(t *testing.T) {
 			t.Errorf("gave %d of %d objects, shows %d", len(seen), had, pre.Len())
 		}
 		pre.Return()
-		if s := c.Stats(); s.InUse != uint64(had) {
-			t.Errorf("%d in use of %d", s.InUse, had)
+		if s := c.Stats(); s.InUse != uint64(had) || (s.Events[slub.SheafPrefillOversize] > 0) != (n > capacity) {
+			t.Errorf("%d in use of %d, %d of %d asked for were lent in oversize sheaves; the others have %d",
+				s.InUse, had, s.Events[slub.SheafPrefillOversize], n, capacity)
 		}
 		for p := range seen {
 			c.Free(p)

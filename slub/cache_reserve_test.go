@@ -23,12 +23,13 @@ func exhausted(t *testing.T, flags slub.Flags) (*arena.Arena, *slub.Cache, []uns
 // TestAllocContextWaits: an allocation with a context waits for a free, whatever its kind and
 // wherever it happens.
 func TestAllocContextWaits(t *testing.T) {
+	withoutSamples(t) // the memory of a sampled object has room for several others
 	_, c, ps := exhausted(t, 0)
 	for how, free := range map[string]func(unsafe.Pointer){
 		"Free": c.Free, "FreeRCU": c.FreeRCU, "FreeDeferred": c.FreeDeferred,
 		"FreeBulk": func(p unsafe.Pointer) { c.FreeBulk([]unsafe.Pointer{p}) },
 	} {
-		got := make(chan error)
+		got, before := make(chan error, 1), c.Stats().AllocFailures
 		go func() {
 			p, err := c.AllocContext(context.Background())
 			if err == nil {
@@ -36,11 +37,14 @@ func TestAllocContextWaits(t *testing.T) {
 			}
 			got <- err
 		}()
-		select {
-		case err := <-got:
-			t.Errorf("%s: not waited: %v", how, err)
-		default:
-		}
+		within(t, "a second try", func() bool { // it has waited between the two
+			select {
+			case err := <-got:
+				t.Fatalf("%s: not waited: %v", how, err)
+			default:
+			}
+			return c.Stats().AllocFailures >= before+2
+		})
 		free(ps[0])
 		if err := <-got; err != nil {
 			t.Errorf("%s: %v", how, err)

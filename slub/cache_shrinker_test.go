@@ -40,6 +40,18 @@ func (e *evictable) scan(n int64) int64 {
 	return n
 }
 
+// hold adds another object to those that the evictable has.
+func (e *evictable) hold(t *testing.T) {
+	t.Helper()
+	p, err := e.c.Alloc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = append(e.held, p)
+}
+
 // fullArena returns a cache in an arena of 2 MiB, all of which the evictable has.
 func fullArena(t *testing.T, name string) (*arena.Arena, *slub.Cache, *evictable) {
 	a := newArena(t, arena.Config{Name: name, Limit: 2 * mib})
@@ -111,7 +123,7 @@ func TestShrinkerStops(t *testing.T) {
 	select {
 	case <-stopped:
 		t.Error("stop has not waited")
-	default:
+	case <-time.After(20 * time.Millisecond):
 	}
 	close(goOn)
 	<-stopped
@@ -212,23 +224,49 @@ func TestShrinkerThatAllocates(t *testing.T) {
 	}
 }
 
-// TestShrinkersNearTheLimit: shrinkers are called in the background before an allocation fails.
+// TestShrinkersNearTheLimit: shrinkers are called in the background before an allocation fails,
+// when slabs bring the arena near its limit and when a mapping of its own does.
 func TestShrinkersNearTheLimit(t *testing.T) {
-	a := newArena(t, arena.Config{Limit: 4 * mib})
-	c := open(t, a, slub.Config{Size: 512, Domain: new(rcu.Domain)})
-	e := &evictable{c: c}
-	defer func() { e.scan(1 << 30) }()
-	defer a.AddShrinker(arena.Shrinker{Name: "cold", Count: e.count, Scan: e.scan})()
-	for a.Stats().Reclaim.Shrinkers[0].Calls == 0 {
-		p, err := c.Alloc()
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.mu.Lock()
-		e.held = append(e.held, p)
-		e.mu.Unlock()
-	}
-	if n := a.Shrink(1); n != 0 && e.count() != 0 {
-		t.Errorf("Shrink has freed %d objects, %d are left", n, e.count())
+	for what, near := range map[string]struct {
+		limit int64
+		come  func(*testing.T, *arena.Arena, *evictable, *slub.Buckets)
+	}{
+		"slabs": {8 * mib, func(t *testing.T, a *arena.Arena, e *evictable, _ *slub.Buckets) {
+			for !a.NearLimit() { // a slab is smaller than the sixteenth that is left
+				e.hold(t)
+			}
+		}},
+		"a mapping": {64 * mib, func(t *testing.T, _ *arena.Arena, _ *evictable, b *slub.Buckets) {
+			p, err := b.Malloc(62 * mib)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Free(p) })
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			a := newArena(t, arena.Config{Limit: near.limit})
+			c := open(t, a, slub.Config{Size: 512, Domain: new(rcu.Domain)})
+			b := openBuckets(t, a, slub.BucketsConfig{Domain: new(rcu.Domain)})
+			e := &evictable{c: c}
+			defer func() { e.scan(1 << 30) }()
+			defer a.AddShrinker(arena.Shrinker{Name: "cold", Count: e.count, Scan: e.scan})()
+			for range 500 { // more than one call asks for
+				e.hold(t)
+			}
+			near.come(t, a, e, b)
+			// From here on nothing is allocated: an allocation that finds no memory calls shrinkers, too.
+			freed := func() uint64 { return a.Stats().Reclaim.Shrinkers[0].Freed }
+			within(t, "a call in the background", func() bool { return freed() > 0 })
+			if r := a.Stats().Reclaim; r.Rounds != 0 {
+				t.Errorf("%d allocations found no memory", r.Rounds)
+			}
+			left, n := e.count(), int64(0)
+			// Shrink leaves out a shrinker that is running, as the call in the background may be.
+			within(t, "a call by Shrink", func() bool { n = a.Shrink(1); return n != 0 })
+			if left == 0 || n != left || e.count() != 0 {
+				t.Errorf("Shrink has freed %d of %d objects, %d are left", n, left, e.count())
+			}
+		})
 	}
 }

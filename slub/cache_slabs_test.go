@@ -89,7 +89,6 @@ func TestShuffleFreelist(t *testing.T) {
 func TestShuffleSmallSlab(t *testing.T) {
 	withoutSamples(t) // it says which object comes next
 	a := newArena(t, arena.Config{Span: 8 * mib})
-	c := open(t, a, slub.Config{Size: 512, Flags: slub.NoSheaves | slub.ShuffleFreelist, Slabs: slub.SlabLimits{MinOrder: 3}})
 	var runs []arena.Run
 	for {
 		run, err := a.Alloc(0, 0)
@@ -99,17 +98,30 @@ func TestShuffleSmallSlab(t *testing.T) {
 		runs = append(runs, run)
 	}
 	a.Free(runs[7].Page)
-	ps := take(t, c, 8)
-	for _, p := range ps {
-		if uintptr(p)&^(mem.PageSize-1) != a.Addr(runs[7].Page) {
-			t.Errorf("object %p isn't in the only page", p)
+	orders := map[[8]unsafe.Pointer]bool{}
+	for range 4 {
+		c := open(t, a, slub.Config{Size: 512, Flags: slub.NoSheaves | slub.ShuffleFreelist, Slabs: slub.SlabLimits{MinOrder: 3}})
+		for range 32 {
+			ps := take(t, c, 8)
+			for _, p := range ps {
+				if uintptr(p)&^(mem.PageSize-1) != a.Addr(runs[7].Page) {
+					t.Errorf("object %p isn't in the only page", p)
+				}
+			}
+			orders[[8]unsafe.Pointer(ps)] = true
+			slices.SortFunc(ps, comparePointers)
+			if len(slices.Compact(slices.Clone(ps))) != 8 {
+				t.Error("an object was handed out twice")
+			}
+			freeAll(c, ps)
+			c.Shrink() // the next slab is new, and begins elsewhere in the cache's order
 		}
 	}
-	slices.SortFunc(ps, comparePointers)
-	if len(slices.Compact(slices.Clone(ps))) != 8 {
-		t.Error("an object was handed out twice")
+	// From one order for all caches, such as that of the addresses, there are 8 with their starts.
+	// A random order for each makes as few in less than one of 10^10 runs.
+	if len(orders) <= 8 {
+		t.Errorf("128 slabs of 4 caches have %d orders", len(orders))
 	}
-	freeAll(c, ps)
 	for i, run := range runs {
 		if i != 7 {
 			a.Free(run.Page)

@@ -52,6 +52,7 @@ func TestInUseWhileReclaiming(t *testing.T) {
 			if tt.flags&NoSheaves == 0 {
 				cfg.RCUDtor = func(unsafe.Pointer) { read() }
 			}
+			DelaySweep()
 			c = open(t, nil, cfg)
 			live := take(t, c, inUse)
 			release := func() {}

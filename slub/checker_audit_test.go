@@ -150,10 +150,17 @@ func (s *subject) closeAndAudit() {
 	if err := s.cache.Close(); err != nil {
 		s.faultf("%v", err)
 	}
-	st := s.cache.Stats()
-	for _, n := range st.Nodes {
+	for _, n := range s.cache.Stats().Nodes {
 		s.equal("slabs after Close", int64(n.Slabs), 0)
 		s.equal("partial slabs after Close", int64(n.Partial), 0)
 	}
-	s.equal("sheaves after Close", int64(st.Events[slub.SheafAlloc])-int64(st.Events[slub.SheafFree]), 0)
+	s.auditSheaves()
+}
+
+// auditSheaves checks that every sheaf of a closed cache is back, and with the last one the memory
+// of all.
+func (s *subject) auditSheaves() {
+	pools, out := slub.SheavesLeft(s.cache)
+	s.equal("sheaves that are out after Close", out, 0)
+	s.equal("pools of sheaves after Close", pools, 0)
 }

@@ -1,6 +1,9 @@
 package slub
 
-import "unsafe"
+import (
+	"reflect"
+	"unsafe"
+)
 
 // What the tests of package slub_test share with those of this package. There it has the same
 // names as here: see helpers_external_test.go.
@@ -91,6 +94,21 @@ func WaitingSlabs(c *Cache) int64 { return c.slabs.Retired() }
 // MaxWaiting returns the number of sheaves that may wait in a barn before a callback reclaims them.
 func MaxWaiting(c *Cache) int { return c.sheaves.MaxWaiting() }
 
+// SheavesLeft returns the number of pools that c's sheaves have, and the number of sheaves that are
+// not in them. Both are 0 after a Close that has lost no sheaf. It looks into the pools, since the
+// counters of sheaves read 0 then.
+func SheavesLeft(c *Cache) (pools, out int64) {
+	if c.sheaves == nil {
+		return 0, 0
+	}
+	of := reflect.ValueOf(c.sheaves).Elem().FieldByName("pool").FieldByName("of")
+	for each := of.MapRange(); each.Next(); pools++ {
+		pool := each.Value().Elem()
+		out += pool.FieldByName("made").Int() - pool.FieldByName("free").Int()
+	}
+	return pools, out
+}
+
 // SlotSize returns the bytes from one object to the next, for tests that ask too often for Stats.
 func SlotSize(c *Cache) uint64 { return uint64(c.layout.slot) }
 
@@ -136,6 +154,10 @@ func LargeCounts(b *Buckets) (n, queued int64) {
 
 // BucketsID returns the number that tells Buckets of one name apart.
 func BucketsID(b *Buckets) uint32 { return b.id }
+
+// DelaySweep has the sweep of FreeDeferred begin no earlier than sweepPeriod after the next cache is
+// made, for tests that look at what waits for it.
+func DelaySweep() { sweepTimer.Stop() }
 
 // FireSweep runs the sweep of FreeDeferred, as its timer does.
 func FireSweep() { sweepTimer.Fire() }

@@ -61,6 +61,7 @@ var (
 	largeCounts     = slub.LargeCounts
 	hexOf           = slub.ObjectHex
 	bucketsID       = slub.BucketsID
+	delaySweep      = slub.DelaySweep
 	fireSweep       = slub.FireSweep
 	groupUsed       = slub.GroupUsed
 	deferredPending = slub.DeferredPending

@@ -61,8 +61,8 @@ func allocDuringDrain(t *testing.T, size int) error {
 	}
 	p, held := held[0], held[1:]
 	defer freeAllBy(b.Free, held)
+	draining = true // a sweep may drain the list from here on
 	b.FreeDeferred(p)
-	draining = true
 	if err := b.Barrier(context.Background()); err != nil {
 		t.Error(err)
 	}

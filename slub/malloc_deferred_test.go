@@ -31,6 +31,7 @@ var bucketDrains = map[string]func(*slub.Buckets){
 func TestFreeDeferredLarge(t *testing.T) {
 	for how, drain := range bucketDrains {
 		freed := map[uintptr]int{}
+		delaySweep()
 		b := openBuckets(t, nil, slub.BucketsConfig{Hooks: hooks.Hooks{Free: func(o hooks.Object) bool { freed[o.Addr]++; return false }}})
 		var ps []unsafe.Pointer
 		for range 3 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/internal/invariants"
@@ -25,17 +26,18 @@ func TestPublishedIsObject(t *testing.T) {
 	if err := linked.Barrier(t.Context()); err != nil {
 		t.Error(err)
 	}
-	c := open(t, nil, slub.Config{Name: "published", Size: 100})
-	ps := take(t, c, 4)
-	freed, given, deferred := ps[1], ps[2], ps[3]
-	c.Free(freed)
-	c.FreeRCU(given)
-	c.FreeDeferred(deferred)
 	run, err := slub.Malloc(2 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	slub.Free(run)
+	delaySweep() // what is given to FreeRCU and FreeDeferred waits until the end
+	c := open(t, nil, slub.Config{Name: "published", Size: 100, Domain: new(rcu.Domain), RCUDelay: time.Hour})
+	ps := take(t, c, 4)
+	freed, given, deferred := ps[1], ps[2], ps[3]
+	c.Free(freed)
+	c.FreeRCU(given)
+	c.FreeDeferred(deferred)
 	onHeap := new([4096]byte)
 	for name, of := range map[string]struct {
 		p    unsafe.Pointer

@@ -7,11 +7,11 @@ import (
 
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/internal/sys"
+	"github.com/slubd/slubd/internal/testutil"
 )
 
 // Aliases of kmalloc caches got sheaves of their own, although the cache whose slabs they share
-// had some already (1dba91a0493b). Here an alias needs no off-heap memory, and concurrent calls
-// of DefaultBuckets make the buckets once.
+// had some already (1dba91a0493b). Here an alias needs no off-heap memory.
 func TestAliasMakesNoSheaves(t *testing.T) {
 	needMerging(t)
 	a := newArena(t, arena.Config{})
@@ -38,7 +38,14 @@ func TestAliasMakesNoSheaves(t *testing.T) {
 	if s := c.Stats(); s.Events[SheafAlloc] != s.Events[SheafFree] {
 		t.Errorf("%d sheaves were made, %d freed", s.Events[SheafAlloc], s.Events[SheafFree])
 	}
+}
 
+// Concurrent calls of DefaultBuckets make the buckets once. No test before this one in its process
+// may have made them.
+func TestDefaultBucketsAreMadeOnce(t *testing.T) {
+	if !testutil.Child(t) {
+		return
+	}
 	var asking sync.WaitGroup
 	var found [8]*Buckets
 	for i := range found {

@@ -66,6 +66,7 @@ type point struct {
 }
 
 func TestTyped(t *testing.T) {
+	withoutSamples(t) // AllocZero must find the memory of freed objects
 	a := newArena(t, smallArena)
 	typed, err := slub.NewTyped[point](a, slub.Config{})
 	if err != nil {
@@ -79,16 +80,29 @@ func TestTyped(t *testing.T) {
 	if !head.IsNil() || head.Ptr() != nil || !typed.Ref(nil).IsNil() {
 		t.Error("the zero Ref is not nil")
 	}
+	again := 0
 	for i := range 100 {
+		dirty, err := typed.Alloc()
+		if err != nil {
+			t.Fatal(err)
+		}
+		paint(unsafe.Pointer(dirty), unsafe.Sizeof(*dirty), 1)
+		typed.Free(dirty)
 		p, err := typed.AllocZero()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.x != 0 || p.next != head && !p.next.IsNil() {
-			t.Fatalf("%+v is not zero", p.label)
+		if p == dirty {
+			again++
+		}
+		if !zeroed(unsafe.Pointer(p), unsafe.Sizeof(*p)) {
+			t.Fatalf("object %d is not zero: % x", i, unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p)))
 		}
 		p.x, p.next = int64(i), head
 		head = typed.Ref(p)
+	}
+	if again == 0 { // memory that was never used is zero anyway
+		t.Error("AllocZero gave no object that had been in use")
 	}
 	for i := 99; !head.IsNil(); i-- {
 		p := head.Ptr()

@@ -79,6 +79,7 @@ func TestPoolWaitStartsAll(t *testing.T) {
 	qs[0].mu.Lock()
 	qs[0].gathered = 10
 	qs[0].mu.Unlock()
+	qs[1].backlog.cfg.MaxWait = Unlimited // only room ends the wait
 	qs[1].backlog.Charge(5, MayWait)
 	if s := qs[1].backlog.Stats(); s.Overruns != 0 || s.Waits != 1 || s.LimitBytes != 5 {
 		t.Errorf("%+v, want room by the other backlog's round", s)

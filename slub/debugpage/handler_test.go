@@ -138,10 +138,17 @@ func TestNoStallForLooking(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	found := 0
 	for _, d := range s.Domains {
-		if d.Name == "looked-at" && (d.OldestName != "slow" || d.OldestSeconds == 0 || d.Stalls != 0) {
+		if d.Name != "looked-at" {
+			continue
+		}
+		if found++; d.OldestName != "slow" || d.OldestSeconds == 0 || d.Stalls != 0 {
 			t.Errorf("%+v", d)
 		}
+	}
+	if found != 1 {
+		t.Errorf("the domain is shown %d times: %+v", found, s.Domains)
 	}
 	if n := domain.Stats().Stalls; n != 0 {
 		t.Errorf("%d stalls", n)
@@ -166,14 +173,18 @@ func TestDataHasTheCache(t *testing.T) {
 	if err := json.Unmarshal(get(t, "GET", "/x/data.json").Body.Bytes(), &s); err != nil {
 		t.Fatal(err)
 	}
+	found := 0
 	for _, c := range s.Caches {
 		if c.Name != "shown" {
 			continue
 		}
-		if c.InUse != 500 || c.InUseBytes != 500*128 || c.SlabBytes < c.InUseBytes || c.Group != "shown-group" || c.Domain != "shown-domain" ||
+		if found++; c.InUse != 500 || c.InUseBytes != 500*128 || c.SlabBytes < c.InUseBytes || c.Group != "shown-group" || c.Domain != "shown-domain" ||
 			len(c.CPUs) == 0 || len(c.Nodes) == 0 || c.Arena == "" {
 			t.Errorf("%+v", c)
 		}
+	}
+	if found != 1 {
+		t.Errorf("the cache is shown %d times: %+v", found, s.Caches)
 	}
 	if len(s.Arenas) == 0 || s.Arenas[0].Limit == arena.Unlimited || len(s.Groups) == 0 || s.Groups[0].Limit != 1<<30 {
 		t.Errorf("%+v, %+v", s.Arenas, s.Groups)
