@@ -151,11 +151,11 @@ type Config struct {
 	// lies alone in a page between pages that fault on every access. From its free on, its own page
 	// faults too. An access after its free, or one that reaches a neighbouring page, ends the
 	// process with a report on standard error: the stacks of the access, the allocation and the
-	// free. The governor slows down neither samples at a ProfileRate that a config sets, nor guarded
-	// objects at such a GuardRate. 0 is automatic: what SLUBD_GUARD in the environment says,
-	// otherwise 64 MiB. None guards no object. Objects with a slot larger than a page, and those of
-	// caches with TypesafeByRCU, are never guarded, nor are any in builds without cgo or with a
-	// sanitizer. A cache with a GuardRate does not merge. (Kernel: KFENCE.)
+	// free. The governor slows down neither samples at a ProfileRate that a config sets, nor
+	// guarded objects at such a GuardRate. 0 is automatic: what SLUBD_GUARD in the environment
+	// says, otherwise 64 MiB. None guards no object. Objects with a slot larger than a page, and
+	// those of caches with TypesafeByRCU, are never guarded, nor are any in builds without cgo or
+	// with a sanitizer. A cache with a GuardRate does not merge. (Kernel: KFENCE.)
 	GuardRate int64
 	// Hardened makes the cache find double frees, writes after a free and some overruns, in
 	// production: On or None. 0 is automatic: as SLUBD_HARDENED in the environment says,

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
 )
@@ -90,8 +91,13 @@ func TestSweepStaysArmed(t *testing.T) {
 // Sheaves that were not needed between two sweeps go back to their slabs; a cache and its aliases
 // are swept once.
 func TestSweepFlushesIdleBarns(t *testing.T) {
-	c := open(t, nil, Config{Size: 64})
-	open(t, nil, Config{Size: 64}) // an alias
+	needMerging(t)
+	sweepTimer.Stop() // its own sweep comes a period after the first cache is made
+	a := newArena(t, arena.Config{})
+	c := open(t, a, Config{Size: 64})
+	if open(t, a, Config{Size: 64}); c.Aliases() != 1 {
+		t.Fatalf("%d aliases, want 1", c.Aliases())
+	}
 	freeAll(c, take(t, c, 5*c.Stats().SheafCapacity))
 	sweep()
 	barn := c.Stats().Nodes[0].BarnObjects

@@ -188,8 +188,8 @@ func TestShuffle(t *testing.T) {
 	}
 }
 
-// A refill of a hardened cache brings the objects of a slab in another order than that in which they
-// went there.
+// A refill of a hardened cache brings the objects of a slab in another order than that in which
+// they went there.
 func TestRefillShuffles(t *testing.T) {
 	for _, hardened := range []int{On, None} {
 		c := open(t, nil, Config{Size: 64, Hardened: hardened, MinPartial: 10})

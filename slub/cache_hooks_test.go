@@ -125,7 +125,8 @@ func wantExchanges(t *testing.T, a *arena.Arena, cfg slub.Config, way func(*test
 		return e[slub.BarnPut] > 0 && e[slub.BarnGet] > 0 && e[slub.SheafFlush] > 0
 	}
 	pinned(t, 0, func() {
-		for round := 0; round < 100 && !seen(); round++ { // a sweep may empty the barn between two rounds
+		// A sweep may empty the barn between two rounds.
+		for round := 0; round < 100 && !seen(); round++ {
 			freeAll(c, way(t, c, beyondSheaves))
 		}
 	})
@@ -162,7 +163,7 @@ func TestHooksSeeEveryObjectOnce(t *testing.T) {
 	everyWay(t, 0, func(t *testing.T, cfg slub.Config, way func(*testing.T, *slub.Cache, int) []unsafe.Pointer, back func(*slub.Cache, []unsafe.Pointer)) {
 		cfg.MinPartial = 50 // no slab goes back: the objects of all that were made are compared
 		c, n := openHooked(t, cfg)
-		for range 2 { // the second time objects come from the sheaves that have taken the first ones
+		for range 2 { // the second time objects come from the sheaves that took the first
 			ps := way(t, c, beyondSheaves)
 			for _, p := range ps {
 				if out := n.alloc[uintptr(p)] - n.free[uintptr(p)]; out != 1 {

@@ -88,7 +88,8 @@ func TestFreesOfRemoteObjects(t *testing.T) {
 func TestMallocFreesRemoteObjects(t *testing.T) {
 	withoutSamples(t) // it counts objects by where they are
 	a := newArena(t, arena.Config{Topology: fakeNodes(t, 2), Span: 64 * mib})
-	b := openBuckets(t, a, slub.BucketsConfig{})
+	// With a shorter delay a timer would hold the stack at times.
+	b := openBuckets(t, a, slub.BucketsConfig{RCUDelay: time.Hour})
 	pinned(t, 0, func() {
 		for _, size := range []int{64, 5000} {
 			var ps []unsafe.Pointer

@@ -78,8 +78,8 @@ func TestLeakNamesUsersLine(t *testing.T) {
 	}
 }
 
-// So does that of a debug cache with the letter U, or of such Buckets, without a sample. It also says
-// how old the oldest object of the call is.
+// So does that of a debug cache with the letter U, or of such Buckets, without a sample. It also
+// says how old the oldest object of the call is.
 func TestLeakOfDebugNamesCall(t *testing.T) {
 	names := regexp.MustCompile(`; 2 allocated by [^ ]*TestLeakOfDebugNamesCall[^ ]* ` +
 		`\([^ ]*cache_sample_site_test\.go:\d+\), the oldest (\S+) ago`)

@@ -255,7 +255,7 @@ func TestShrinkersNearTheLimit(t *testing.T) {
 				e.hold(t)
 			}
 			near.come(t, a, e, b)
-			// From here on nothing is allocated: an allocation that finds no memory calls shrinkers, too.
+			// Nothing is allocated from here on: without memory Alloc calls shrinkers, too.
 			freed := func() uint64 { return a.Stats().Reclaim.Shrinkers[0].Freed }
 			within(t, "a call in the background", func() bool { return freed() > 0 })
 			if r := a.Stats().Reclaim; r.Rounds != 0 {

@@ -155,8 +155,8 @@ func LargeCounts(b *Buckets) (n, queued int64) {
 // BucketsID returns the number that tells Buckets of one name apart.
 func BucketsID(b *Buckets) uint32 { return b.id }
 
-// DelaySweep has the sweep of FreeDeferred begin no earlier than sweepPeriod after the next cache is
-// made, for tests that look at what waits for it.
+// DelaySweep has the sweep of FreeDeferred begin no earlier than sweepPeriod after the next cache
+// is made, for tests that look at what waits for it.
 func DelaySweep() { sweepTimer.Stop() }
 
 // FireSweep runs the sweep of FreeDeferred, as its timer does.
