@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unsafe"
 
 	"github.com/slubd/slubd/arena"
@@ -163,31 +165,75 @@ func testReserve(t *testing.T, flags slub.Flags) {
 	}
 }
 
+// waitForReserve has n callers wait for an object of a reserve that has given out all of its size,
+// in a bubble whose clock stands still while a goroutine can run. When release is called they are
+// in their first pause or, with busy set, ask the cache once more. Each must end with the error
+// want before the clock moves: a caller that nothing wakes looks again when its pause is over.
+func waitForReserve(t *testing.T, size, n int, busy bool, want error, release func(*slub.Reserve, []unsafe.Pointer)) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newArena(t, arena.Config{Limit: mib})
+		c := open(t, a, slub.Config{Size: 512, Domain: new(rcu.Domain)})
+		r, err := c.NewReserve(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps := fillArena(t, c)
+		var held []unsafe.Pointer
+		for range size {
+			p, err := r.Alloc(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, p)
+		}
+		got := make(chan unsafe.Pointer, n)
+		for range n {
+			go func() {
+				p, err := r.Alloc(t.Context())
+				same(t, "Alloc", err, want)
+				got <- p
+			}()
+			synctest.Wait()
+		}
+		asking, goOn := 0, make(chan struct{})
+		if busy {
+			defer a.RemoveReclaimer(a.AddReclaimer(func() int { asking++; <-goOn; return 0 }))
+			time.Sleep(10 * time.Millisecond) // longer than a pause
+			synctest.Wait()
+		}
+		if len(got) > 0 || busy != (asking == 1) { // the others wait for the round of the first
+			t.Errorf("%d have not waited, %d ask the cache", len(got), asking)
+		}
+		began := time.Now()
+		release(r, held)
+		close(goOn)
+		for range n {
+			if p := <-got; p != nil {
+				ps = append(ps, p)
+			}
+		}
+		if pause := time.Since(began); pause != 0 {
+			t.Errorf("a caller was not woken, and looked again %v later", pause)
+		}
+		freeAllBy(c.Free, ps)
+		r.Close()
+	})
+}
+
 // TestReserveCloseWakes: a Close wakes all that wait.
 func TestReserveCloseWakes(t *testing.T) {
-	a := newArena(t, arena.Config{Limit: mib})
-	c := open(t, a, slub.Config{Size: 512, Domain: new(rcu.Domain)})
-	r, err := c.NewReserve(1)
-	if err != nil {
-		t.Fatal(err)
+	waitForReserve(t, 1, 4, false, slub.ErrClosed, func(r *slub.Reserve, held []unsafe.Pointer) {
+		r.Close()
+		freeAllBy(r.Free, held)
+	})
+}
+
+// TestReserveFreeWakes: a Free wakes one that waits, and as many frees wake several, also where
+// these see only after the last free that there was one.
+func TestReserveFreeWakes(t *testing.T) {
+	for size, busy := range map[int]bool{1: false, 3: true} {
+		waitForReserve(t, size, size, busy, nil, func(r *slub.Reserve, held []unsafe.Pointer) { freeAllBy(r.Free, held) })
 	}
-	ps := append(fillArena(t, c), take(t, c, 0)...)
-	last, err := r.Alloc(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var waiters sync.WaitGroup
-	for range 4 {
-		waiters.Go(func() {
-			if _, err := r.Alloc(context.Background()); !errors.Is(err, slub.ErrClosed) {
-				t.Error(err)
-			}
-		})
-	}
-	r.Close()
-	waiters.Wait()
-	r.Free(last)
-	freeAllBy(c.Free, ps)
 }
 
 // TestReserveMakesProgress: many more workers than objects go on for ever with a reserve of one, as

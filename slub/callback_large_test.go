@@ -144,6 +144,7 @@ func TestLargeCallbackThatDoesNotReturn(t *testing.T) {
 	}
 	for callback, wheres := range largeCalledFrom {
 		for _, where := range wheres {
+			left := false
 			for how, leave := range leaves {
 				for _, after := range []int64{1, 2} {
 					for _, n := range sizes {
@@ -157,9 +158,13 @@ func TestLargeCallbackThatDoesNotReturn(t *testing.T) {
 							if l.calls.Load() == 0 {
 								t.Error("the callback has not been called")
 							}
+							left = left || l.left.Load() > 0
 						})
 					}
 				}
+			}
+			if !left {
+				t.Errorf("%s has never left from %s", callback, where)
 			}
 		}
 	}
