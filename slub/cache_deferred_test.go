@@ -92,7 +92,7 @@ func TestSweepStaysArmed(t *testing.T) {
 // are swept once.
 func TestSweepFlushesIdleBarns(t *testing.T) {
 	needMerging(t)
-	sweepTimer.Stop() // its own sweep comes a period after the first cache is made
+	DelaySweep()
 	a := newArena(t, arena.Config{})
 	c := open(t, a, Config{Size: 64})
 	if open(t, a, Config{Size: 64}); c.Aliases() != 1 {
