@@ -15,7 +15,7 @@ import (
 // its reports. The test is a process of its own.
 func openDamaged(t *testing.T, cfg Config) *reportRecorder {
 	t.Helper()
-	a, err := arena.New(arena.Config{Span: 32 * mib})
+	a, err := arena.New(ofOneNode(t, arena.Config{Span: 32 * mib}))
 	if err != nil {
 		t.Fatal(err)
 	}

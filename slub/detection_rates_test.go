@@ -196,7 +196,7 @@ func TestDetectionRates(t *testing.T) {
 
 // openChance makes a cache for mistakes. It is not closed, nor is its arena: the process ends.
 func openChance(t *testing.T, c chance, rng *rand.Rand) *damaged {
-	a, err := arena.New(arena.Config{Span: 32 * mib})
+	a, err := arena.New(ofOneNode(t, arena.Config{Span: 32 * mib}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,15 @@ import (
 
 const mib = 1 << 20
 
+// ofOneNode gives a config one node, also where the machine has several.
+func ofOneNode(t testing.TB, cfg arena.Config) arena.Config {
+	t.Helper()
+	if numa.System().NodeCount() > 1 {
+		cfg.Topology, cfg.Strictness = fakeNodes(t, 1), numa.Off
+	}
+	return cfg
+}
+
 // newArena makes an arena with a small range. It must be empty when the test ends: every cache has
 // given back every slab. Nothing is bound to the nodes of a topology that is made up: they are not
 // the machine's, and AllocNode would say so. Barns and lists of slabs lie apart by node even so.
@@ -27,8 +36,8 @@ const mib = 1 << 20
 // to a CPU of another node finds other slabs there.
 func newArena(t testing.TB, cfg arena.Config) *arena.Arena {
 	t.Helper()
-	if cfg.Topology == nil && cfg.Strictness == numa.Advisory && numa.System().NodeCount() > 1 {
-		cfg.Topology = fakeNodes(t, 1)
+	if cfg.Topology == nil && cfg.Strictness == numa.Advisory {
+		cfg = ofOneNode(t, cfg)
 	}
 	if cfg.Topology != nil && cfg.Topology != numa.System() && cfg.Strictness == numa.Advisory {
 		cfg.Strictness = numa.Off

@@ -120,7 +120,7 @@ func (m misuse) judgeAccess(t *testing.T, out, object, access string, exit int) 
 func (m misuse) run(t *testing.T) {
 	withoutSamples(t) // their reports are others
 	v := &victim{}
-	a, err := arena.New(arena.Config{Span: 32 * mib})
+	a, err := arena.New(ofOneNode(t, arena.Config{Span: 32 * mib}))
 	same(t, "arena.New", err, nil)
 	domain := new(rcu.Domain)
 	reader := domain.Register("the grace period does not end")

@@ -175,7 +175,7 @@ var saysOutcome = regexp.MustCompile(`(?m)^outcome (\S+)$`)
 
 // child runs the program, and says what became of it if the process lives.
 func (p program) child(t *testing.T) {
-	a, err := arena.New(arena.Config{Span: 64 * mib})
+	a, err := arena.New(ofOneNode(t, arena.Config{Span: 64 * mib}))
 	same(t, "arena.New", err, nil)
 	b, err := NewBuckets(a, BucketsConfig{Name: "victim"})
 	same(t, "NewBuckets", err, nil)
