@@ -76,7 +76,7 @@ func TestNUMAStrictInCpuset(t *testing.T) {
 	_, memory := machine(t)
 	node := memory[len(memory)-1]
 	enterCpuset(t, node)
-	onlyFrom(t, newArena(t, arena.Config{Span: 64 * mib, Strictness: numa.Strict}), node)
+	onlyFrom(t, newArena(t, arena.Config{Topology: numa.System(), Span: 64 * mib, Strictness: numa.Strict}), node)
 }
 
 // enterCpuset moves the process to a new cgroup which allows it memory of one node.
@@ -111,7 +111,7 @@ func TestNUMAMembind(t *testing.T) {
 		mask[node/64] = 1 << (node % 64)
 		err := sys.SetThreadPolicy(mpolBind, mask)
 		testutil.NeedHost(t, "set_mempolicy", "numactl", err)
-		a := newArena(t, arena.Config{Span: 64 * mib, Strictness: strictness})
+		a := newArena(t, arena.Config{Topology: numa.System(), Span: 64 * mib, Strictness: strictness})
 		same(t, "restoring the policy", sys.SetThreadPolicy(mpolDefault, nil), nil)
 		runtime.UnlockOSThread()
 		onlyFrom(t, a, node)
