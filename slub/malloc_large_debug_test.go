@@ -14,7 +14,6 @@ import (
 	"github.com/slubd/slubd/arena"
 	"github.com/slubd/slubd/hooks"
 	"github.com/slubd/slubd/internal/mem"
-	"github.com/slubd/slubd/internal/testutil"
 	"github.com/slubd/slubd/numa"
 )
 
@@ -425,33 +424,6 @@ func TestDebugLargeByName(t *testing.T) {
 		b.Free(p)
 	}
 	same(t, "Debug of hardened Buckets", BucketsConfig{Debug: "P,malloc-large", Hardened: On}.Validate(), ErrConfig)
-}
-
-// The environment makes the default Buckets debug Buckets. Without a hook the free panics with the
-// report in the kernel's form.
-func TestDebugLargeInAProcess(t *testing.T) {
-	if hidesBytes {
-		t.Skip("the address sanitizer finds the write itself")
-	}
-	out, isChild, err := testutil.Rerun(t, "SLUBD_DEBUG=FZU,malloc-large")
-	if !isChild {
-		for _, text := range []string{"panic: slubd: cache \"malloc-large\": red zone overwritten", "kmalloc Redzone overwritten: ",
-			"First byte 0x41 instead of 0xcc", "slub.TestDebugLargeInAProcess"} {
-			if err == nil || !strings.Contains(out, text) {
-				t.Errorf("%v, no %q in\n%s", err, text, out)
-			}
-		}
-		return
-	}
-	s, err := NewSlice(1<<20 + 77)
-	same(t, "NewSlice", err, nil)
-	*at(mem.Ptr(s.addr), s.Len()) = 'A'
-	done := make(chan bool)
-	go func() { // a panic on the test's own goroutine would be wrapped
-		s.Free()
-		done <- true
-	}()
-	<-done
 }
 
 // Validate, Shrink and Live may run while objects of all kinds are allocated, moved and freed:

@@ -299,29 +299,14 @@ func TestTortureFreeRCUOtherEngines(t *testing.T) {
 			out, isChild, err := testutil.Rerun(t, "SLUBD_ENGINE="+engine)
 			switch {
 			case isChild:
-				needEngine(t, engine)
+				name, reason := slub.Engine()
+				testutil.NeedEngine(t, engine, name, reason)
 				new(torture).run(t, slub.Config{}, arena.Config{}, testutil.Stress(t, 100_000), testutil.Seed(t))
 			case err != nil:
 				t.Errorf("%v\n%s", err, out)
 			case !strings.Contains(out, "--- PASS: "+t.Name()):
-				t.Skip(out)
+				testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", errors.New(out))
 			}
 		})
-	}
-}
-
-// needEngine skips the test where this process could not get the engine that SLUBD_ENGINE asks for.
-// With SLUBD_REQUIRE=1 the test fails instead, unless the build has no sequences at all. The
-// trylock engine works everywhere.
-func needEngine(t *testing.T, asked string) {
-	t.Helper()
-	switch name, reason := slub.Engine(); {
-	case name == asked:
-	case asked == "trylock":
-		t.Fatalf("this is engine %s", name)
-	case strings.Contains(reason, errors.ErrUnsupported.Error()):
-		t.Skip(reason)
-	default:
-		testutil.NeedHost(t, "rseq(2)", "linux-image-amd64", errors.New(reason))
 	}
 }

@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -38,6 +39,20 @@ func NeedHost(t testing.TB, what, aptPackage string, err error) {
 		t.Fatalf("%s is required (apt-get install %s, and run as root): %v", what, aptPackage, err)
 	}
 	t.Skipf("needs %s (apt-get install %s, and run as root): %v", what, aptPackage, err)
+}
+
+// NeedEngine checks, in a child that SLUBD_ENGINE asks to use an engine, that it has that one; name
+// and reason are those of slub.Engine. Where a build has no sequences the trylock engine has to do.
+// Where the host refuses them the test is skipped, as by NeedHost.
+func NeedEngine(t testing.TB, asked, name, reason string) {
+	t.Helper()
+	switch {
+	case name == asked:
+	case asked == "trylock":
+		t.Fatalf("this is engine %s", name)
+	case !strings.Contains(reason, errors.ErrUnsupported.Error()):
+		NeedHost(t, "rseq(2)", "linux-image-amd64", errors.New(reason))
+	}
 }
 
 // NeedLong skips a test that builds programs with other settings, and so compiles much again,
