@@ -37,6 +37,7 @@ func TestCloseAfterDoubleFree(t *testing.T) {
 	if !testutil.Child(t) {
 		return
 	}
+	stay(t)
 	for name, flags := range map[string]Flags{"sheaves": 0, "NoSheaves": NoSheaves, "TypesafeByRCU": TypesafeByRCU} {
 		c := openDamaged(t, Config{Flags: flags})
 		ps := take(t, c.Cache, 4*c.perSlab)

@@ -33,6 +33,7 @@ func TestWriteAfterFreeThatPanics(t *testing.T) {
 		"Prefill with a hook": {hooks: hooked, alloc: func(c *Cache) { takeLent(t, c) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			stay(t)
 			c := open(t, nil, Config{Name: "victim", Size: 64, Hardened: On, Hooks: test.hooks})
 			ps := take(t, c, n)
 			freeAll(c, ps)

@@ -219,6 +219,7 @@ func TestAliasesClose(t *testing.T) {
 // Close of one alias makes all its allocations fail, and none of the others'.
 func TestClosedAliasAllocatesNothing(t *testing.T) {
 	needMerging(t)
+	stay(t)
 	for _, flags := range []slub.Flags{0, slub.NoSheaves, slub.InitOnAlloc} {
 		a := newArena(t, arena.Config{})
 		first, second := open(t, a, slub.Config{Size: 64, Flags: flags}), open(t, a, slub.Config{Size: 64, Flags: flags})

@@ -55,6 +55,7 @@ func TestNoWaitDoesNotWait(t *testing.T) {
 // While the stack of the CPU is locked, objects come from slabs.
 func TestNoWaitWhileStackIsHeld(t *testing.T) {
 	withoutSamples(t) // it counts objects by where they are
+	stay(t)
 	c := open(t, nil, slub.Config{Size: 64})
 	freeAll(c, take(t, c, 200))
 	before := slowAllocs(c) // those of take came from slabs, too

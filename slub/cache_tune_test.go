@@ -13,6 +13,7 @@ import (
 
 // TestTune: what is set is in force and shown, 0 is automatic, None keeps none.
 func TestTune(t *testing.T) {
+	stay(t)
 	c := open(t, nil, slub.Config{Size: 64, BarnFull: 3, BarnEmpty: 4})
 	limits := func(capacity, full, empty int) {
 		t.Helper()

@@ -25,6 +25,7 @@ var (
 	FirstUnlike     = unlike
 	FakeNodes       = fakeNodes
 	PinnedTo        = pinned
+	Stay            = stay
 	WantCounts      = counted
 	Paint           = paint
 	Painted         = painted

@@ -34,6 +34,7 @@ func fewestFaults(t *testing.T, prepare func() (f func())) int64 {
 
 // The objects of a new slab are zeroed without a fault, however large they are.
 func TestNoWaitZeroesTouchedPages(t *testing.T) {
+	stay(t)
 	for name, flags := range map[string]slub.Flags{"InitOnAlloc": slub.InitOnAlloc, "InitOnFree": slub.InitOnFree} {
 		faults := fewestFaults(t, func() func() {
 			c := open(t, nil, slub.Config{Size: 8192, Flags: flags})

@@ -26,6 +26,7 @@ var (
 	unlike          = slub.FirstUnlike
 	fakeNodes       = slub.FakeNodes
 	pinned          = slub.PinnedTo
+	stay            = slub.Stay
 	counted         = slub.WantCounts
 	paint           = slub.Paint
 	painted         = slub.Painted

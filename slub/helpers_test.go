@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -154,30 +155,69 @@ func same(t testing.TB, what string, err, want error) {
 	}
 }
 
-// pinned runs f on a thread bound to cpu. The trylock engine asks for the CPU of the runtime's P
-// where no instruction tells it, and a P is where it was found last, on whichever thread. So there
-// is one P then, all threads are bound to cpu, and the P is found there before f runs.
-func pinned(t *testing.T, cpu int, f func()) {
+// pinned runs f on a thread bound to cpu.
+func pinned(t testing.TB, cpu int, f func()) {
+	t.Helper()
+	defer bind(t, cpu)()
+	f()
+}
+
+// stay binds the goroutine to the first CPU that it may use, until the test ends. A test calls it
+// if it expects an object, or a sheaf, that an earlier operation has left on its CPU. Where a
+// system binds no threads the goroutine stays free.
+func stay(t testing.TB) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if name, _ := Engine(); name == "trylock" {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-		undo, err := testutil.BindThreads(cpu)
-		if err != nil {
-			t.Fatalf("CPU %d: %v", cpu, err)
+	cpus, err := numa.Affinity()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bind(t, cpus[0]))
+}
+
+// bind binds the goroutine to a thread, and the thread to cpu, until undo. The trylock engine asks
+// for the CPU of the runtime's P where no instruction tells it, and a P is where it was found last,
+// on whichever thread. So there is one P then, all threads are bound to cpu, and the P is found
+// there before bind returns.
+func bind(t testing.TB, cpu int) (undo func()) {
+	t.Helper()
+	var steps []func()
+	undo = func() {
+		for _, step := range slices.Backward(steps) {
+			step()
 		}
-		defer undo()
+	}
+	refused := func(err error) {
+		t.Helper()
+		undo()
+		t.Fatalf("CPU %d: %v", cpu, err)
+	}
+	runtime.LockOSThread()
+	steps = append(steps, runtime.UnlockOSThread)
+	if name, _ := Engine(); name == "trylock" {
+		procs := runtime.GOMAXPROCS(1)
+		steps = append(steps, func() { runtime.GOMAXPROCS(procs) })
+		free, err := testutil.BindThreads(cpu)
+		if err != nil {
+			refused(err)
+		}
+		steps = append(steps, free)
 	}
 	restore, err := numa.SetAffinity(cpu)
 	if err != nil {
-		t.Fatalf("CPU %d: %v", cpu, err)
+		refused(err)
 	}
+	steps = append(steps, func() {
+		if err := restore(); err != nil {
+			t.Error(err)
+		}
+	})
 	percpu.CPUNow()
-	f()
-	if err := restore(); err != nil {
-		t.Error(err)
-	}
+	return undo
 }
 
 // balancing returns hooks that count the objects in use.

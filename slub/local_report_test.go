@@ -20,6 +20,7 @@ func TestLocalReportThatPanics(t *testing.T) {
 	if !testutil.Child(t) {
 		return
 	}
+	stay(t)
 	const room, slabs = 100, 100
 	for name, test := range map[string]struct {
 		most int          // objects that are freed before the operation

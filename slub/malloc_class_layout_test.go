@@ -16,6 +16,7 @@ func TestClassesAreAdjacent(t *testing.T) {
 	if percpu.Engine() != "rseq" || checked {
 		t.Skip("Free is its slow path")
 	}
+	stay(t)
 	b := openBuckets(t, nil, BucketsConfig{Hardened: None})
 	filters := make([]percpu.Filter, len(b.caches))
 	for i, c := range b.caches {

@@ -258,6 +258,7 @@ func TestPageClassAfterGrace(t *testing.T) {
 
 // MallocNoWait takes an object of a page class that is at hand.
 func TestMallocNoWaitOfPageClass(t *testing.T) {
+	stay(t)
 	b := openBuckets(t, nil, BucketsConfig{})
 	b.Free(malloc(t, b, 50_000))
 	p, err := b.MallocNoWait(50_000)

@@ -60,6 +60,7 @@ func TestFreeRCUOfMemoryWithoutSlab(t *testing.T) {
 // In a backport to older kernels, objects that sheaves could not take went to
 // kmem_cache_free_bulk, which tried the sheaves first, and so on until the stack overflowed.
 func TestBulkFreeDoesNotRecurse(t *testing.T) {
+	stay(t)
 	c := open(t, nil, slub.Config{Size: 64, BarnFull: 1, BarnEmpty: 1})
 	const n = 10_000
 	ps := make([]unsafe.Pointer, n)

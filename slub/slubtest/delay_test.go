@@ -3,6 +3,7 @@ package slubtest_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -77,11 +78,13 @@ func TestDelaySlowPaths(t *testing.T) {
 		{"a run", slubtest.Large, 1, 1, func() { large, err = b.MallocZero(2 << 20) }},
 		{"its free", slubtest.Large, 1, 1, func() { b.Free(large) }},
 	} {
-		if k.name == "a pair" {
-			alloc(c, one) // the sheaves have objects and room
-			free(c, one)
+		got := delayedBy(t, k.path, "slow*", k.f)
+		if k.name == "a pair" { // on a CPU whose sheaves have objects and room
+			for range 10 * runtime.NumCPU() {
+				got = min(got, delayedBy(t, k.path, "slow*", k.f))
+			}
 		}
-		if got := delayedBy(t, k.path, "slow*", k.f); got < k.least || got > k.most {
+		if got < k.least || got > k.most {
 			t.Errorf("%s: %d delays, want %d to %d", k.name, got, k.least, k.most)
 		}
 		if err != nil {
