@@ -100,6 +100,27 @@ func TestPageMapIsReadable(t *testing.T) {
 	}
 }
 
+// A page without access lies in front of each page map, and behind it: maps that are made one
+// after the other would lie side by side.
+func TestPageMapsLieApart(t *testing.T) {
+	const pages = 1024
+	for range 8 {
+		m, err := newPagemap(pages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := m.unmap(); err != nil {
+				t.Error(err)
+			}
+		}()
+		end := m.metas + m.bytes()
+		expectParts(t, "in front", m.metas-mem.PageSize, m.metas, "---p")
+		expectParts(t, "the map", m.metas, end, "r--p")
+		expectParts(t, "behind", end, end+mem.PageSize, "---p")
+	}
+}
+
 // An Alloc at the limit makes nothing writable.
 func TestLimitComesBeforeGrowth(t *testing.T) {
 	a := open(t, Config{Limit: mem.PageSize})

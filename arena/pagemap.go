@@ -57,16 +57,19 @@ type pagemap struct {
 
 // newPagemap reserves the map of a number of pages that is a multiple of 1024. Each array then
 // begins on a page of the kernel's. All of the map can be read, since any goroutine may ask for the
-// owner of any page; makeWritable makes parts of it writable.
+// owner of any page; makeWritable makes parts of it writable. In front of it and behind it lies a
+// page without access: a write that runs over the end of a neighbouring mapping, which may be a
+// range with objects, faults there and leaves the map as it is.
 func newPagemap(pages uintptr) (pagemap, error) {
 	size := pagemapSize(pages)
-	addr, err := sys.ReserveAs(size, sys.NoAccess)
+	start, err := sys.ReserveAs(size+2*mem.PageSize, sys.NoAccess)
 	if err != nil {
 		return pagemap{}, err
 	}
+	addr := start + mem.PageSize
 	// Memory that is mapped readable would become resident after mlockall.
 	if err := sys.Protect(addr, size, sys.ReadOnly); err != nil {
-		return pagemap{}, errors.Join(err, sys.Unmap(addr, size))
+		return pagemap{}, errors.Join(err, sys.Unmap(start, size+2*mem.PageSize))
 	}
 	owners := addr + pages*metaSize
 	states := owners + pages*4
@@ -156,7 +159,9 @@ func (m *pagemap) bind(nodes []numa.Node, first, end uint32) {
 }
 
 // unmap gives the addresses back. Preconditions: no other goroutine ever saw the map.
-func (m *pagemap) unmap() error { return sys.Unmap(m.metas, m.bytes()) }
+func (m *pagemap) unmap() error {
+	return sys.Unmap(m.metas-mem.PageSize, m.bytes()+2*mem.PageSize)
+}
 
 func (m *pagemap) state(page uint32) pageState {
 	return pageState(m.states[page/8].Load() >> (page % 8 * 8))
