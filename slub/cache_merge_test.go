@@ -45,6 +45,7 @@ func TestMergeIsAskedFor(t *testing.T) {
 
 func TestAliasesShare(t *testing.T) {
 	withoutSamples(t) // it says which object comes next
+	stay(t)
 	needMerging(t)
 	a := newArena(t, arena.Config{})
 	first := open(t, a, slub.Config{Name: "first", Size: 60})
