@@ -27,13 +27,15 @@ func quietDomain() *rcu.Domain {
 // Behind a reader that never reports one FreeRCU waits, and none of those that come after it: what
 // they free is queued and counted. When the reader reports, everything is destroyed once. The
 // goroutine keeps to one CPU: a sheaf that is started before it is full gives back part of its
-// charge, and the next call may wait again. For the same reason no timer starts one.
+// charge, and the next call may wait again. For the same reason neither a timer nor the soft limit
+// starts one.
 func TestFreeRCUWaitsOnce(t *testing.T) { pinned(t, 0, func() { freeRCUWaitsOnce(t) }) }
 
 func freeRCUWaitsOnce(t *testing.T) {
 	withoutSamples(t) // sampled objects wait in the queue, not in sheaves
 	const limit = mib / 4
-	m := openDtorCounter(t, nil, slub.Config{Size: 256, RCUHardLimit: limit, RCUDelay: time.Hour})
+	cfg := slub.Config{Size: 256, RCUHardLimit: limit, RCUSoftLimit: slub.Unlimited, RCUDelay: time.Hour}
+	m := openDtorCounter(t, nil, cfg)
 	r := register(t, m.Domain())
 	const n = 8 * limit / 256
 	freeRCU(m.Cache, take(t, m.Cache, n))
