@@ -12,6 +12,7 @@ var graph = map[string][]string{
 	"internal/configerr":  {},
 	"internal/invariants": {},
 	"internal/mistakes":   {},
+	"internal/moves":      {},
 	"internal/cpulist":    {},
 	"internal/mem":        {},
 	"internal/names":      {},
