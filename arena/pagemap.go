@@ -86,11 +86,12 @@ func pagemapSize(pages uintptr) uintptr { return mem.AlignUp(pages*pageMapBytes,
 // bytes is the size of the whole map, which begins at metas.
 func (m *pagemap) bytes() uintptr { return pagemapSize(uintptr(len(m.owners))) }
 
-// label gives the map a name and keeps what isn't writable out of core dumps. Either may fail
-// without harm.
+// label gives the map a name, with the pages on both sides, and keeps what isn't writable out of
+// core dumps. Either may fail without harm.
 func (m *pagemap) label(name string) {
-	_ = sys.SetName(m.metas, m.bytes(), sys.Name("slubd: page map "+name))
-	_ = sys.DumpCore(m.metas, m.bytes(), false)
+	start, size := m.metas-mem.PageSize, m.bytes()+2*mem.PageSize
+	_ = sys.SetName(start, size, sys.Name("slubd: page map "+name))
+	_ = sys.DumpCore(start, size, false)
 }
 
 // parts returns the addresses of the three arrays' parts for pages [first, end).
@@ -159,9 +160,7 @@ func (m *pagemap) bind(nodes []numa.Node, first, end uint32) {
 }
 
 // unmap gives the addresses back. Preconditions: no other goroutine ever saw the map.
-func (m *pagemap) unmap() error {
-	return sys.Unmap(m.metas-mem.PageSize, m.bytes()+2*mem.PageSize)
-}
+func (m *pagemap) unmap() error { return sys.Unmap(m.metas-mem.PageSize, m.bytes()+2*mem.PageSize) }
 
 func (m *pagemap) state(page uint32) pageState {
 	return pageState(m.states[page/8].Load() >> (page % 8 * 8))

@@ -29,9 +29,8 @@ func quietDomain() *rcu.Domain {
 // goroutine keeps to one CPU: a sheaf that is started before it is full gives back part of its
 // charge, and the next call may wait again. For the same reason neither a timer nor the soft limit
 // starts one.
-func TestFreeRCUWaitsOnce(t *testing.T) { pinned(t, 0, func() { freeRCUWaitsOnce(t) }) }
-
-func freeRCUWaitsOnce(t *testing.T) {
+func TestFreeRCUWaitsOnce(t *testing.T) {
+	stay(t)
 	withoutSamples(t) // sampled objects wait in the queue, not in sheaves
 	const limit = mib / 4
 	cfg := slub.Config{Size: 256, RCUHardLimit: limit, RCUSoftLimit: slub.Unlimited, RCUDelay: time.Hour}

@@ -1,5 +1,5 @@
-// Command moves makes an overlay (go help build) in which every exported function of the given
-// packages begins with a call that may move its goroutine to another CPU:
+// Command moves makes an overlay (go help build) in which the exported functions of the given
+// packages begin with a call that may move their goroutine to another CPU:
 //
 //	moves DIRECTORY PACKAGE...
 //
@@ -93,7 +93,7 @@ func run(dir string, packages []string) error {
 }
 
 // instrument returns the name of the file's package, and the file with a call of mayMove at the
-// beginning of every exported function. No line moves to another number.
+// beginning of every exported function that has a stack for it. No line moves to another number.
 func instrument(file string, source []byte) (name string, changed []byte, err error) {
 	fset := token.NewFileSet()
 	parsed, err := parser.ParseFile(fset, file, source, parser.ParseComments)

@@ -48,12 +48,8 @@ func (th *threads) scatter(rng *rand.Rand) {
 	}
 }
 
-// free lets all threads use all CPUs again.
-func (th *threads) free() {
-	if len(th.cpus) >= 2 {
-		allow(&th.all)
-	}
-}
+// free lets all threads use all CPUs again, which may be one.
+func (th *threads) free() { allow(&th.all) }
 
 // allow lets all threads use these CPUs. A new thread inherits the CPUs of the thread that makes
 // it, so allow repeats until it finds none that may use others.

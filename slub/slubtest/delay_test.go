@@ -79,10 +79,13 @@ func TestDelaySlowPaths(t *testing.T) {
 		{"its free", slubtest.Large, 1, 1, func() { b.Free(large) }},
 	} {
 		got := delayedBy(t, k.path, "slow*", k.f)
-		if k.name == "a pair" { // on a CPU whose sheaves have objects and room
-			for range 10 * runtime.NumCPU() {
-				got = min(got, delayedBy(t, k.path, "slow*", k.f))
+		if k.name == "a pair" {
+			// A CPU's sheaves may lack an object, or room, for a few pairs. The goroutine may move.
+			slow := 0
+			for range 20 * runtime.NumCPU() {
+				slow += min(1, delayedBy(t, k.path, "slow*", k.f))
 			}
+			got = max(0, slow-4*runtime.NumCPU())
 		}
 		if got < k.least || got > k.most {
 			t.Errorf("%s: %d delays, want %d to %d", k.name, got, k.least, k.most)
