@@ -6,10 +6,11 @@ import (
 	"iter"
 )
 
-// Validate yields the slabs whose chain of free objects is damaged: the address of each, and what
-// is wrong. Allocations and frees may go on meanwhile, but a node's refills wait while one of its
-// slabs is looked at. It takes milliseconds for each GiB that was ever used of the arena, and
-// nanoseconds for each free object. (Kernel: validate_slab_cache.)
+// Validate yields the slabs whose chain of free objects is damaged, or whose descriptor does not
+// fit the owner word or the run: the address of each, and what is wrong. Allocations and frees may
+// go on meanwhile, but a node's refills wait while one of its slabs is looked at. It takes
+// milliseconds for each GiB that was ever used of the arena, and nanoseconds for each free object.
+// (Kernel: validate_slab_cache.)
 func (s *Slabs) Validate() iter.Seq2[uintptr, string] {
 	return func(yield func(slab uintptr, problem string) bool) {
 		for r := range s.all() {
@@ -33,13 +34,41 @@ func (s *Slabs) validate(r Ref) (d Damage, ok bool) {
 	return s.diagnose(r, r.load())
 }
 
-// validateLocked is validate for callers that hold no lock; "" for nothing.
+// validateLocked is validate for callers that hold no lock, and looks at the descriptor first; ""
+// for nothing.
 func (s *Slabs) validateLocked(r Ref) (problem string) {
-	n := &s.nodes[r.node]
+	word := s.arena.Owner(r.page)
+	if word.ID() != s.id {
+		return ""
+	}
+	// The node is that of the word: the descriptor's may be none.
+	if word.Node() >= len(s.nodes) {
+		return fmt.Sprintf("the owner word says node %d of %d", word.Node(), len(s.nodes))
+	}
+	n := &s.nodes[word.Node()]
 	n.mu.Lock()
 	defer n.unlock()
+	if own := s.word(r); own != word && s.arena.Owner(r.page) == word {
+		return fmt.Sprintf("the owner word is %#x, and that of the descriptor %#x", word, own)
+	}
+	if s.owns(r.page) && r.listed && !s.fits(r) {
+		return fmt.Sprintf("the descriptor has %d objects in %d pages", r.objects, r.pages)
+	}
 	d, _ := s.validate(r)
 	return d.Detail
+}
+
+// fits reports whether the numbers of objects and pages of a slab that is listed are those that it
+// was made with, as far as its run and its kind tell. The caller holds the node's lock.
+func (s *Slabs) fits(r Ref) bool {
+	_, pages, ok := s.arena.Head(r.page)
+	if !ok || r.pages == 0 || int(r.pages) > pages {
+		return false
+	}
+	if r.kind.has(alone) {
+		return r.objects == 1
+	}
+	return uintptr(r.objects) == r.Bytes()/s.size
 }
 
 // Recount returns what NodeStats should return for each node, from a walk over the arena's range

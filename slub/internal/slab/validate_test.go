@@ -2,10 +2,13 @@ package slab
 
 import (
 	"maps"
+	"math"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/slubd/slubd/internal/mem"
+	"github.com/slubd/slubd/internal/owner"
 )
 
 // Validate finds each kind of damage, names the slab, and finds nothing in sound ones.
@@ -35,6 +38,36 @@ func TestValidate(t *testing.T) {
 		ref.state.Store(st)
 	}
 	r.free(ps[2*r.perSlab-10:]...)
+}
+
+// Validate finds a descriptor that was overwritten, and an owner word with another node. It neither
+// panics nor believes the number of objects.
+func TestValidateDescriptor(t *testing.T) {
+	r := open(t, 64, Config{})
+	ps := r.take(r.perSlab)
+	r.free(ps[1:]...)
+	ref := r.slabOf(uintptr(ps[0]))
+	sound, word := *(*[32]byte)(unsafe.Pointer(ref.slab)), r.word(ref)
+	for want, damage := range map[string]func(){
+		"that of the descriptor":          func() { ref.node = 200 },
+		"descriptor 0x":                   func() { ref.kind ^= small },
+		"4294967295 objects":              func() { ref.objects = math.MaxUint32 },
+		" 0 objects":                      func() { ref.objects = 0 },
+		"in 65535 pages":                  func() { ref.pages = math.MaxUint16 },
+		"in 0 pages":                      func() { ref.pages = 0 },
+		"the owner word says node 200 of": func() { r.arena.SetOwner(ref.page, 1, owner.Of(r.id, 200)) },
+	} {
+		damage()
+		if found := maps.Collect(r.Validate()); len(found) != 1 || !strings.Contains(found[ref.addr], want) {
+			t.Errorf("%q: found %v", want, found)
+		}
+		*(*[32]byte)(unsafe.Pointer(ref.slab)) = sound
+		r.arena.SetOwner(ref.page, 1, word)
+	}
+	if found := maps.Collect(r.Validate()); len(found) != 0 {
+		t.Errorf("of a sound slab: %v", found)
+	}
+	r.free(ps[0])
 }
 
 // Validate says nothing of slabs that have no chain of their own at rest: those that a refill took
