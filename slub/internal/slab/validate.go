@@ -31,11 +31,14 @@ func (s *Slabs) validate(r Ref) (d Damage, ok bool) {
 	if !s.owns(r.page) || !r.listed {
 		return Damage{}, true
 	}
+	if !s.fits(r) {
+		return Damage{Slab: s.Addr(r), Detail: fmt.Sprintf("the descriptor has %d objects in %d pages", r.objects, r.pages)}, false
+	}
 	return s.diagnose(r, r.load())
 }
 
-// validateLocked is validate for callers that hold no lock, and looks at the descriptor first; ""
-// for nothing.
+// validateLocked is validate for callers that hold no lock, and first compares the descriptor with
+// the owner word; "" for nothing.
 func (s *Slabs) validateLocked(r Ref) (problem string) {
 	word := s.arena.Owner(r.page)
 	if word.ID() != s.id {
@@ -50,9 +53,6 @@ func (s *Slabs) validateLocked(r Ref) (problem string) {
 	defer n.unlock()
 	if own := s.word(r); own != word && s.arena.Owner(r.page) == word {
 		return fmt.Sprintf("the owner word is %#x, and that of the descriptor %#x", word, own)
-	}
-	if s.owns(r.page) && r.listed && !s.fits(r) {
-		return fmt.Sprintf("the descriptor has %d objects in %d pages", r.objects, r.pages)
 	}
 	d, _ := s.validate(r)
 	return d.Detail

@@ -41,7 +41,8 @@ func TestValidate(t *testing.T) {
 }
 
 // Validate finds a descriptor that was overwritten, and an owner word with another node. It neither
-// panics nor believes the number of objects.
+// panics nor believes the number of objects. Nor does IsolateDamaged, which takes the slab out of
+// use.
 func TestValidateDescriptor(t *testing.T) {
 	r := open(t, 64, Config{})
 	ps := r.take(r.perSlab)
@@ -67,7 +68,13 @@ func TestValidateDescriptor(t *testing.T) {
 	if found := maps.Collect(r.Validate()); len(found) != 0 {
 		t.Errorf("of a sound slab: %v", found)
 	}
-	r.free(ps[0])
+	pages := ref.pages
+	ref.pages = math.MaxUint16
+	if found := r.IsolateDamaged(); len(found) != 1 || found[0].Slab != ref.addr || r.Isolated() != 1 {
+		t.Errorf("when use has ended: %+v, %d slabs are isolated", found, r.Isolated())
+	}
+	ref.pages = pages
+	r.dissolve()
 }
 
 // Validate says nothing of slabs that have no chain of their own at rest: those that a refill took
